@@ -29,7 +29,7 @@ SELECT ({UNREAD})
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_any_moment_it_ends_in_the_same_tables(
+def test_tables_are_correct_after_kills_at_any_moment(
     database_url: str, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)

@@ -77,7 +77,7 @@ def test_a_dag_on_standard_input_is_deployed(stack: Stack) -> None:
     ]
 
 
-def test_a_published_event_has_its_readers_recomputed(stack: Stack) -> None:
+def test_a_published_event_recomputes_its_readers(stack: Stack) -> None:
     change_price(stack, 4)
     until(lambda: price_of_tea(stack) == "4", "the price list after an event")
     assert json.loads(stack.knockon("dead-letters", "--json")) == []
@@ -155,7 +155,9 @@ def test_a_frozen_process_is_unhealthy(stack: Stack, report: list[str], name: st
     until(stack.is_healthy, f"{name} is healthy again")
 
 
-def test_an_outage_of_kafka_is_no_illness_and_fills_no_log(stack: Stack, report: list[str]) -> None:
+def test_an_outage_of_kafka_keeps_services_healthy_and_logs_short(
+    stack: Stack, report: list[str]
+) -> None:
     stack("stop", "kafka")
     container = stack.container("consumers")
     since = subprocess.check_output(
@@ -185,12 +187,12 @@ def test_a_worker_finishes_its_task_when_it_is_stopped(stack: Stack) -> None:
     deploy(stack)
 
 
-def test_psql_in_a_container_is_refused_with_the_way_to_it(stack: Stack) -> None:
+def test_psql_in_a_container_is_rejected_with_instructions(stack: Stack) -> None:
     told = stack.knockon("psql", code=1)
     assert "docker compose exec postgres psql" in told
 
 
-def test_everything_comes_back_after_a_power_cut(
+def test_everything_restarts_after_a_power_cut(
     stack: Stack, private_engine: PrivateEngine, report: list[str]
 ) -> None:
     until(stack.is_healthy, "all is well before")

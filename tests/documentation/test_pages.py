@@ -37,7 +37,7 @@ def test_every_page_is_reachable_from_the_index() -> None:
     assert set(EVERY) - reached == set()
 
 
-def test_the_navigation_of_the_site_is_the_index() -> None:
+def test_the_navigation_of_the_site_equals_the_index() -> None:
     config = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))
     index = re.findall(r"\]\(([^)]+)\)", (DOCS / "index.md").read_text("utf-8"))
     assert [*_pages_of(config["project"]["nav"])] == ["index.md", *index]

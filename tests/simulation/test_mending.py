@@ -64,7 +64,7 @@ async def test_the_audit_repairs_what_a_broken_engine_loses(
 
 
 @pytest.mark.timeout(600)
-async def test_what_was_declared_wrong_is_recomputed_whatever_tasks_are_marked_with(
+async def test_outputs_declared_wrong_are_recomputed_despite_unmarked_tasks(
     shared_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the evidence lost as well, the same world ends incorrect, see `test_mutations.py`."""

@@ -115,7 +115,7 @@ def shared_url(postgres_url: str, template: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_mutation_still_finds_what_it_changes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_mutation_still_finds_its_target(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     MUTATIONS[name](monkeypatch)
 
 
@@ -136,7 +136,7 @@ async def test_a_broken_engine_is_caught(
 
 
 @pytest.mark.timeout(600)
-async def test_an_engine_that_is_whole_passes_the_same_worlds(shared_url: str) -> None:
+async def test_the_unmodified_engine_passes_the_same_worlds(shared_url: str) -> None:
     async with await Database.open(shared_url) as database:
         for seed in sorted({*CAUGHT_BY.values()}):
             trial = await Trial.of(seed).run(database)

@@ -25,7 +25,7 @@ def shared_url(postgres_url: str, template: str) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_what_parallel_processes_build_is_sound_whichever_is_killed(
+async def test_parallel_processes_satisfy_the_laws_despite_kills(
     shared_url: str, seed: int
 ) -> None:
     async with await Database.open(shared_url) as database:
@@ -37,7 +37,7 @@ async def test_what_parallel_processes_build_is_sound_whichever_is_killed(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_a_task_that_two_workers_claim_is_caught(shared_url: str) -> None:
+async def test_a_task_claimed_by_two_workers_is_caught(shared_url: str) -> None:
     async with await Database.open(shared_url) as database:
         for seed in range(WORLDS):
             trial = ParallelTrial.of(seed)

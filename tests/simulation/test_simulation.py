@@ -14,7 +14,7 @@ WORLDS = 90
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_what_is_at_rest_is_sound_nothing_ran_in_vain_and_all_is_reached(
+async def test_random_worlds_satisfy_the_laws_and_reach_every_situation(
     database: Database,
 ) -> None:
     counts: Counter[str] = Counter()
@@ -27,6 +27,6 @@ async def test_what_is_at_rest_is_sound_nothing_ran_in_vain_and_all_is_reached(
     assert missing(counts) == []
 
 
-async def test_a_seed_is_the_same_history_each_time(database: Database) -> None:
+async def test_a_seed_determines_the_history(database: Database) -> None:
     one, other = await Trial.of(8).run(database), await Trial.of(8).run(database)
     assert one.log == other.log

@@ -34,7 +34,7 @@ def shared_url(postgres_url: str, template: str) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_tables_at_rest_are_what_their_selects_give_and_nothing_ran_in_vain(
+async def test_random_tables_equal_their_selects_without_unnecessary_runs(
     shared_url: str,
 ) -> None:
     counts: Counter[str] = Counter()

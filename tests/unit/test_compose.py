@@ -27,12 +27,12 @@ def duration(text: str) -> timedelta:
     return timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in parts))
 
 
-def test_every_service_is_checked_here() -> None:
+def test_every_service_is_covered() -> None:
     assert set(services()) == SERVERS | KNOCKON | {"migrate"}
 
 
 @pytest.mark.parametrize("name", sorted(SERVERS | KNOCKON))
-def test_a_service_comes_back_after_a_reboot(name: str) -> None:
+def test_a_service_restarts_after_a_reboot(name: str) -> None:
     assert services()[name]["restart"] == "unless-stopped"
 
 
@@ -49,7 +49,7 @@ def test_a_server_has_time_to_close_its_files(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KNOCKON))
-def test_health_is_what_the_process_itself_answers(name: str) -> None:
+def test_health_is_reported_by_the_process_itself(name: str) -> None:
     service = services()[name]
     assert service["healthcheck"]["test"] == ["CMD", "python", "-m", "engine.monitor.probe"]
     assert service["environment"]["KNOCKON_MONITOR_ADDRESS"]
@@ -88,7 +88,7 @@ def test_a_password_is_set_in_one_place() -> None:
     assert "${KNOCKON_PASSWORD" in _database_url()
 
 
-def test_the_role_has_no_schema_of_its_name() -> None:
+def test_no_schema_has_the_name_of_the_role() -> None:
     """PostgreSQL creates a role's tables in the schema with the role's name, if it exists."""
     assert services()["postgres"]["environment"]["POSTGRES_USER"] != "knockon"
     assert "//postgres:" in _database_url()
@@ -121,7 +121,7 @@ def test_dependencies_are_installed_before_the_source_is_copied() -> None:
     assert all("--no-deps" in line for line in image if "pip install" in line)
 
 
-def test_the_image_holds_everything_that_the_wheel_is_built_from() -> None:
+def test_the_image_contains_all_sources_of_the_wheel() -> None:
     """.dockerignore is an allowlist; directories outside of the list cannot be copied."""
     admitted = {
         line.removeprefix("!")

@@ -34,18 +34,18 @@ def _fired(cron: str, zone: ZoneInfo, start: datetime, end: datetime) -> Iterato
         ("30 2 * * *", BERLIN, datetime(2026, 10, 24, 23, tzinfo=UTC), ["2026-10-25T00:30"]),
     ],
 )
-def test_a_fixed_time_that_clocks_repeat_fires_once(
+def test_a_fixed_time_repeated_by_the_clock_fires_once(
     cron: str, zone: str, start: datetime, times: list[str]
 ) -> None:
     assert fired(cron, zone, start, 20) == times
 
 
-def test_a_fixed_time_that_clocks_leave_out_fires_after_the_gap() -> None:
+def test_a_fixed_time_skipped_by_the_clock_fires_after_the_gap() -> None:
     start = datetime(2026, 3, 29, 0, tzinfo=UTC)
     assert fired("30 2 * * *", BERLIN, start, 20) == ["2026-03-29T01:00"]
 
 
-def test_a_time_of_every_hour_fires_in_the_repeated_hour_too() -> None:
+def test_an_hourly_time_fires_in_the_repeated_hour_too() -> None:
     start = datetime(2026, 10, 24, 23, 45, tzinfo=UTC)
     times = ["2026-10-25T00:30", "2026-10-25T01:30", "2026-10-25T02:30"]
     assert fired("30 * * * *", BERLIN, start, 3) == times

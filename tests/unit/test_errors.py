@@ -16,7 +16,7 @@ def all_errors(base: type[KnockonError] = KnockonError) -> Iterator[type[Knockon
             yield from all_errors(each)
 
 
-def test_each_class_defines_a_code_of_its_own() -> None:
+def test_each_class_defines_its_own_code() -> None:
     codes = [vars(each)["code"] for each in all_errors()]
     assert len(codes) == len(set(codes))
 

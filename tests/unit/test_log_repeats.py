@@ -46,7 +46,7 @@ def test_an_outage_leaves_few_lines(passes, clock: Clock) -> None:
     ]
 
 
-def test_pauses_grow_while_it_lasts_and_begin_anew_after_it(passes, clock: Clock) -> None:
+def test_pauses_grow_during_an_outage_and_reset_after_it(passes, clock: Clock) -> None:
     shown = []
     for _ in range(3600):
         if passes("away"):
@@ -72,7 +72,7 @@ def test_another_line_passes(passes, other) -> None:
     assert passes("node %s", *other.pop("args", (1,)), **other)
 
 
-def test_news_and_tracebacks_always_pass(passes, clock: Clock) -> None:
+def test_new_lines_and_tracebacks_always_pass(passes, clock: Clock) -> None:
     assert passes("done", level=logging.INFO)
     assert passes("done", level=logging.INFO)
     held = HoldBackRepeats(clock)
@@ -81,14 +81,16 @@ def test_news_and_tracebacks_always_pass(passes, clock: Clock) -> None:
         assert held.filter(logging.LogRecord("x", logging.ERROR, "x", 1, "it broke", (), failed))
 
 
-def test_many_lines_are_forgotten_from_the_oldest_on(passes) -> None:
+def test_the_oldest_of_many_lines_are_evicted(passes) -> None:
     for number in range(1001):
         assert passes("line %s", number)
     assert passes("line 1000") is None
     assert passes("line 0")
 
 
-def test_own_lines_and_those_of_libraries_are_held_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeated_lines_of_knockon_and_libraries_are_suppressed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level
     try:

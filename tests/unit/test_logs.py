@@ -9,7 +9,7 @@ from engine.logs import _formatter
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-def test_an_error_is_told_with_its_place_and_without_the_values_of_variables(
+def test_an_error_is_logged_with_its_location_and_without_variables(
     log_format: str,
 ) -> None:
     try:

@@ -39,7 +39,7 @@ def nightly(tmp_path: Path):
     return run
 
 
-def test_every_suite_runs_whatever_the_others_come_to(nightly, tmp_path: Path) -> None:
+def test_every_suite_runs_despite_failures_of_others(nightly, tmp_path: Path) -> None:
     calls, summary = nightly(1, NIGHTLY_SECONDS="7", NIGHTLY_FAULT_SEEDS="1 2")
     assert [call for call in calls if not call.startswith("--dry-run")] == [
         "venv",

@@ -20,12 +20,12 @@ ServiceUnavailable SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions Unkn
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_it_promises_these_names_and_no_others() -> None:
+def test_exactly_these_names_are_public() -> None:
     assert sorted(knockon.__all__) == sorted(NAMES.split())
     assert all(hasattr(knockon, name) for name in knockon.__all__)
 
 
-def test_every_error_is_promised() -> None:
+def test_every_error_is_public() -> None:
     assert {*_subclasses(knockon.KnockonError)} <= {*knockon.__all__}
 
 
@@ -36,7 +36,7 @@ def _subclasses(error: type[Exception]) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_import_nothing_else(page: Path) -> None:
+def test_examples_import_only_public_modules(page: Path) -> None:
     for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         for node in ast.walk(ast.parse(dedent(example))):
             if isinstance(node, ast.ImportFrom):

@@ -33,7 +33,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
         f"postgresql://me:{RAW}@127.0.0.1:1/x%zz",
     ],
 )
-def test_a_password_in_an_address_is_hidden_however_it_is_written(url: str) -> None:
+def test_a_password_in_an_address_is_hidden_in_every_encoding(url: str) -> None:
     hide_settings(Settings(database_url=url, source_url=None))
     shown = [SECRET, json.dumps({"x": SECRET}), repr([SECRET]), url]
     for text in shown[: None if "://" in url else 3]:
@@ -48,7 +48,7 @@ def test_passwords_elsewhere_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None
     assert redacted(f"from-the-environment {SECRET} {RAW}") == "*** *** ***"
 
 
-def test_the_end_of_an_output_holds_no_part_of_a_secret() -> None:
+def test_the_end_of_an_output_contains_no_part_of_a_secret() -> None:
     secret = "0123456789abcdefghij"
     secrets._hide(secret)
     for cut in range(len(secret) + 1):
@@ -75,7 +75,7 @@ except ValueError:
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-def test_no_log_line_holds_a_secret_within_a_value(log_format: str) -> None:
+def test_no_log_line_contains_a_secret(log_format: str) -> None:
     environment = {**os.environ, "KNOCKON_LOG_FORMAT": log_format}
     command = [sys.executable, "-c", _LOG]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

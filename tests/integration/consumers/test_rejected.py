@@ -22,7 +22,7 @@ async def days(world: World) -> set[str]:
     return {row["key"] for row in rows}
 
 
-async def test_a_topic_goes_on_past_a_version_that_is_not_the_datasets(
+async def test_a_topic_is_read_past_an_event_with_a_foreign_version(
     database: Database, broker: Broker
 ) -> None:
     async with topic_on(broker) as topic:
@@ -48,7 +48,7 @@ async def test_a_topic_goes_on_past_a_version_that_is_not_the_datasets(
         assert all("has no version" in each["error"] for each in letters)
 
 
-async def test_a_topic_goes_on_past_a_row_that_the_database_rejects(
+async def test_a_topic_is_read_past_a_row_rejected_by_the_database(
     database: Database, broker: Broker
 ) -> None:
     async with topic_on(broker) as topic:
@@ -66,7 +66,7 @@ async def test_a_topic_goes_on_past_a_row_that_the_database_rejects(
         assert "refused" in letter["error"]
 
 
-async def test_a_change_log_goes_on_past_a_row_that_the_database_rejects(
+async def test_a_change_log_is_read_past_a_row_rejected_by_the_database(
     database: Database,
 ) -> None:
     world = await World.made(database, table("t"), table("last"))

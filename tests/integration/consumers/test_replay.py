@@ -41,7 +41,7 @@ async def replayed(world: World, *ids: UUID) -> list[Replayed]:
         return await replay(conn, world.org, ids)
 
 
-async def test_what_can_be_read_now_goes_through_once(database: Database) -> None:
+async def test_a_readable_dead_letter_is_replayed_once(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     letter = await a_letter(world, f'{{"partitions": ["{DAY}"]}}'.encode())
     (done,) = await replayed(world, letter)
@@ -51,7 +51,7 @@ async def test_what_can_be_read_now_goes_through_once(database: Database) -> Non
     assert (await world.tasks())["queued"] == [f"b[{DAY}]"]
 
 
-async def test_what_is_still_unreadable_stays_with_its_newest_error(database: Database) -> None:
+async def test_an_unreadable_dead_letter_keeps_its_latest_error(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     letter = await a_letter(world, b"{")
     (done,) = await replayed(world, letter)
@@ -62,7 +62,7 @@ async def test_what_is_still_unreadable_stays_with_its_newest_error(database: Da
     assert stored.replayed_at is None
 
 
-async def test_what_is_refused_still_stays_too(database: Database) -> None:
+async def test_a_rejected_dead_letter_keeps_its_latest_error(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     letter = await a_letter(world, b'{"partitions": ["1999-01-01"]}')
     (done,) = await replayed(world, letter)
@@ -71,7 +71,7 @@ async def test_what_is_refused_still_stays_too(database: Database) -> None:
     assert (await dead_letter(world.caller, world.service, str(letter))).error == done.error
 
 
-async def test_one_event_of_an_array_is_replayed_alone(database: Database) -> None:
+async def test_a_single_event_of_an_array_is_replayed(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     days = [f'{{"partitions": ["2013-02-0{n}"]}}' for n in (1, 2, 3)]
     letter = await a_letter(world, f"[{','.join(days)}]".encode(), position="7#1")
@@ -81,7 +81,7 @@ async def test_one_event_of_an_array_is_replayed_alone(database: Database) -> No
     assert (await world.tasks())["queued"] == ["b[2013-02-02]"]
 
 
-async def test_of_a_whole_array_the_refused_become_letters_of_their_own(database: Database) -> None:
+async def test_rejected_events_of_a_replayed_array_become_dead_letters(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     letter = await a_letter(
         world,
@@ -93,14 +93,14 @@ async def test_of_a_whole_array_the_refused_become_letters_of_their_own(database
     assert [entry.position for entry in left] == ["7#1"]
 
 
-async def test_a_topic_that_nobody_reads_any_more_says_so(database: Database) -> None:
+async def test_replaying_a_message_of_an_unbound_topic_fails(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     (done,) = await replayed(world, await a_letter(world, b"{}"))
     assert done.error is not None
     assert "'changes'" in done.error
 
 
-async def test_a_change_of_a_table_is_replayed_as_an_event(database: Database) -> None:
+async def test_a_captured_change_is_replayed_as_an_event(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     payload = f'{{"dataset": "a", "partitions": ["{DAY}"]}}'.encode()
     letter = await a_letter(world, payload, stream="postgres/1/db")
@@ -132,7 +132,7 @@ async def test_lost_messages_are_not_replayed(database: Database) -> None:
     assert (stored.error, stored.replayed_at) == ("lost: the broker deleted offsets 3 to 5", None)
 
 
-async def test_a_closed_letter_is_done_and_keeps_by_whom_and_why(database: Database) -> None:
+async def test_a_closed_letter_records_the_caller_and_the_reason(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     loss, other = await a_loss(world), await a_letter(world, b"{")
     async with world.conn() as conn:
@@ -148,7 +148,7 @@ async def test_a_closed_letter_is_done_and_keeps_by_whom_and_why(database: Datab
     assert await replayed(world, loss) == []
 
 
-async def test_letters_are_closed_all_or_none(database: Database) -> None:
+async def test_letters_are_closed_atomically(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     loss, other = await a_loss(world), await a_letter(world, b"{")
     async with world.conn() as conn:
@@ -160,7 +160,7 @@ async def test_letters_are_closed_all_or_none(database: Database) -> None:
         assert [entry.id for entry in await dead_letters(world.caller, world.service)] == [other]
 
 
-async def test_a_loss_that_is_found_again_is_open_again(database: Database) -> None:
+async def test_a_loss_reported_again_is_reopened(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     loss = await a_loss(world)
     async with world.conn() as conn:

@@ -71,7 +71,7 @@ async def consuming(
             stop.set()
 
 
-async def test_topics_and_tables_are_read_together(database: Database, broker: Broker) -> None:
+async def test_topics_and_tables_are_consumed_together(database: Database, broker: Broker) -> None:
     async with topic_on(broker) as topic:
         world = await World.made(
             database, kafka("a", topic.name), table("t"), job("b", "a"), job("c", "t")
@@ -86,9 +86,7 @@ async def test_topics_and_tables_are_read_together(database: Database, broker: B
             await heard("t")
 
 
-async def test_a_deploy_that_names_another_topic_is_followed(
-    database: Database, broker: Broker
-) -> None:
+async def test_a_deploy_with_another_topic_takes_effect(database: Database, broker: Broker) -> None:
     async with topic_on(broker) as first, topic_on(broker) as second:
         world = await World.made(database, kafka("a", first.name), job("b", "a"))
         async with consuming(world, broker.bootstrap_servers, broker.consumer_options) as heard:
@@ -99,7 +97,7 @@ async def test_a_deploy_that_names_another_topic_is_followed(
             await heard("z")
 
 
-async def test_messages_behind_a_deploy_are_cut_as_it_says(
+async def test_messages_after_a_deploy_use_the_new_partitioning(
     database: Database, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Including messages read before the consumers have checked for changed sources."""
@@ -129,7 +127,9 @@ async def test_messages_behind_a_deploy_are_cut_as_it_says(
     assert await world.rows("SELECT error FROM dead_letters") == []
 
 
-async def test_a_shared_topic_names_its_datasets(database: Database, broker: Broker) -> None:
+async def test_events_of_a_shared_topic_name_their_datasets(
+    database: Database, broker: Broker
+) -> None:
     async with topic_on(broker) as topic:
         world = await World.made(
             database,
@@ -143,9 +143,7 @@ async def test_a_shared_topic_names_its_datasets(database: Database, broker: Bro
             await heard("z")
 
 
-async def test_a_source_names_the_topic_of_its_dead_letters(
-    database: Database, broker: Broker
-) -> None:
+async def test_a_source_may_name_its_dead_letter_topic(database: Database, broker: Broker) -> None:
     async with topic_on(broker) as topic, topic_on(broker) as letters:
         world = await World.made(
             database, kafka("a", topic.name, dead_letters=letters.name), job("b", "a")
@@ -159,7 +157,7 @@ async def test_a_source_names_the_topic_of_its_dead_letters(
             assert (await client.getone()).value == b"rubbish"
 
 
-async def test_a_dataset_is_registered_when_it_is_first_heard_of(
+async def test_a_dataset_is_registered_at_its_first_event(
     database: Database, broker: Broker
 ) -> None:
     rule = {"dag": "found", "name": "shop.{table}", "dataset": "shop_{table}"}
@@ -188,7 +186,7 @@ async def test_a_topic_whose_sources_disagree_on_dead_letters_is_not_read(
     assert [entry["topic"] for entry in logs] == ["t"]
 
 
-async def test_a_table_attached_later_is_followed_from_then_on(database: Database) -> None:
+async def test_a_table_attached_later_is_consumed(database: Database) -> None:
     world = await World.made(database, table("t"), job("c", "t"))
     async with consuming(world, None) as heard:
         async with world.conn() as conn:
@@ -198,7 +196,7 @@ async def test_a_table_attached_later_is_followed_from_then_on(database: Databas
         await heard("t")
 
 
-async def test_without_a_broker_the_topics_are_left_alone(
+async def test_topics_are_not_consumed_without_a_broker(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = await World.made(database, kafka("a", "nowhere"), table("t"), job("b", "a", "t"))
@@ -222,7 +220,7 @@ def _is_behind(topic: str) -> bool:
     return _told("knockon_kafka_lag_messages", topic=topic, partition="0") != 0
 
 
-async def test_what_is_taken_in_is_counted(database: Database, broker: Broker) -> None:
+async def test_ingested_events_are_counted(database: Database, broker: Broker) -> None:
     async with topic_on(broker) as topic:
         world = await World.made(database, kafka("a", topic.name), job("b", "a"))
         where = {"transport": "kafka", "topic": topic.name}

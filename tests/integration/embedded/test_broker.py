@@ -39,7 +39,7 @@ def _consumer(broker: Broker, topic: str) -> AIOKafkaConsumer:
     )
 
 
-async def test_a_group_goes_on_from_its_commit(broker: Broker, topic: str) -> None:
+async def test_a_group_continues_from_its_committed_offset(broker: Broker, topic: str) -> None:
     await _produce(broker, topic, b"first", b"second")
     async with _consumer(broker, topic) as consumer:
         assert (await consumer.getone()).value == b"first"
@@ -49,16 +49,16 @@ async def test_a_group_goes_on_from_its_commit(broker: Broker, topic: str) -> No
         assert (await consumer.getone()).value == b"second"
 
 
-async def test_making_a_topic_twice_is_fine(broker: Broker, topic: str) -> None:
+async def test_creating_a_topic_twice_is_allowed(broker: Broker, topic: str) -> None:
     await broker.create_topic(topic, partitions=2)
 
 
-def test_two_at_once_have_ports_of_their_own() -> None:
+def test_concurrent_brokers_have_different_ports() -> None:
     with EmbeddedBroker() as one, EmbeddedBroker() as other:
         assert one.bootstrap_servers != other.bootstrap_servers
 
 
-def test_one_answers_once_it_has_started_until_it_stops() -> None:
+def test_a_broker_responds_from_its_start_to_its_stop() -> None:
     broker = EmbeddedBroker()
     port = int(broker.bootstrap_servers.rpartition(":")[2])
     assert not answers(port)
@@ -68,7 +68,7 @@ def test_one_answers_once_it_has_started_until_it_stops() -> None:
 
 
 @pytest.mark.parametrize("echoes", [False, True])
-def test_a_port_that_takes_connections_and_speaks_no_kafka_does_not_answer(echoes: bool) -> None:
+def test_a_port_with_another_protocol_does_not_respond(echoes: bool) -> None:
     def meet() -> None:
         client, _ = server.accept()
         with client:
@@ -107,7 +107,7 @@ def test_a_start_reports_a_port_that_stays_in_use(monkeypatch: pytest.MonkeyPatc
             second.start()
 
 
-def test_other_failures_of_a_start_are_not_repeated(
+def test_other_start_failures_are_not_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "program"

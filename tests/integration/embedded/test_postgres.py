@@ -60,7 +60,7 @@ def test_a_new_server_orders_text_by_code_point(tmp_path: Path) -> None:
         assert _ask(server, "SELECT 'B' < 'a' AND lower('É') = 'é'")
 
 
-def test_a_second_finder_reuses_it_and_does_not_stop_it(data_dir: Path) -> None:
+def test_a_second_process_reuses_the_server_and_does_not_stop_it(data_dir: Path) -> None:
     with EmbeddedPostgres(data_dir, durable=False) as starter:
         pid = _pid(starter)
         with EmbeddedPostgres(data_dir, durable=True) as finder:
@@ -69,7 +69,7 @@ def test_a_second_finder_reuses_it_and_does_not_stop_it(data_dir: Path) -> None:
     assert not (data_dir / "postmaster.pid").exists()
 
 
-def test_it_starts_again_after_sigkill(data_dir: Path) -> None:
+def test_a_killed_server_starts_again(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir, durable=False).start()
     os.kill(_pid(server), signal.SIGKILL)
     server.stop()
@@ -133,9 +133,7 @@ def test_an_empty_pid_file_does_not_prevent_a_start(data_dir: Path, file: str) -
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_it_can_be_started_again_when_its_starter_was_ended(
-    data_dir: Path, how: signal.Signals
-) -> None:
+def test_a_server_starts_again_after_its_starter_ended(data_dir: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-c", _STARTER, str(data_dir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
@@ -145,7 +143,7 @@ def test_it_can_be_started_again_when_its_starter_was_ended(
         assert _ask(next_one, "SELECT 1") == 1
 
 
-def test_it_waits_for_one_that_has_closed_its_socket_but_not_left_its_directory(
+def test_a_start_waits_for_a_server_that_is_shutting_down(
     data_dir: Path,
 ) -> None:
     leave = "sleep 0.5; rm postmaster.pid"
@@ -156,7 +154,7 @@ def test_it_waits_for_one_that_has_closed_its_socket_but_not_left_its_directory(
             assert _ask(server, "SELECT 1") == 1
 
 
-def test_it_leaves_nothing_behind_its_starter(data_dir: Path) -> None:
+def test_a_server_ends_with_its_starter(data_dir: Path) -> None:
     command = [sys.executable, "-c", _STARTER, str(data_dir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
@@ -165,7 +163,7 @@ def test_it_leaves_nothing_behind_its_starter(data_dir: Path) -> None:
     _wait_until_gone(EmbeddedPostgres(data_dir, durable=False))
 
 
-def test_a_path_too_long_for_a_socket_works_as_well(data_dir: Path) -> None:
+def test_a_path_too_long_for_a_socket_is_supported(data_dir: Path) -> None:
     longer = data_dir.parent / ("x" * 90) / "pg"
     longer.parent.mkdir()
     data_dir.rename(longer)
@@ -173,7 +171,7 @@ def test_a_path_too_long_for_a_socket_works_as_well(data_dir: Path) -> None:
         assert _ask(server, "SELECT 1") == 1
 
 
-def test_a_failed_start_shows_the_log_and_is_not_repeated(data_dir: Path) -> None:
+def test_a_failed_start_shows_the_log_and_is_not_retried(data_dir: Path) -> None:
     (data_dir / "postgresql.conf").write_text("nonsense")
     server = EmbeddedPostgres(data_dir, durable=False)
     server.log.write_text(f"FATAL:  {_STILL_IN_USE} (key 1, ID 1) is still in use\n")  # earlier
@@ -182,7 +180,7 @@ def test_a_failed_start_shows_the_log_and_is_not_repeated(data_dir: Path) -> Non
     assert server.log.read_text().count("syntax error") == 1
 
 
-def test_a_missing_wheel_says_what_to_install(
+def test_a_missing_wheel_is_reported_with_the_command_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "find_spec", lambda _name: None)

@@ -39,7 +39,7 @@ async def counts(world: World) -> list[dict[str, object]]:
     )
 
 
-async def test_the_plan_that_was_shown_runs(database: Database) -> None:
+async def test_applying_a_proposal_runs_the_previewed_plan(database: Database) -> None:
     world = await World.made(database, *JOBS)
     shown = await proposed(world, WEEK)
     done = await applied(world, shown.plan_id, "ann")
@@ -53,7 +53,7 @@ async def test_the_plan_that_was_shown_runs(database: Database) -> None:
     assert await world.run() == [*(f"b[{day}]" for day in DAYS), "c[2013-W07]"]
 
 
-async def test_only_its_own_change_is_planned(database: Database) -> None:
+async def test_applying_a_proposal_plans_only_its_own_invalidation(database: Database) -> None:
     world = await World.made(database, *JOBS)
     shown = await proposed(world, "2013-02-11")
     (other,) = (await world.change("a", "2013-03-01")).invalidations
@@ -66,7 +66,7 @@ async def test_only_its_own_change_is_planned(database: Database) -> None:
     assert invalidation == {"processed_at": None}
 
 
-async def test_a_second_time_nothing_happens(database: Database) -> None:
+async def test_applying_a_proposal_again_changes_nothing(database: Database) -> None:
     world = await World.made(database, *JOBS)
     shown = await proposed(world, WEEK)
     first = await applied(world, shown.plan_id)
@@ -77,7 +77,7 @@ async def test_a_second_time_nothing_happens(database: Database) -> None:
     assert await counts(world) == before
 
 
-async def test_two_who_apply_at_once_apply_it_once(database: Database) -> None:
+async def test_concurrent_applications_apply_a_proposal_once(database: Database) -> None:
     world = await World.made(database, *JOBS)
     shown = await proposed(world, WEEK)
     async with world.conn() as one, world.conn() as two:
@@ -90,7 +90,7 @@ async def test_two_who_apply_at_once_apply_it_once(database: Database) -> None:
     assert (await counts(world))[0]["tasks"] == 8
 
 
-async def test_a_deploy_that_changes_nothing_of_it_is_no_change(database: Database) -> None:
+async def test_a_deploy_of_unrelated_jobs_is_no_difference(database: Database) -> None:
     world = await World.made(database, *JOBS)
     shown = await proposed(world, WEEK)
     await world.deploy(*JOBS, source("z"), job("y", "z"))
@@ -98,7 +98,9 @@ async def test_a_deploy_that_changes_nothing_of_it_is_no_change(database: Databa
     assert (done.changes, done.tasks) == ((), 8)
 
 
-async def test_what_has_changed_is_told_by_job_and_nothing_is_written(database: Database) -> None:
+async def test_differences_are_listed_by_job_and_prevent_the_application(
+    database: Database,
+) -> None:
     world = await World.made(database, *JOBS, job("d", "a"))
     shown = await proposed(world, WEEK)
     await world.deploy(
@@ -121,7 +123,7 @@ async def test_what_has_changed_is_told_by_job_and_nothing_is_written(database: 
     assert kept == {"state": "proposed"}
 
 
-async def test_another_number_of_partitions_per_task_is_a_change(database: Database) -> None:
+async def test_a_changed_number_of_partitions_per_task_is_a_difference(database: Database) -> None:
     world = await World.made(database, *JOBS)
     shown = await proposed(world, WEEK)
     b = job("b", "a", scaling={"partitions_per_task": 7})
@@ -132,7 +134,7 @@ async def test_another_number_of_partitions_per_task_is_a_change(database: Datab
     assert done.tasks == 0
 
 
-async def test_partitions_that_came_since_are_a_change(database: Database) -> None:
+async def test_partitions_created_since_the_preview_are_a_difference(database: Database) -> None:
     world = await World.made(database, *JOBS)
     await world.changed("a", "2013-02-11")
     await world.run()
@@ -145,7 +147,7 @@ async def test_partitions_that_came_since_are_a_change(database: Database) -> No
     ]
 
 
-async def test_its_change_may_not_make_sense_any_more(database: Database) -> None:
+async def test_applying_a_proposal_for_a_removed_dataset_is_rejected(database: Database) -> None:
     world = await World.made(database, *JOBS)
     shown = await proposed(world, WEEK)
     await world.deploy(source("other"))
@@ -164,7 +166,7 @@ async def test_only_a_proposed_plan_is_applied(database: Database) -> None:
             await approve(conn, world.org, shown.plan_id)
 
 
-async def test_old_proposals_go_and_nothing_else(database: Database) -> None:
+async def test_only_old_proposals_are_trimmed(database: Database) -> None:
     world = await World.made(database, *JOBS)
     old, new, used = [(await proposed(world, WEEK)).plan_id for _ in range(3)]
     await applied(world, used)

@@ -64,7 +64,7 @@ async def invalidations(world: World) -> list[dict[str, Any]]:
     )
 
 
-async def test_a_plan_beyond_the_orgs_limit_is_pending(database: Database) -> None:
+async def test_a_plan_beyond_the_limit_of_the_org_is_pending(database: Database) -> None:
     world = await limited(database)
     planned = await pending(world)
     assert [str(each) for each in planned.exceeded_limits] == [
@@ -83,13 +83,13 @@ async def test_a_plan_beyond_the_orgs_limit_is_pending(database: Database) -> No
     assert kept["estimate"]["unknown_seconds"] == 2
 
 
-async def test_a_plan_within_the_limit_is_not(database: Database) -> None:
+async def test_a_plan_within_the_limit_is_not_pending(database: Database) -> None:
     world = await limited(database, 14)
     await world.changed("a", WEEK)
     assert len((await world.tasks("b"))["queued"]) == 7
 
 
-async def test_a_job_has_a_limit_of_its_own(database: Database) -> None:
+async def test_a_job_may_have_its_own_limit(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("b", "a"), job("c", "a", scaling={"blast_radius": 6})
     )
@@ -101,7 +101,7 @@ async def test_a_job_has_a_limit_of_its_own(database: Database) -> None:
     assert len((await world.tasks("c"))["queued"]) == 6
 
 
-async def test_a_single_run_job_counts_as_one(database: Database) -> None:
+async def test_a_single_run_job_counts_as_one_partition(database: Database) -> None:
     world = await limited(
         database, 8, source("a"), job("b", "a"), job("f", "a", execution_strategy="Full")
     )
@@ -109,7 +109,7 @@ async def test_a_single_run_job_counts_as_one(database: Database) -> None:
     assert len((await world.tasks())["queued"]) == 8
 
 
-async def test_others_that_came_along_are_not_pending(database: Database) -> None:
+async def test_other_invalidations_of_the_batch_are_planned(database: Database) -> None:
     world = await limited(database)
     await world.change("z", DAY)
     await world.change("a", WEEK)
@@ -127,7 +127,7 @@ async def test_others_that_came_along_are_not_pending(database: Database) -> Non
     assert await world.run() == [f"y[{DAY}]", f"y[{NEXT}]"]
 
 
-async def test_changes_of_several_datasets_are_not_added_up(database: Database) -> None:
+async def test_limits_apply_to_each_changed_dataset_separately(database: Database) -> None:
     world = await limited(database, 7)
     await world.change("a", "2013-02-11..2013-02-13")
     await world.change("z", "2013-02-11..2013-02-13")
@@ -136,7 +136,7 @@ async def test_changes_of_several_datasets_are_not_added_up(database: Database) 
     assert [each["outcome"] for each in await invalidations(world)] == ["planned", "planned"]
 
 
-async def test_approved_it_runs(database: Database) -> None:
+async def test_an_approved_plan_runs(database: Database) -> None:
     world = await limited(database)
     plan_id = (await pending(world)).plan_id
     done = await approved(world, plan_id, "ann")
@@ -152,7 +152,7 @@ async def test_approved_it_runs(database: Database) -> None:
     assert len(await world.run()) == 14
 
 
-async def test_approved_twice_it_runs_once(database: Database) -> None:
+async def test_a_plan_approved_twice_runs_once(database: Database) -> None:
     world = await limited(database)
     plan_id = (await pending(world)).plan_id
     await approved(world, plan_id)
@@ -161,7 +161,7 @@ async def test_approved_twice_it_runs_once(database: Database) -> None:
     assert len(await world.run()) == 14
 
 
-async def test_what_runs_is_what_is_planned_now_and_the_difference_is_told(
+async def test_an_approval_plans_again_and_reports_the_differences(
     database: Database,
 ) -> None:
     world = await limited(database)
@@ -172,7 +172,7 @@ async def test_what_runs_is_what_is_planned_now_and_the_difference_is_told(
     assert len(await world.run()) == 21
 
 
-async def test_a_new_partition_is_new_in_all_its_columns_when_it_is_approved(
+async def test_all_columns_of_a_new_partition_count_as_changed_on_approval(
     database: Database,
 ) -> None:
     world = await limited(
@@ -185,7 +185,7 @@ async def test_a_new_partition_is_new_in_all_its_columns_when_it_is_approved(
     assert (await approved(world, plan_id)).tasks == 2
 
 
-async def test_rejected_nothing_runs(database: Database) -> None:
+async def test_a_rejected_plan_runs_nothing(database: Database) -> None:
     world = await limited(database)
     plan_id = (await pending(world)).plan_id
     assert (await rejected(world, plan_id)).is_new
@@ -202,14 +202,14 @@ async def test_rejected_nothing_runs(database: Database) -> None:
     assert kept == {"state": "rejected", "decided_by": "bob"}
 
 
-async def test_a_later_event_is_planned_as_ever(database: Database) -> None:
+async def test_an_event_after_a_rejection_is_planned(database: Database) -> None:
     world = await limited(database)
     await rejected(world, (await pending(world)).plan_id)
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
-async def test_what_was_decided_is_not_decided_otherwise(database: Database) -> None:
+async def test_a_decided_plan_cannot_be_decided_differently(database: Database) -> None:
     world = await limited(database)
     yes, no = (await pending(world)).plan_id, (await pending(world)).plan_id
     await approved(world, yes)
@@ -223,7 +223,7 @@ async def test_what_was_decided_is_not_decided_otherwise(database: Database) -> 
             await apply(conn, world.org, no)
 
 
-async def test_new_events_are_neither_lost_nor_take_the_held_ones_along(
+async def test_new_events_are_planned_independently_of_pending_plans(
     database: Database,
 ) -> None:
     world = await limited(database)
@@ -253,7 +253,7 @@ async def test_a_deploy_needs_no_approval(database: Database) -> None:
     assert done.tasks == 14
 
 
-async def test_a_deploy_leaves_pending_plans_pending(database: Database) -> None:
+async def test_a_deploy_does_not_decide_pending_plans(database: Database) -> None:
     world = await limited(database)
     plan_id = (await pending(world)).plan_id
     cut_otherwise = {"dt": DAILY["dt"] | {"zone": "America/New_York"}}
@@ -266,7 +266,7 @@ async def test_a_deploy_leaves_pending_plans_pending(database: Database) -> None
     assert (invalidation["open"], invalidation["outcome"]) == (False, "not_current")
 
 
-async def test_to_apply_is_to_approve(database: Database) -> None:
+async def test_applying_a_pending_plan_approves_it(database: Database) -> None:
     world = await limited(database)
     async with world.conn() as conn:
         shown = await propose(conn, world.org, SourceEvent(dataset="a", partitions=(WEEK,)))
@@ -276,7 +276,7 @@ async def test_to_apply_is_to_approve(database: Database) -> None:
         assert (await apply(conn, world.org, shown.plan_id)).tasks == 14
 
 
-async def test_content_versions_rise_for_what_was_there_and_nothing_new_comes_to_be(
+async def test_a_rejection_raises_content_versions_of_existing_partitions_only(
     database: Database,
 ) -> None:
     world = await limited(database)
@@ -289,7 +289,7 @@ async def test_content_versions_rise_for_what_was_there_and_nothing_new_comes_to
     assert after["materialized_at"] > before["materialized_at"]
 
 
-async def test_two_who_approve_at_once_approve_it_once(database: Database) -> None:
+async def test_concurrent_approvals_approve_a_plan_once(database: Database) -> None:
     world = await limited(database)
     plan_id = (await pending(world)).plan_id
     async with world.conn() as one, world.conn() as two:
@@ -302,7 +302,7 @@ async def test_two_who_approve_at_once_approve_it_once(database: Database) -> No
     assert len(await world.run()) == 14
 
 
-async def test_of_an_approval_and_a_rejection_at_once_the_first_counts(
+async def test_the_first_of_a_concurrent_approval_and_rejection_wins(
     database: Database,
 ) -> None:
     world = await limited(database)
@@ -317,7 +317,9 @@ async def test_of_an_approval_and_a_rejection_at_once_the_first_counts(
     assert await world.tasks() == {}
 
 
-async def test_an_approval_waits_for_a_deploy_and_plans_what_it_made(database: Database) -> None:
+async def test_an_approval_waits_for_a_deploy_and_plans_with_the_new_version(
+    database: Database,
+) -> None:
     world = await limited(database)
     plan_id = (await pending(world)).plan_id
     dag = parse_dag(json.dumps({"dag": "w", "jobs": [*JOBS, job("d", "b")]}), where="w.yaml")
@@ -331,7 +333,7 @@ async def test_an_approval_waits_for_a_deploy_and_plans_what_it_made(database: D
     assert len(await world.run()) == 21
 
 
-async def test_an_approval_that_dies_leaves_the_plan_pending(database: Database) -> None:
+async def test_an_interrupted_approval_leaves_the_plan_pending(database: Database) -> None:
     world = await limited(database)
     plan_id = (await pending(world)).plan_id
     async with world.conn() as conn, conn.transaction(force_rollback=True):
@@ -341,7 +343,7 @@ async def test_an_approval_that_dies_leaves_the_plan_pending(database: Database)
     assert (await approved(world, plan_id)).is_new
 
 
-async def test_a_planner_that_dies_while_it_holds_leaves_everything_to_the_next(
+async def test_a_rolled_back_pending_plan_is_planned_again(
     database: Database,
 ) -> None:
     world = await limited(database)
@@ -352,7 +354,7 @@ async def test_a_planner_that_dies_while_it_holds_leaves_everything_to_the_next(
     assert (await world.plan()).exceeded_limits  # type: ignore[union-attr]
 
 
-async def test_a_flood_of_events_for_one_dataset_is_one_held_plan(database: Database) -> None:
+async def test_many_events_for_one_dataset_are_one_pending_plan(database: Database) -> None:
     world = await limited(database)
     received = tuple(
         Received.one(SourceEvent(dataset="a", partitions=(day,)), Delivery("s", day))

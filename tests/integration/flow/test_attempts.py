@@ -70,7 +70,7 @@ async def plan_all(world: World, most: int = 100) -> list[Planned]:
 
 
 @pytest.mark.parametrize("place", [0, 17, 39])
-async def test_the_culprit_is_isolated(
+async def test_the_failing_invalidation_is_isolated(
     world: World, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     ids = await changes(world, 40)
@@ -85,7 +85,7 @@ async def test_the_culprit_is_isolated(
     assert "3 attempts to plan it alone were interrupted" in row.planning_error
 
 
-async def test_batches_that_are_only_too_large_are_all_planned(
+async def test_batches_that_are_too_large_are_split_and_planned(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await changes(world, 10)
@@ -100,7 +100,7 @@ async def test_batches_that_are_only_too_large_are_all_planned(
     assert sum(each.invalidations for each in done) == len(ids)
 
 
-async def test_one_that_is_replayed_has_its_attempts_again(
+async def test_a_replayed_invalidation_starts_with_no_attempts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await changes(world, 3)
@@ -118,7 +118,7 @@ async def test_one_that_is_replayed_has_its_attempts_again(
     assert planned.tasks == 1
 
 
-async def test_errors_with_a_reason_are_no_attempts_without_an_end(
+async def test_recorded_errors_are_not_unfinished_attempts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await changes(world, 2)
@@ -135,7 +135,7 @@ async def test_errors_with_a_reason_are_no_attempts_without_an_end(
     assert sizes == [2] * 20
 
 
-async def test_a_planner_out_of_memory_plans_less_at_once(
+async def test_running_out_of_memory_makes_the_batch_smaller(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await changes(world, 4)
@@ -155,7 +155,7 @@ async def test_a_planner_out_of_memory_plans_less_at_once(
     assert row.id == ids[2]
 
 
-async def test_a_connection_lost_while_computing_counts(
+async def test_a_connection_lost_during_planning_counts_as_an_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a minute of computation: the server ends a session that is idle in a transaction."""
@@ -183,7 +183,7 @@ async def test_a_connection_lost_while_computing_counts(
     }
 
 
-async def test_the_lock_is_released_however_it_ends(
+async def test_the_planning_lock_is_released_after_a_crash(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (id_,) = await changes(world, 1)

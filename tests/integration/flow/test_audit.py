@@ -37,7 +37,7 @@ async def test_nothing_is_stale_at_rest(database: Database) -> None:
     assert await found(world) == []
 
 
-async def test_a_partition_is_in_hand_while_something_open_leads_to_it(database: Database) -> None:
+async def test_a_partition_is_in_hand_while_open_work_covers_it(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     async with world.conn() as conn:
@@ -63,7 +63,7 @@ async def test_a_lost_change_is_mended(database: Database) -> None:
     assert await found(world) == []
 
 
-async def test_partitions_left_by_decision_hide_no_lost_one(database: Database) -> None:
+async def test_partitions_left_by_decision_do_not_hide_lost_ones(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", "2013-02-13..2013-02-16")
     await world.run()
@@ -85,7 +85,7 @@ async def test_partitions_left_by_decision_hide_no_lost_one(database: Database) 
     ]
 
 
-async def test_a_task_that_waits_for_nothing_is_mended(database: Database) -> None:
+async def test_a_blocked_task_without_blockers_is_mended(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "c"))
     await world.changed("a", DAY)
     # The task of b ends, and its dependents are not resolved.
@@ -101,7 +101,7 @@ async def test_a_task_that_waits_for_nothing_is_mended(database: Database) -> No
 
 
 @pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
-async def test_a_lost_order_to_recompute_is_mended(database: Database, strategy: str) -> None:
+async def test_a_lost_recomputation_request_is_mended(database: Database, strategy: str) -> None:
     world = await World.made(database, source("a"), job("b", "a", execution_strategy=strategy))
     await world.changed("a", DAY)
     await world.run()
@@ -114,7 +114,7 @@ async def test_a_lost_order_to_recompute_is_mended(database: Database, strategy:
     assert await found(world) == []
 
 
-async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
+async def test_a_lost_first_run_is_mended(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.rows("DELETE FROM tasks RETURNING id")
@@ -124,7 +124,7 @@ async def test_a_first_run_that_was_lost_is_mended(database: Database) -> None:
 
 
 @pytest.mark.parametrize("activation", ["reactive", "manual"])
-async def test_of_two_inputs_that_give_a_dimension_each_the_keys_meet(
+async def test_a_partition_determined_by_two_inputs_is_lost_only_if_both_have_it(
     database: Database, activation: str
 ) -> None:
     """A partition is lost only if both inputs determine it; either may be built by hand."""
@@ -155,7 +155,7 @@ async def test_of_two_inputs_that_give_a_dimension_each_the_keys_meet(
     assert ("d", LOST, "lost") in await audited(world)
 
 
-async def test_a_first_run_that_waits_for_inputs_is_not_stale(database: Database) -> None:
+async def test_a_first_run_waiting_for_inputs_is_not_stale(database: Database) -> None:
     weekly = {
         "dataset": "a",
         "mapping": {"dt": {"from": "dt", "window": [-6, 0]}},
@@ -167,7 +167,7 @@ async def test_a_first_run_that_waits_for_inputs_is_not_stale(database: Database
     assert await found(world) == []
 
 
-async def test_columns_that_are_not_read_make_nothing_stale(database: Database) -> None:
+async def test_changes_of_unread_columns_make_nothing_stale(database: Database) -> None:
     a = source("a")
     a["outputs"][0]["columns"] = ["x", "y"]
     world = await World.made(database, a, job("b", "a", columns={"x": ["a.x"]}))
@@ -178,7 +178,7 @@ async def test_columns_that_are_not_read_make_nothing_stale(database: Database) 
     assert await found(world) == []
 
 
-async def test_rows_that_do_not_reach_a_partition_make_it_not_stale(database: Database) -> None:
+async def test_changes_of_rows_outside_a_partition_do_not_make_it_stale(database: Database) -> None:
     by_origin = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"},
                  "origin": {"static": ["EWR", "JFK"]}}  # fmt: skip
     read = {"dataset": "a", "passes": {"origin": ["origin"]}}
@@ -190,7 +190,7 @@ async def test_rows_that_do_not_reach_a_partition_make_it_not_stale(database: Da
     assert await audited(world) == [("b", f"dt={DAY}/origin=JFK", "lost")]
 
 
-async def test_a_canceled_task_leaves_its_partition(database: Database) -> None:
+async def test_the_partition_of_a_canceled_task_is_left(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     task = await world.task(f"b[{DAY}]", "queued")
@@ -204,7 +204,7 @@ async def test_a_canceled_task_leaves_its_partition(database: Database) -> None:
     assert await found(world) == []
 
 
-async def test_a_rejected_plan_leaves_what_it_triggers(database: Database) -> None:
+async def test_partitions_of_a_rejected_plan_are_left(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     await world.run()
@@ -220,7 +220,7 @@ async def test_a_rejected_plan_leaves_what_it_triggers(database: Database) -> No
     assert str(left.explained_by).startswith("rejected by bob at ")
 
 
-async def test_a_manual_job_is_left(database: Database) -> None:
+async def test_partitions_of_a_manual_job_are_left(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a", activation="manual"))
     await world.changed("a", DAY)
     await world.changed("b", DAY, reason="manual")
@@ -229,7 +229,7 @@ async def test_a_manual_job_is_left(database: Database) -> None:
     assert await audited(world) == [("b", DAY, "left")]
 
 
-async def test_an_input_that_is_gone_makes_its_reader_stale(database: Database) -> None:
+async def test_a_missing_input_makes_its_reader_stale(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     await world.run()
@@ -242,7 +242,7 @@ async def test_an_input_that_is_gone_makes_its_reader_stale(database: Database) 
     ]
 
 
-async def test_an_audit_goes_on_behind_its_slices(database: Database, monkeypatch) -> None:
+async def test_an_audit_covers_all_slices(database: Database, monkeypatch) -> None:
     monkeypatch.setattr("engine.flow.planning.audit.SLICE", 2)
     world = await World.made(database, source("a"), job("b", "a"))
     days = [f"2013-03-0{n}" for n in range(1, 6)]
@@ -257,7 +257,7 @@ async def test_an_audit_goes_on_behind_its_slices(database: Database, monkeypatc
     assert len(await world.run()) == 5
 
 
-async def test_a_run_that_found_no_partitions_has_been_made(database: Database) -> None:
+async def test_a_run_without_partitions_counts_as_a_build(database: Database) -> None:
     keys = {"k": {"dynamic": True}}
     world = await World.made(
         database,
@@ -274,7 +274,7 @@ async def test_a_run_that_found_no_partitions_has_been_made(database: Database) 
     assert (lost.partition, lost.reasons[0].rule) == ("*", "input changed")
 
 
-async def test_a_source_that_moves_keeps_the_rows_that_changed(database: Database) -> None:
+async def test_a_moved_source_keeps_its_recorded_row_changes(database: Database) -> None:
     """A reader outside of the row filter is also fresh in the next version of the source."""
     origins = {"origin": {"static": ["EWR", "JFK"]}}
     read = {"dataset": "a", "passes": {"origin": ["origin"]}}
@@ -291,7 +291,7 @@ async def test_a_source_that_moves_keeps_the_rows_that_changed(database: Databas
     assert await found(world) == []
 
 
-async def test_a_reader_of_what_begins_runs_once(database: Database) -> None:
+async def test_a_reader_of_a_new_partition_runs_once(database: Database) -> None:
     """The wave and the invalidation of a new partition's content result in a single run."""
     a, b = source("a"), job("b", "a", columns={"x": ["a.x"], "y": ["a.y"]})
     a["outputs"][0]["columns"] = ["x", "y"]
@@ -305,7 +305,7 @@ async def test_a_reader_of_what_begins_runs_once(database: Database) -> None:
     assert await found(world) == []
 
 
-async def test_the_last_partition_that_exists_is_read_when_a_later_one_was_given_up(
+async def test_the_last_existing_partition_is_read_after_a_later_one_was_canceled(
     database: Database,
 ) -> None:
     """A plan waits for the later partition; after its cancellation, the audit finds the reader."""
@@ -335,7 +335,7 @@ async def test_the_last_partition_that_exists_is_read_when_a_later_one_was_given
     assert [each for each in await audited(world) if each[2] == "lost"] == []
 
 
-async def test_an_input_that_appears_makes_a_job_stale_that_builds_all_together(
+async def test_a_new_input_partition_makes_a_single_run_job_stale(
     database: Database,
 ) -> None:
     keys = {"k": {"dynamic": True}}
@@ -350,7 +350,7 @@ async def test_an_input_that_appears_makes_a_job_stale_that_builds_all_together(
     assert [(each.rule, each.partition) for each in lost.reasons] == [("input appeared", "two")]
 
 
-async def test_slices_do_not_load_all_partitions_anew(
+async def test_existing_partitions_are_loaded_once_for_all_slices(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[UUID] = []
@@ -372,7 +372,7 @@ async def test_slices_do_not_load_all_partitions_anew(
     assert len(loaded) == 2
 
 
-async def test_a_pending_plan_leaves_what_it_would_correct(database: Database) -> None:
+async def test_partitions_of_a_pending_plan_are_left(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -386,7 +386,7 @@ async def test_a_pending_plan_leaves_what_it_would_correct(database: Database) -
     assert str(left.explained_by).endswith("is pending approval")
 
 
-async def test_an_input_that_appeared_makes_what_is_built_of_it_stale(database: Database) -> None:
+async def test_a_new_input_partition_makes_its_reader_stale(database: Database) -> None:
     world = await World.made(database, source("a"), job("w", "a", partitioning=WEEKLY))
     await world.changed("a", DAY)
     await world.run()

@@ -33,7 +33,7 @@ async def lose_tasks(world: World) -> None:
     await world.rows("DELETE FROM tasks WHERE status IN ('queued', 'blocked') RETURNING id")
 
 
-async def test_a_task_canceled_before_its_input_changed_leaves_its_partition(
+async def test_the_partition_of_a_task_canceled_before_its_input_changed_is_left(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
@@ -46,7 +46,7 @@ async def test_a_task_canceled_before_its_input_changed_leaves_its_partition(
     assert (left.dataset, left.verdict) == ("c", "left")
 
 
-async def test_a_change_lost_after_a_canceled_task_is_lost(database: Database) -> None:
+async def test_a_lost_change_after_a_canceled_task_is_lost(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -57,7 +57,7 @@ async def test_a_change_lost_after_a_canceled_task_is_lost(database: Database) -
     assert [each.verdict for each in await found(world)] == ["lost"]
 
 
-async def test_an_invalidation_set_aside_hides_no_other_loss(database: Database) -> None:
+async def test_an_invalidation_set_aside_does_not_hide_other_losses(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY, OTHER)
     await world.run()
@@ -75,7 +75,7 @@ async def test_an_invalidation_set_aside_hides_no_other_loss(database: Database)
     ]
 
 
-async def test_an_unplanned_invalidation_hides_no_other_loss(database: Database) -> None:
+async def test_an_unplanned_invalidation_does_not_hide_other_losses(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY, OTHER)
     await world.run()
@@ -85,7 +85,9 @@ async def test_an_unplanned_invalidation_hides_no_other_loss(database: Database)
     assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
 
 
-async def test_a_backlog_of_invalidations_may_reach_each_partition(database: Database) -> None:
+async def test_partitions_are_in_hand_behind_a_large_backlog_of_invalidations(
+    database: Database,
+) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY, OTHER)
     await world.run()
@@ -102,7 +104,7 @@ async def test_a_backlog_of_invalidations_may_reach_each_partition(database: Dat
     assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
 
 
-async def test_keys_that_a_source_has_lost_end_no_audit(database: Database) -> None:
+async def test_removed_keys_of_a_source_do_not_fail_the_audit(database: Database) -> None:
     def origins(*keys: str) -> dict[str, object]:
         return {"origin": {"static": list(keys)}}
 
@@ -115,7 +117,7 @@ async def test_keys_that_a_source_has_lost_end_no_audit(database: Database) -> N
     assert await found(world) == []
 
 
-async def test_a_single_run_job_of_two_outputs_is_fresh_after_a_run_of_one(
+async def test_a_single_run_job_with_two_outputs_is_fresh_after_writing_one(
     database: Database,
 ) -> None:
     both = job("b", {"dataset": "a", "cursor": {"column": "id", "type": "integer"}})
@@ -130,7 +132,7 @@ async def test_a_single_run_job_of_two_outputs_is_fresh_after_a_run_of_one(
 
 
 @pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
-async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
+async def test_a_run_claimed_before_a_rejection_does_not_end_the_decision(
     database: Database, strategy: str
 ) -> None:
     """Claimed before the rejected change, the run has not read the change."""
@@ -149,7 +151,7 @@ async def test_a_run_that_was_under_way_ends_no_decision_made_meanwhile(
     assert str(left.explained_by).startswith("rejected by ann at ")
 
 
-async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database) -> None:
+async def test_readers_of_a_rejected_reported_change_are_left(database: Database) -> None:
     """A run read more changes than its plan propagated, and the plan for the rest is rejected."""
     a = source("a")
     a["outputs"][0]["columns"] = ["x", "y"]
@@ -181,7 +183,7 @@ async def test_a_rejected_finding_of_a_run_leaves_its_readers(database: Database
 @pytest.mark.parametrize(
     ("dataset", "reason"), [("a", "change"), ("b", "manual"), ("b", "rewritten")]
 )
-async def test_an_invalidation_that_is_set_aside_is_listed(
+async def test_partitions_of_an_invalidation_set_aside_are_listed(
     database: Database, dataset: str, reason: str
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
@@ -201,7 +203,7 @@ async def test_an_invalidation_that_is_set_aside_is_listed(
     assert left.explained_by == "an invalidation of it cannot be planned: ValueError: x"
 
 
-async def test_a_first_run_under_way_that_its_inputs_do_not_call_for_is_left_by_a_rejection(
+async def test_a_rejection_leaves_a_first_run_that_its_inputs_do_not_require(
     database: Database,
 ) -> None:
     """The input that determines the keys has no partition for this run, so nothing is missing."""

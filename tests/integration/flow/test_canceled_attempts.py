@@ -6,7 +6,7 @@ from tests.support.worlds import World, job, source
 DAY = "2013-02-13"
 
 
-async def test_a_reader_of_an_attempt_that_other_blocks_have_canceled_runs_again(
+async def test_a_reader_of_an_attempt_canceled_by_a_change_of_blocks_runs_again(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))

@@ -26,7 +26,9 @@ async def world(database: Database) -> World:
 
 @pytest.mark.parametrize("place", [0, 3, 6])
 @pytest.mark.parametrize("at_once", [1, 4, 1_000])
-async def test_the_others_are_claimed(world: World, place: int, at_once: int) -> None:
+async def test_tasks_besides_an_invalid_one_are_claimed(
+    world: World, place: int, at_once: int
+) -> None:
     await world.rows(
         "UPDATE tasks SET partitions = '{nonsense}' WHERE block_key = %s RETURNING id", DAYS[place]
     )
@@ -50,7 +52,7 @@ async def test_an_outage_fails_no_task(world: World, monkeypatch: pytest.MonkeyP
     assert len(await world.claim()) == len(DAYS)
 
 
-async def test_an_attempt_that_cannot_be_ended_does_not_keep_others_from_it(
+async def test_an_attempt_that_cannot_be_ended_does_not_prevent_reaping_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leases = await world.claim(3)

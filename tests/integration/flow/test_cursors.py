@@ -42,7 +42,7 @@ async def stored(world: World) -> list[str]:
     return [row["cursor_value"] for row in rows]
 
 
-async def test_many_arrivals_are_one_task_of_the_new_rows(world: World) -> None:
+async def test_many_arrivals_are_one_task_for_the_new_rows(world: World) -> None:
     for _ in range(5):
         await world.changed("a", reason="arrival")
     (lease,) = await world.claim()
@@ -62,7 +62,7 @@ async def test_a_cursor_never_moves_back(world: World) -> None:
         assert await stored(world) == [expected]
 
 
-async def test_a_run_that_a_deploy_overtook_moves_the_cursor_of_the_job_as_it_is_now(
+async def test_a_run_claimed_before_a_deploy_moves_the_cursor_of_the_deployed_job(
     world: World,
 ) -> None:
     await world.changed("a", reason="arrival")
@@ -77,7 +77,7 @@ async def test_a_run_that_a_deploy_overtook_moves_the_cursor_of_the_job_as_it_is
     assert [list(each.cursors.values()) for each in await world.claim()] == [["100"]]
 
 
-async def test_rows_behind_the_cursor_are_read_again_and_leave_it_alone(world: World) -> None:
+async def test_rereading_rows_before_the_cursor_does_not_move_it(world: World) -> None:
     await world.changed("a", reason="arrival")
     await end(world, (await world.claim())[0], "100")
     await world.changed("a", rows={"id": {"gte": 5, "lte": 7}}, reason="correction")
@@ -94,13 +94,13 @@ async def test_new_rows_and_corrected_ones_are_one_task(world: World) -> None:
     assert sorted(lease.row_filters, key=str) == [{"id": 5}, {}]
 
 
-async def test_a_change_of_unknown_rows_reads_all_of_them(world: World) -> None:
+async def test_a_change_of_unknown_rows_reads_all_rows(world: World) -> None:
     await world.changed("a", reason="change")
     (lease,) = await world.claim()
     assert lease.row_filters == (None,)
 
 
-async def test_a_value_of_another_type_is_refused(world: World) -> None:
+async def test_a_cursor_value_of_another_type_is_rejected(world: World) -> None:
     await world.changed("a", reason="arrival")
     await end(world, (await world.claim())[0], "100")
     await world.changed("a", reason="arrival")
@@ -109,7 +109,7 @@ async def test_a_value_of_another_type_is_refused(world: World) -> None:
         await end(world, lease, "yesterday")
 
 
-async def test_a_partition_that_nobody_knew_of_hits_what_reads_it(database: Database) -> None:
+async def test_a_discovered_partition_triggers_its_readers(database: Database) -> None:
     daily = {"dt": {"time": "day", "start": "2013-01-01"}}
     world = await World.made(
         database, source("a", {}), follower(daily), job("b", "log", partitioning=daily)
@@ -122,7 +122,7 @@ async def test_a_partition_that_nobody_knew_of_hits_what_reads_it(database: Data
     assert await world.run() == ["b[2013-02-13]"]
 
 
-async def test_a_task_reports_only_what_it_holds(database: Database) -> None:
+async def test_outputs_outside_of_the_task_are_rejected(database: Database) -> None:
     world = await World.made(database, source("a", DAILY), job("b", "a"))
     await world.changed("a", "2013-02-13")
     (lease,) = await world.claim()
@@ -147,7 +147,9 @@ def _finder(**more: Any) -> dict[str, Any]:
     )
 
 
-async def test_a_new_version_of_what_finds_its_partitions_is_built(database: Database) -> None:
+async def test_a_new_version_of_a_job_with_discovered_partitions_is_built(
+    database: Database,
+) -> None:
     world = await World.made(database, source("log", {}), _finder())
     await world.changed("log", reason="arrival")
     await world.run()
@@ -155,12 +157,14 @@ async def test_a_new_version_of_what_finds_its_partitions_is_built(database: Dat
     assert (await world.tasks("found"))["queued"] == ["found[*]"]
 
 
-async def test_nothing_is_built_of_what_could_find_nothing(database: Database) -> None:
+async def test_a_job_with_discovered_partitions_and_no_input_data_is_not_built(
+    database: Database,
+) -> None:
     world = await World.made(database, source("log", {}), _finder())
     assert await world.tasks() == {}
 
 
-async def test_what_finds_its_partitions_waits_for_all_that_it_reads(database: Database) -> None:
+async def test_a_job_with_discovered_partitions_waits_for_all_inputs(database: Database) -> None:
     also = [{"dataset": "other", "mapping": "all"}]
     world = await World.made(
         database, source("log", {}), job("other", "log", partitioning={}), _finder(also=also)
@@ -172,7 +176,7 @@ async def test_what_finds_its_partitions_waits_for_all_that_it_reads(database: D
 
 
 @pytest.mark.parametrize("count", [3, 17])
-async def test_late_rows_are_read_however_many_kinds_there_are(world: World, count: int) -> None:
+async def test_late_rows_are_read_for_any_number_of_row_filters(world: World, count: int) -> None:
     await _followed(world)
     for n in range(count):
         await world.change("a", reason="arrival", rows={"id": n})
@@ -181,7 +185,7 @@ async def test_late_rows_are_read_however_many_kinds_there_are(world: World, cou
     assert lease.row_filters != ({},)
 
 
-async def test_late_rows_told_with_new_ones_are_read_too(world: World) -> None:
+async def test_late_rows_in_a_batch_with_new_ones_are_read(world: World) -> None:
     await _followed(world)
     new = SourceEvent(dataset="a", partitions=("*",), reason="arrival")
     late = msgspec.structs.replace(new, rows={"id": 7})
@@ -195,7 +199,7 @@ async def test_late_rows_told_with_new_ones_are_read_too(world: World) -> None:
     assert sorted(map(str, lease.row_filters)) == ["{'id': 7}", "{}"]
 
 
-async def test_late_rows_that_were_appended_are_not_new_to_the_next(database: Database) -> None:
+async def test_appended_late_rows_are_read_by_the_next_follower(database: Database) -> None:
     second = follower() | {"name": "log2", "inputs": [FOLLOWED | {"dataset": "log"}]}
     second["outputs"] = [{"dataset": "log2", "partitioning": {}}]
     world = await World.made(database, source("a", {}), follower(), second)

@@ -40,7 +40,7 @@ async def _priced(database: Database) -> World:
     return world
 
 
-async def test_only_columns_that_changed_go_on(database: Database) -> None:
+async def test_only_changed_columns_propagate(database: Database) -> None:
     world = await _priced(database)
     await world.changed("a", DAY)
     ran = await _run(world, {"b": {"price": "1", "name": "2"}})
@@ -58,7 +58,7 @@ async def test_a_reader_pruned_by_its_columns_is_pruned_again(database: Database
     assert f"prices[{DAY}]" in await _run(world, {"b": {"price": "2", "name": "2"}})
 
 
-async def test_rows_that_came_are_seen_in_every_column(database: Database) -> None:
+async def test_added_rows_count_as_a_change_of_every_column(database: Database) -> None:
     world = await _priced(database)
     await world.changed("a", DAY)
     await _run(world, {"b": {"price": "1", "name": "1"}}, row_count=1, fingerprint="x")
@@ -68,19 +68,21 @@ async def test_rows_that_came_are_seen_in_every_column(database: Database) -> No
     assert sorted(ran) == [f"b[{DAY}]", f"names[{DAY}]", f"prices[{DAY}]"]
 
 
-async def test_without_fingerprints_by_column_every_column_counts(database: Database) -> None:
+async def test_without_column_fingerprints_every_column_counts_as_changed(
+    database: Database,
+) -> None:
     world = await _priced(database)
     await world.changed("a", DAY)
     assert len(await _run(world, {})) == 3
 
 
-async def test_fingerprints_that_leave_out_a_column_count_for_nothing(database: Database) -> None:
+async def test_fingerprints_without_one_of_the_columns_are_ignored(database: Database) -> None:
     world = await _priced(database)
     await world.changed("a", DAY)
     assert len(await _run(world, {"b": {"price": "1"}})) == 3
 
 
-async def test_where_every_column_changed_rows_may_have_come(database: Database) -> None:
+async def test_a_change_of_every_column_may_include_added_rows(database: Database) -> None:
     """The reader counts rows, by a column without a reported fingerprint."""
     counts = job("counts", "b", columns={"n": ["b.dt"]})
     world = await World.made(database, source("a"), job("b", "a"), counts, _reads("xs", "x"))
@@ -90,7 +92,7 @@ async def test_where_every_column_changed_rows_may_have_come(database: Database)
         assert sorted(ran) == [f"b[{DAY}]", f"counts[{DAY}]", f"xs[{DAY}]"]
 
 
-async def test_who_reads_no_column_goes_by_the_rows(database: Database) -> None:
+async def test_a_reader_without_columns_runs_only_if_rows_were_added(database: Database) -> None:
     counts = job("counts", "b", columns={"n": [], "last": ["b.name"]})
     world = await World.made(
         database, source("a"), job("b", "a"), counts, _reads("prices", "price")
@@ -102,7 +104,7 @@ async def test_who_reads_no_column_goes_by_the_rows(database: Database) -> None:
     assert ran == [f"b[{DAY}]", f"prices[{DAY}]"]
 
 
-async def test_a_reader_that_was_pruned_still_sees_what_a_run_took_in(database: Database) -> None:
+async def test_a_pruned_reader_runs_for_changes_read_by_an_upstream_run(database: Database) -> None:
     """An upstream run may have read more than its cause; readers of the extra changes must run."""
     by_column = {"price": ["a.price"], "name": ["a.name"]}
     readers = _reads("prices", "price"), _reads("names", "name")
@@ -127,7 +129,7 @@ async def _world_with_a_pruned_column(database: Database) -> World:
     return world
 
 
-async def test_who_waits_only_to_read_after_it_is_not_reached_by_it(database: Database) -> None:
+async def test_a_task_waiting_only_for_order_is_not_triggered(database: Database) -> None:
     world = await _world_with_a_pruned_column(database)
     await world.changed("a", DAY, columns=("price",))
     # b reports no columns, but the plan has not propagated over the edge to d: the price is not
@@ -135,7 +137,7 @@ async def test_who_waits_only_to_read_after_it_is_not_reached_by_it(database: Da
     assert await _run(world, {"c": {"x": "1"}}) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
-async def test_an_edge_is_crossed_for_the_partitions_that_are_dirty_there(
+async def test_an_edge_propagates_only_partitions_that_are_dirty_in_its_columns(
     database: Database,
 ) -> None:
     other = BLOCK[0]
@@ -148,7 +150,9 @@ async def test_an_edge_is_crossed_for_the_partitions_that_are_dirty_there(
     assert [each for each in ran if each.startswith("d")] == [f"d[{other}]"]
 
 
-async def test_what_was_only_to_go_first_reaches_by_a_later_change(database: Database) -> None:
+async def test_a_blocker_kept_only_for_order_propagates_after_a_later_change(
+    database: Database,
+) -> None:
     world = await _world_with_a_pruned_column(database)
     await world.changed("a", DAY, columns=("price",))
     await world.changed("a", DAY, columns=("name",))
@@ -156,7 +160,7 @@ async def test_what_was_only_to_go_first_reaches_by_a_later_change(database: Dat
     assert ran == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
 
 
-async def test_of_several_partitions_only_the_changed_go_on(database: Database) -> None:
+async def test_only_changed_partitions_of_a_block_propagate(database: Database) -> None:
     blocks = job("b", "a", scaling={"partitions_per_task": 10})
     world = await World.made(database, source("a"), blocks, job("c", "b"))
     await world.changed("a", *BLOCK)
@@ -170,7 +174,7 @@ async def test_of_several_partitions_only_the_changed_go_on(database: Database) 
     assert await world.run() == [f"c[{BLOCK[1]}]"]
 
 
-async def test_a_new_partition_among_unchanged_ones_goes_on(database: Database) -> None:
+async def test_a_new_partition_among_unchanged_ones_propagates(database: Database) -> None:
     blocks = job("b", "a", scaling={"partitions_per_task": 10})
     weeks = job("w", "b", partitioning=WEEKLY)
     world = await World.made(database, source("a"), blocks, job("c", "b"), weeks)
@@ -180,7 +184,7 @@ async def test_a_new_partition_among_unchanged_ones_goes_on(database: Database) 
     assert sorted((await world.run(same=["b"]))[1:]) == [f"c[{BLOCK[1]}]", "w[2013-W07]"]
 
 
-async def test_the_output_that_stayed_the_same_wakes_nobody(database: Database) -> None:
+async def test_an_unchanged_output_triggers_no_reader(database: Database) -> None:
     both = job("b", "a")
     both["outputs"].append(dict(both["outputs"][0], dataset="b2"))
     world = await World.made(database, source("a"), both, job("c", "b"), job("c2", "b2"))
@@ -194,7 +198,9 @@ async def test_the_output_that_stayed_the_same_wakes_nobody(database: Database) 
     assert ran == [f"c2[{DAY}]"]
 
 
-async def test_who_waits_for_a_block_runs_only_for_what_it_reads_of_it(database: Database) -> None:
+async def test_a_task_waiting_for_a_block_runs_only_for_changes_in_its_inputs(
+    database: Database,
+) -> None:
     blocks = job("b", "a", scaling={"partitions_per_task": 10})
     world = await World.made(database, source("a"), source("z"), blocks, job("c", "b", "z"))
     for day in BLOCK:
@@ -209,7 +215,9 @@ async def test_who_waits_for_a_block_runs_only_for_what_it_reads_of_it(database:
     assert f"c[{BLOCK[1]}]" not in await world.run(same=["m"])
 
 
-async def test_who_waits_for_whatever_comes_runs_only_for_what_it_reads(database: Database) -> None:
+async def test_a_task_waiting_for_unknown_keys_runs_only_for_changes_in_its_inputs(
+    database: Database,
+) -> None:
     """Keys of an unbounded dimension are unpredictable, so the wait covers all partitions."""
     both = DAILY | {"k": {"dynamic": True}}
     world = await World.made(
@@ -224,7 +232,7 @@ async def test_who_waits_for_whatever_comes_runs_only_for_what_it_reads(database
     assert await world.run() == [f"c[{BLOCK[1]}]"]
 
 
-async def test_a_block_is_not_run_for_what_one_of_it_has_taken_in_since(database: Database) -> None:
+async def test_a_block_does_not_run_for_changes_read_by_its_last_run(database: Database) -> None:
     """The block's last run read all inputs, but one partition was rebuilt separately."""
     blocks = job("c", "b", scaling={"partitions_per_task": 10})
     world = await World.made(database, source("a"), job("b", "a"), blocks)
@@ -240,7 +248,7 @@ async def test_a_block_is_not_run_for_what_one_of_it_has_taken_in_since(database
     assert await world.run() == []
 
 
-async def test_who_has_read_the_change_already_is_not_run_for_it_again(database: Database) -> None:
+async def test_a_task_does_not_run_again_for_a_change_it_has_read(database: Database) -> None:
     """A running task shows only at completion which version it read, so its successor waits."""
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     for fingerprint in ("before", "after"):
@@ -257,7 +265,7 @@ async def test_who_has_read_the_change_already_is_not_run_for_it_again(database:
     assert await world.run() == []
 
 
-async def test_what_is_made_again_as_before_it_was_rewritten_has_changed(
+async def test_a_rebuild_that_reverts_a_rewrite_counts_as_a_change(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("t", "b"))
@@ -269,7 +277,7 @@ async def test_what_is_made_again_as_before_it_was_rewritten_has_changed(
     assert await world.run(b="1") == [f"b[{DAY}]", f"t[{DAY}]"]
 
 
-async def test_what_was_rewritten_in_one_column_is_new_there_whatever_it_is_made_for(
+async def test_a_rewritten_column_counts_as_changed_after_a_rebuild_for_another_column(
     database: Database,
 ) -> None:
     readers = _reads("prices", "price"), _reads("names", "name")
@@ -286,7 +294,9 @@ async def test_what_was_rewritten_in_one_column_is_new_there_whatever_it_is_made
     assert await _run(world, {}) == [f"names[{DAY}]"]
 
 
-async def test_so_it_is_by_column(database: Database) -> None:
+async def test_a_rebuild_that_reverts_a_rewritten_column_changes_that_column(
+    database: Database,
+) -> None:
     readers = _reads("prices", "price"), _reads("names", "name")
     world = await World.made(database, source("a"), job("b", "a"), *readers)
     made = {"b": {"price": "1", "name": "1", "other": "1"}}

@@ -21,7 +21,7 @@ FINDS: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_st
 """A job that finds its partitions in what it reads."""
 
 
-async def test_the_same_content_again_changes_nothing(database: Database) -> None:
+async def test_deploying_the_same_content_changes_nothing(database: Database) -> None:
     jobs = [source("a"), job("b", "a")]
     world = await World.made(database, *jobs)
     before = await world.rows("SELECT * FROM dag_current_versions, orgs")
@@ -30,7 +30,7 @@ async def test_the_same_content_again_changes_nothing(database: Database) -> Non
     assert await world.rows("SELECT count(*) AS n FROM dag_versions") == [{"n": 1}]
 
 
-async def test_a_changed_job_is_rebuilt_with_all_that_reads_it(database: Database) -> None:
+async def test_a_changed_job_is_rebuilt_with_its_readers(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "a"))
     await world.changed("a", "2013-02-13..2013-02-14")
     await world.run()
@@ -44,7 +44,7 @@ async def test_a_changed_job_is_rebuilt_with_all_that_reads_it(database: Databas
     ]
 
 
-async def test_scaling_is_no_new_definition(database: Database) -> None:
+async def test_scaling_is_not_part_of_the_definition(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -54,7 +54,7 @@ async def test_scaling_is_no_new_definition(database: Database) -> None:
     assert await world.run() == []
 
 
-async def test_work_in_hand_of_an_unchanged_job_goes_on(database: Database) -> None:
+async def test_tasks_of_an_unchanged_job_continue(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", "2013-02-13..2013-02-14")
     (running,) = await world.claim(1)
@@ -63,7 +63,7 @@ async def test_work_in_hand_of_an_unchanged_job_goes_on(database: Database) -> N
     assert sorted(await world.run()) == ["b[2013-02-14]", "new[2013-02-13]", "new[2013-02-14]"]
 
 
-async def test_work_in_hand_of_a_changed_job_is_canceled(database: Database) -> None:
+async def test_tasks_of_a_changed_job_are_canceled(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     (running,) = await world.claim()
@@ -73,7 +73,7 @@ async def test_work_in_hand_of_a_changed_job_is_canceled(database: Database) -> 
     assert await world.run() == [f"b[{DAY}]"]
 
 
-async def test_an_old_definition_can_come_back(database: Database) -> None:
+async def test_an_old_definition_can_be_deployed_again(database: Database) -> None:
     one, two = job("b", "a"), job("b", "a", config={"kwargs": {"more": 1}})
     world = await World.made(database, source("a"), one)
     await world.changed("a", DAY)
@@ -85,7 +85,7 @@ async def test_an_old_definition_can_come_back(database: Database) -> None:
     assert await world.rows("SELECT count(*) AS n FROM dag_versions") == [{"n": 2}]
 
 
-async def test_a_dataset_of_another_dag_is_an_input(database: Database) -> None:
+async def test_a_dataset_of_another_dag_can_be_an_input(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.deploy(job("c", "b"), dag="other")
     await world.changed("a", DAY)
@@ -94,7 +94,9 @@ async def test_a_dataset_of_another_dag_is_an_input(database: Database) -> None:
         await world.deploy(source("a"))
 
 
-async def test_readers_in_another_dag_follow_a_source_to_another_table(database: Database) -> None:
+async def test_readers_in_another_dag_are_rebuilt_after_a_source_moves_to_another_table(
+    database: Database,
+) -> None:
     world = await World.made(database, _source_of("dt", "x"), job("mine", "a"))
     await world.deploy(job("theirs", "a"), job("last", "theirs"), dag="other")
     await world.changed("a", DAY)
@@ -105,7 +107,9 @@ async def test_readers_in_another_dag_follow_a_source_to_another_table(database:
     assert sorted(await world.run()) == [f"{each}[{DAY}]" for each in ("last", "mine", "theirs")]
 
 
-async def test_so_do_those_of_columns_that_come_or_go_and_no_others(database: Database) -> None:
+async def test_readers_in_another_dag_are_rebuilt_if_their_columns_were_removed(
+    database: Database,
+) -> None:
     world = await World.made(database, _source_of("dt", "x", "y"))
     reads_x, reads_y = (job(f"of_{c}", "a", columns={c: [f"a.{c}"]}) for c in "xy")
     await world.deploy(reads_x, reads_y, job("whole", "a"), dag="other")
@@ -115,7 +119,9 @@ async def test_so_do_those_of_columns_that_come_or_go_and_no_others(database: Da
     assert sorted(await world.run()) == [f"of_y[{DAY}]", f"whole[{DAY}]"]
 
 
-async def test_so_do_those_of_a_version_in_which_nothing_is_found(database: Database) -> None:
+async def test_readers_in_another_dag_are_rebuilt_after_a_version_without_partitions(
+    database: Database,
+) -> None:
     world = await World.made(database, source("a", {}), job("b", "a", **FINDS))
     await world.deploy(job("c", "b", partitioning={}), dag="other")
     await world.changed("a")
@@ -129,7 +135,7 @@ async def test_so_do_those_of_a_version_in_which_nothing_is_found(database: Data
     assert await world.run() == ["c[*]"]
 
 
-async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -> None:
+async def test_concurrent_deploys_are_serialized(database: Database) -> None:
     import asyncio
 
     world = await World.made(database, source("a"), job("b", "a"))
@@ -143,7 +149,7 @@ async def test_two_deploys_at_once_are_one_after_the_other(database: Database) -
     assert row["lineage_epoch"] == 3
 
 
-async def test_what_a_version_waits_for_holds_tasks_that_had_been_let_go(
+async def test_a_new_wait_for_blocks_queued_tasks(
     database: Database,
 ) -> None:
     late = {"dataset": "late", "wait_for": "all"}
@@ -158,7 +164,7 @@ async def test_what_a_version_waits_for_holds_tasks_that_had_been_let_go(
     assert await world.run() == [f"b[{DAY}]"]
 
 
-async def test_what_reads_the_last_of_its_input_is_built_by_a_deploy_too(
+async def test_a_deploy_builds_a_job_that_reads_the_last_partition(
     database: Database,
 ) -> None:
     last = {"dataset": "a", "mapping": "last"}
@@ -169,7 +175,7 @@ async def test_what_reads_the_last_of_its_input_is_built_by_a_deploy_too(
     assert (await world.tasks("b"))["queued"] == ["b[*]"]
 
 
-async def test_a_deploy_that_is_rolled_back_leaves_no_lineage_behind(database: Database) -> None:
+async def test_a_rolled_back_deploy_leaves_no_cached_lineage(database: Database) -> None:
     world = await World.made(database, source("a"))
     async with world.conn() as conn, conn.transaction(force_rollback=True):
         text = json.dumps({"dag": "w", "jobs": [source("a"), job("c", "a")]})
@@ -180,7 +186,7 @@ async def test_a_deploy_that_is_rolled_back_leaves_no_lineage_behind(database: D
     assert await world.run() == ["d[2013-02-13]"]
 
 
-async def test_a_removed_job_leaves_nothing_waiting(database: Database) -> None:
+async def test_tasks_do_not_wait_for_a_removed_job(database: Database) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
     await world.changed("a", DAY)
     await world.changed("z", DAY)
@@ -193,7 +199,7 @@ async def _versions(world: World) -> dict[str, str]:
     return {row["name"]: row["dataset_version"] for row in rows}
 
 
-async def test_tasks_that_are_cut_anew_are_made_anew(database: Database) -> None:
+async def test_a_changed_block_size_recreates_tasks(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", "2013-02-14..2013-02-15")
     (running,) = await world.claim(1)
@@ -204,7 +210,7 @@ async def test_tasks_that_are_cut_anew_are_made_anew(database: Database) -> None
     assert await world.run() == ["b[2013-02-14]", "c[2013-02-14]", "c[2013-02-15]"]
 
 
-async def test_readers_in_another_dag_wait_for_what_a_deploy_begins_anew(
+async def test_readers_in_another_dag_wait_for_a_dataset_rebuilt_by_a_deploy(
     database: Database,
 ) -> None:
     """Even without a plan for the readers, because the new partitions are unpredictable."""
@@ -220,7 +226,7 @@ async def test_readers_in_another_dag_wait_for_what_a_deploy_begins_anew(
     assert await world.tasks("c") == {"blocked": ["c[*]"]}
 
 
-async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
+async def test_a_relaxed_wait_for_unblocks_first_runs(database: Database) -> None:
     whole = {"dataset": "a", "wait_for": "all", "mapping": "all"}
     waiting = job("b", whole, partitioning={})
     world = await World.made(database, source("a"), waiting)
@@ -230,7 +236,7 @@ async def test_what_no_longer_waits_is_let_go(database: Database) -> None:
     assert await world.run() == ["b[*]"]
 
 
-async def test_a_first_run_that_nothing_triggers_waits_until_a_deploy_lets_it_start(
+async def test_a_first_run_without_triggers_is_held_until_a_deploy_relaxes_wait_for(
     database: Database,
 ) -> None:
     """The run of its other input changes nothing, but no later plan would consider it again."""
@@ -249,7 +255,7 @@ async def test_a_first_run_that_nothing_triggers_waits_until_a_deploy_lets_it_st
     assert await world.run() == [f"b[{DAY}]"]
 
 
-async def test_what_no_longer_waits_does_not_say_so_behind_a_failure(database: Database) -> None:
+async def test_waiting_for_is_cleared_when_a_deploy_drops_wait_for(database: Database) -> None:
     whole = {"dataset": "m", "wait_for": "all", "mapping": "all"}
     m, waiting = job("m", "a", max_attempts=1), job("b", whole, partitioning={})
     world = await World.made(database, source("a"), m, waiting)
@@ -263,7 +269,7 @@ async def test_what_no_longer_waits_does_not_say_so_behind_a_failure(database: D
     assert (await world.task("b[*]", "blocked"))["waiting_for"] is None
 
 
-async def test_work_in_hand_goes_to_the_runtime_that_the_job_has_now(database: Database) -> None:
+async def test_queued_tasks_move_to_the_new_runtime_of_their_job(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a", runtime="external"))
     await world.changed("a", DAY)
     assert await world.claim() == []
@@ -272,7 +278,7 @@ async def test_work_in_hand_goes_to_the_runtime_that_the_job_has_now(database: D
     assert lease.job.priority == 4
 
 
-async def test_what_was_said_of_a_source_is_said_of_its_next_version(
+async def test_unplanned_invalidations_of_a_source_carry_over_to_its_next_version(
     database: Database,
 ) -> None:
     world = await World.made(database, _source_of("dt", "x"), job("b", "a"))
@@ -284,7 +290,7 @@ async def test_what_was_said_of_a_source_is_said_of_its_next_version(
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
 
-async def test_so_is_what_is_known_of_it_where_its_bounds_are_widened(database: Database) -> None:
+async def test_partitions_and_invalidations_carry_over_to_wider_bounds(database: Database) -> None:
     longer = {"dt": {"time": "day", "start": "2013-01-01", "end": "2015-01-01"}}
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
@@ -297,7 +303,9 @@ async def test_so_is_what_is_known_of_it_where_its_bounds_are_widened(database: 
     assert sorted(await world.run()) == [f"b[{day}]" for day in days]
 
 
-async def test_so_is_what_is_known_of_it_when_it_comes_back(database: Database) -> None:
+async def test_known_partitions_of_a_source_carry_over_when_it_is_added_again(
+    database: Database,
+) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -306,7 +314,7 @@ async def test_so_is_what_is_known_of_it_when_it_comes_back(database: Database) 
     assert await world.run() == [f"b[{DAY}]"]
 
 
-async def test_so_is_how_far_it_has_been_read(database: Database) -> None:
+async def test_cursors_on_a_source_carry_over_to_its_next_version(database: Database) -> None:
     follows = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
     whole = {"partitioning": {}, "columns": {"id": ["a.id"]}}
     appends = {"update_strategy": "append", "unique_key": ["id"]}
@@ -320,7 +328,7 @@ async def test_so_is_how_far_it_has_been_read(database: Database) -> None:
 
 
 @pytest.mark.parametrize("more", [{"name": "other"}, {"description": "more"}, {}])
-async def test_readers_of_a_source_are_left_alone_where_it_stays_what_it_was(
+async def test_readers_of_an_unchanged_output_of_a_changed_source_are_not_rebuilt(
     database: Database, more: dict[str, str]
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -334,7 +342,9 @@ async def test_readers_of_a_source_are_left_alone_where_it_stays_what_it_was(
     assert (await _versions(world)).items() >= before.items()
 
 
-async def test_so_are_invalidations_of_a_pending_plan(database: Database) -> None:
+async def test_invalidations_of_a_pending_plan_carry_over_to_the_next_version(
+    database: Database,
+) -> None:
     b = job("b", "a", columns={"x": ["a.x"]}, scaling={"blast_radius": 1})
     world = await World.made(database, _source_of("dt", "x"), b)
     for day in DAY, "2013-02-14":
@@ -349,7 +359,7 @@ async def test_so_are_invalidations_of_a_pending_plan(database: Database) -> Non
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
 
-async def test_a_version_that_comes_back_does_not_find_its_old_cursors(database: Database) -> None:
+async def test_a_redeployed_version_starts_without_its_old_cursors(database: Database) -> None:
     def jobs(which: str, text: str) -> list[dict[str, Any]]:
         follows = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
         whole = {"partitioning": {}, "config": {"w": which}, "description": text}

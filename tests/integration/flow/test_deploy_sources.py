@@ -20,7 +20,7 @@ async def _narrowed(world: World) -> None:
     await world.deploy(source("a", LESS), job("b", "a", partitioning=LESS))
 
 
-async def test_what_is_known_of_the_rest_is_made_again(database: Database) -> None:
+async def test_remaining_partitions_are_rebuilt_after_bounds_narrow(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", BEFORE, KEPT)
     await world.run()
@@ -28,7 +28,7 @@ async def test_what_is_known_of_the_rest_is_made_again(database: Database) -> No
     assert await world.run() == [f"b[{KEPT}]"]
 
 
-async def test_what_was_said_of_the_rest_is_planned(database: Database) -> None:
+async def test_invalidations_of_remaining_partitions_are_planned(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", f"{BEFORE}..{KEPT}")
     await _narrowed(world)
@@ -37,7 +37,7 @@ async def test_what_was_said_of_the_rest_is_planned(database: Database) -> None:
     assert (made[0], made[-1], len(made)) == ("b[2013-02-01]", f"b[{KEPT}]", 13)
 
 
-async def test_what_was_said_of_what_has_gone_is_set_aside(database: Database) -> None:
+async def test_invalidations_of_removed_partitions_are_not_current(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", BEFORE)
     await _narrowed(world)
@@ -47,7 +47,7 @@ async def test_what_was_said_of_what_has_gone_is_set_aside(database: Database) -
     assert [row["outcome"] for row in outcomes] == ["not_current"]
 
 
-async def test_keys_in_another_order_are_the_same_ones(database: Database) -> None:
+async def test_reordered_static_keys_are_the_same_keys(database: Database) -> None:
     before, after = _origins("EWR", "JFK", "LGA"), _origins("LGA", "EWR", "JFK")
     world = await World.made(database, source("a", before), job("b", "a", partitioning=before))
     await world.changed("a", "JFK")
@@ -68,7 +68,7 @@ async def grown(world: World, *jobs: dict[str, Any]) -> dict[str, tuple[str, ...
     return dict(done.grown)
 
 
-async def test_bounds_that_reach_further_are_reported(database: Database) -> None:
+async def test_wider_bounds_are_reported(database: Database) -> None:
     world = await World.made(
         database, source("a", LESS), source("o", _origins("EWR", "JFK")), source("c")
     )
@@ -77,7 +77,9 @@ async def test_bounds_that_reach_further_are_reported(database: Database) -> Non
     assert found == {"a": ("2013-01-31", "2014-01-01..2014-01-02"), "o": ("LGA",)}
 
 
-async def test_bounds_that_go_or_narrow_and_other_grids_are_not_growth(database: Database) -> None:
+async def test_removed_or_narrower_bounds_and_other_grids_are_not_growth(
+    database: Database,
+) -> None:
     world = await World.made(database, source("a"), source("b"), source("c"))
     endless = {"dt": {"time": "day", "start": "2013-01-01"}}
     weekly = {"dt": {"time": "week", "start": "2013-W01", "end": "2015-W01"}}

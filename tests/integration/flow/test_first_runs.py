@@ -22,7 +22,7 @@ async def _begun(database: Database) -> World:
     return world
 
 
-async def test_it_is_read_though_only_one_column_was_said_to_have_changed(
+async def test_a_first_run_is_read_in_every_column(
     database: Database,
 ) -> None:
     world = await _begun(database)
@@ -33,7 +33,7 @@ async def test_it_is_read_though_only_one_column_was_said_to_have_changed(
     assert f"of_y[{slot}]" in await world.run()
 
 
-async def test_made_again_it_is_read_by_column(database: Database) -> None:
+async def test_a_later_run_is_read_by_column(database: Database) -> None:
     world = await _begun(database)
     slot = f"dt={FIRST}/origin=JFK"
     await world.change("a", FIRST)
@@ -44,7 +44,7 @@ async def test_made_again_it_is_read_by_column(database: Database) -> None:
     assert await world.plan() is None
 
 
-async def test_two_inputs_that_have_no_end_build_their_product(database: Database) -> None:
+async def test_two_unbounded_inputs_build_their_product(database: Database) -> None:
     tails, routes = {"tail": {"dynamic": True}}, {"route": {"dynamic": True}}
     world = await World.made(
         database,

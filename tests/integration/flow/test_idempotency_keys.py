@@ -57,7 +57,7 @@ async def test_a_key_reused_for_another_dataset_is_rejected(world: World) -> Non
         await world.change("z", "2013-01-01", id="K")
 
 
-async def test_a_key_that_begins_like_another_is_its_own(world: World) -> None:
+async def test_a_key_with_the_prefix_of_another_is_distinct(world: World) -> None:
     first = await world.change("a", "2013-01-01", id="K")
     other = await world.change("a", "2013-01-05", id="K#0")
     again = await world.change("a", "2013-01-01", id="K")
@@ -75,7 +75,7 @@ async def test_a_request_repeated_after_a_deploy_changes_nothing(world: World) -
     assert len(await kept(world)) == len(before)
 
 
-async def test_of_two_at_once_one_is_rejected(world: World) -> None:
+async def test_one_of_two_concurrent_requests_with_a_key_is_rejected(world: World) -> None:
     outcomes = await asyncio.gather(
         world.change("a", "2013-01-01", id="K"),
         world.change("a", "2013-01-05", "2013-01-09", id="K"),

@@ -82,7 +82,7 @@ async def test_a_wider_invalidation_absorbs_a_narrower_one(world: World) -> None
     ]
 
 
-async def test_all_that_is_known_does_not_absorb_a_partition_that_may_be_new(
+async def test_an_invalidation_of_existing_partitions_does_not_absorb_a_new_partition(
     world: World,
 ) -> None:
     day = ("dt=2013-02-13/origin=JFK",)
@@ -115,7 +115,7 @@ async def test_all_that_is_known_does_not_absorb_a_partition_that_may_be_new(
         (SourceEvent(dataset="flights", version="latest"), "latest"),
     ],
 )
-async def test_what_cannot_be_used_is_kept_with_its_error(
+async def test_an_invalid_event_is_a_dead_letter_with_its_error(
     world: World, event: SourceEvent, complaint: str
 ) -> None:
     good = SourceEvent(dataset="other", partitions=("2013-02-13",))
@@ -155,7 +155,7 @@ async def readers(world: World) -> World:
         (("x",), {"new": 1, "y": {"gt": 2}}, ["whole", "xs"]),
     ],
 )
-async def test_an_unknown_column_does_not_make_the_rest_get_lost(
+async def test_an_event_with_an_unknown_column_is_ingested(
     readers: World,
     columns: tuple[str, ...],
     rows: dict[str, Any] | None,
@@ -177,13 +177,13 @@ async def test_an_unknown_column_does_not_make_the_rest_get_lost(
     assert sorted(await readers.run()) == [f"{name}[2013-02-13]" for name in reached]
 
 
-async def test_an_unknown_column_in_a_request_by_hand_is_an_error(readers: World) -> None:
+async def test_an_unknown_column_in_a_manual_request_is_rejected(readers: World) -> None:
     for columns in (("x", "z"), ("new",)):
         with pytest.raises(InvalidInput, match="has no column"):
             await readers.change("wide", columns=columns)
 
 
-async def test_a_table_changes_in_a_column_that_its_dataset_does_not_list(world: World) -> None:
+async def test_a_captured_change_of_an_undeclared_column_is_ingested(world: World) -> None:
     made = source("table")
     made["outputs"][0]["columns"] = ["delay"]
     by_column = job("delays", "table", columns={"delay": ["table.delay"]})
@@ -197,7 +197,7 @@ async def test_a_table_changes_in_a_column_that_its_dataset_does_not_list(world:
     assert await world.run() == ["whole[2013-02-13]"]
 
 
-async def test_a_version_that_is_not_current_is_kept_and_not_routed(world: World) -> None:
+async def test_an_event_for_an_earlier_version_is_stored_and_not_planned(world: World) -> None:
     (old,) = await world.rows(
         "INSERT INTO dataset_versions (dataset_uuid, config_hash) "
         "SELECT id, 'x' FROM datasets WHERE name = 'other' RETURNING id"
@@ -211,7 +211,7 @@ async def test_a_version_that_is_not_current_is_kept_and_not_routed(world: World
     assert await world.tasks() == {}
 
 
-async def test_a_request_with_a_key_is_made_once(world: World) -> None:
+async def test_a_request_with_a_key_is_stored_once(world: World) -> None:
     first = await world.change("other", "2013-02-13", id="k1")
     again = await world.change("other", "2013-02-13", id="k1")
     assert (first.is_new, again.is_new) == (True, False)
@@ -219,14 +219,14 @@ async def test_a_request_with_a_key_is_made_once(world: World) -> None:
     assert (await world.change("other", "2013-02-13", id="k2")).is_new
 
 
-async def test_a_bad_request_is_told_at_once_and_leaves_nothing(world: World) -> None:
+async def test_an_invalid_manual_request_is_rejected_and_stores_nothing(world: World) -> None:
     with pytest.raises(InvalidInput, match="2020"):
         await world.change("other", "2020-01-01")
     assert await world.rows("SELECT id FROM dead_letters") == []
     assert await invalidations(world) == []
 
 
-async def test_text_that_would_be_sql_stays_text(world: World) -> None:
+async def test_sql_in_an_event_is_not_executed(world: World) -> None:
     evil = "x'; DROP TABLE tasks; --"
     await take(world, SourceEvent(dataset=evil), SourceEvent(dataset="other", partitions=(evil,)))
     assert len(await world.rows("SELECT id FROM dead_letters")) == 2
@@ -244,7 +244,7 @@ async def letters(world: World, payload: bytes | None, error: str, **headers: st
     return [(row["payload"], row["error"]) for row in rows]
 
 
-async def test_messages_of_two_topics_of_one_name_are_two_dead_letters(world: World) -> None:
+async def test_messages_of_a_recreated_topic_are_separate_dead_letters(world: World) -> None:
     """A topic that was deleted and created again starts at the first offset, too."""
     await letters(world, b"a", "old")
 
@@ -254,7 +254,7 @@ async def test_messages_of_two_topics_of_one_name_are_two_dead_letters(world: Wo
     assert len(await letters(world, b"b", "new", ce_id="2")) == 5
 
 
-async def test_a_message_that_is_read_again_is_one_dead_letter(world: World) -> None:
+async def test_a_message_read_again_is_one_dead_letter(world: World) -> None:
     await letters(world, b"a", "old")
 
     assert await letters(world, b"a", "new") == [(b"a", "new")]

@@ -23,7 +23,7 @@ def _origins(*keys: str) -> dict[str, Any]:
     return {"origin": {"static": list(keys)}}
 
 
-async def test_new_keys_that_come_to_lie_apart_are_not_forgotten(database: Database) -> None:
+async def test_new_keys_separated_by_a_reordering_are_planned(database: Database) -> None:
     before, after = _origins("EWR", "JFK", "LGA"), _origins("EWR", "LGA", "JFK")
     world = await World.made(database, source("a", before), job("b", "a", partitioning=before))
     await world.changed("a", "LGA")
@@ -34,7 +34,7 @@ async def test_new_keys_that_come_to_lie_apart_are_not_forgotten(database: Datab
     assert {"b[EWR]", "b[JFK]"} <= {*await world.run()}
 
 
-async def test_a_canceled_first_run_leaves_out_no_day_of_keys_that_come_later(
+async def test_keys_added_after_a_canceled_first_run_are_built_for_every_day(
     database: Database,
 ) -> None:
     """No input determines the days, so all days are built, and not only existing days."""
@@ -50,7 +50,9 @@ async def test_a_canceled_first_run_leaves_out_no_day_of_keys_that_come_later(
     assert sorted(await world.run()) == [f"b[dt={DAY}/k=L]", f"b[dt={NEXT}/k=L]"]
 
 
-async def test_what_was_planned_while_its_source_was_away_is_not_lost(database: Database) -> None:
+async def test_invalidations_planned_while_their_source_was_removed_are_not_lost(
+    database: Database,
+) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -81,7 +83,7 @@ async def _written(world: World, text: str) -> None:
         await conn.execute(text.encode())
 
 
-async def test_another_dag_that_counts_distinct_rows_follows_a_column_that_comes(
+async def test_a_distinct_count_in_another_dag_is_rebuilt_for_an_added_column(
     database: Database,
 ) -> None:
     world = await World.made(database, _table("x"))
@@ -97,7 +99,7 @@ async def test_another_dag_that_counts_distinct_rows_follows_a_column_that_comes
     assert await _n(world) == 2
 
 
-async def test_who_counts_distinct_rows_follows_a_column_that_goes(database: Database) -> None:
+async def test_a_distinct_count_is_rebuilt_for_a_removed_column(database: Database) -> None:
     counts = sql_job("n", "t", sql=DISTINCT, partitioning={})
     world = await World.made(database, _table("x", "y"), counts)
     await _written(world, "CREATE TABLE t (x int, y int); INSERT INTO t VALUES (1, 1), (1, 2)")
@@ -121,7 +123,7 @@ def _log() -> dict[str, Any]:
     )
 
 
-async def test_a_cursor_in_another_dag_begins_anew_in_another_table(database: Database) -> None:
+async def test_a_cursor_in_another_dag_is_reset_when_its_table_changes(database: Database) -> None:
     world = await World.made(database, source("a", {}))
     await world.deploy(_log(), dag="other")
     a = await world.dataset_id("a")
@@ -141,7 +143,7 @@ async def test_a_cursor_in_another_dag_begins_anew_in_another_table(database: Da
     assert list(lease.cursors.values()) == ["3"]
 
 
-async def test_a_version_that_comes_back_maps_what_it_reads_as_that_is_cut_now(
+async def test_a_redeployed_version_maps_inputs_by_their_current_partitioning(
     database: Database,
 ) -> None:
     monthly = {"dt": {"time": "month", "start": "2013-01", "end": "2014-01"}}
@@ -154,7 +156,7 @@ async def test_a_version_that_comes_back_maps_what_it_reads_as_that_is_cut_now(
     assert len(await world.run()) == 28
 
 
-async def test_a_change_under_way_reaches_a_job_that_is_manual_no_longer(
+async def test_a_change_in_progress_reaches_a_job_that_is_no_longer_manual(
     database: Database,
 ) -> None:
     """The plan excluded the job, and by the evidence the job's partition is still fresh."""
@@ -171,7 +173,7 @@ async def test_a_change_under_way_reaches_a_job_that_is_manual_no_longer(
     assert await world.run() == [f"b[{DAY}]"]
 
 
-async def test_a_manual_job_that_becomes_reactive_makes_up_for_what_it_left(
+async def test_a_manual_job_that_becomes_reactive_is_rebuilt_for_missed_changes(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -186,7 +188,9 @@ async def test_a_manual_job_that_becomes_reactive_makes_up_for_what_it_left(
 
 
 @pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
-async def test_it_builds_what_has_appeared_meanwhile(database: Database, strategy: str) -> None:
+async def test_a_manual_job_that_becomes_reactive_builds_new_partitions(
+    database: Database, strategy: str
+) -> None:
     by_key: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}}
     read, b = source("a", **by_key), {**by_key, "execution_strategy": strategy}
     world = await World.made(database, read, job("b", "a", **b))
@@ -204,7 +208,9 @@ async def test_it_builds_what_has_appeared_meanwhile(database: Database, strateg
     assert [row["partition_key"] for row in rows] == ["first", "second"]
 
 
-async def test_what_is_ingested_while_a_deploy_commits_is_not_lost(database: Database) -> None:
+async def test_events_ingested_during_the_commit_of_a_deploy_are_not_lost(
+    database: Database,
+) -> None:
     """The ingesting transaction reads the lineage before the deploy and commits after."""
     world = await World.made(database, _columned("dt", "x"), job("b", "a"))
     await world.changed("a", DAY)
@@ -219,7 +225,9 @@ async def test_what_is_ingested_while_a_deploy_commits_is_not_lost(database: Dat
     assert sorted(await world.run()) == [f"b[{DAY}]", f"b[{NEXT}]"]
 
 
-async def test_so_it_is_for_another_dag_and_what_is_known_already(database: Database) -> None:
+async def test_events_ingested_during_a_deploy_reach_readers_in_another_dag(
+    database: Database,
+) -> None:
     world = await World.made(database, _columned("dt", "x"))
     await world.deploy(job("of_x", "a", columns={"x": ["a.x"]}), dag="other")
     await world.changed("a", DAY)
@@ -248,7 +256,7 @@ async def _read_by_column(database: Database) -> World:
     return world
 
 
-async def test_what_a_canceled_run_owed_is_read_when_a_later_run_takes_it_in(
+async def test_a_change_of_a_canceled_task_propagates_with_a_later_run(
     database: Database,
 ) -> None:
     world = await _read_by_column(database)
@@ -261,7 +269,7 @@ async def test_what_a_canceled_run_owed_is_read_when_a_later_run_takes_it_in(
     assert f"of_x[{DAY}]" in [*ran, *await world.run()]
 
 
-async def test_a_third_dag_follows_where_columns_are_not_known_any_more(
+async def test_readers_in_a_third_dag_are_rebuilt_after_columns_become_unknown(
     database: Database,
 ) -> None:
     world = await World.made(database, _table("x"))
@@ -285,7 +293,7 @@ async def test_a_third_dag_follows_where_columns_are_not_known_any_more(
 
 
 @pytest.mark.parametrize("found", [(), ("K",)])
-async def test_who_reads_a_column_of_a_version_with_fewer_partitions_is_told(
+async def test_readers_of_a_column_are_rebuilt_after_a_version_with_fewer_partitions(
     database: Database, found: tuple[str, ...]
 ) -> None:
     """The reader is in the same DAG and not regenerated, because its column is unchanged."""
@@ -312,7 +320,7 @@ def _of(*columns: str) -> dict[str, Any]:
     return made
 
 
-async def test_what_a_rejected_plan_owed_is_read_when_a_later_run_takes_it_in(
+async def test_a_change_of_a_rejected_plan_propagates_with_a_later_run(
     database: Database,
 ) -> None:
     world = await _read_by_column(database)
@@ -331,7 +339,7 @@ async def test_what_a_rejected_plan_owed_is_read_when_a_later_run_takes_it_in(
     assert f"of_x[{DAY}]" in [*ran, *await world.run()]
 
 
-async def test_a_source_of_which_nothing_is_known_is_not_there_for_another_column(
+async def test_a_new_column_does_not_make_an_empty_source_exist(
     database: Database,
 ) -> None:
     world = await World.made(database, _columned("dt", "x"))
@@ -341,7 +349,7 @@ async def test_a_source_of_which_nothing_is_known_is_not_there_for_another_colum
     assert await world.rows("SELECT partition_key FROM partition_versions") == []
 
 
-async def test_who_reads_elsewhere_waits_for_what_two_deploys_begin_anew(
+async def test_readers_in_another_dag_wait_for_a_dataset_rebuilt_by_two_deploys(
     database: Database,
 ) -> None:
     keys = {"k": {"dynamic": True}}

@@ -35,7 +35,7 @@ async def failed(database: Database) -> World:
     return world
 
 
-async def test_a_failed_task_holds_back_only_what_is_behind_it(failed: World) -> None:
+async def test_a_failed_task_blocks_only_its_dependents(failed: World) -> None:
     assert await failed.tasks() == {
         "failed": [f"b[{DAY}]"],
         "blocked": [f"c[{DAY}]", f"d[{DAY}]"],
@@ -43,14 +43,14 @@ async def test_a_failed_task_holds_back_only_what_is_behind_it(failed: World) ->
     }
 
 
-async def test_retry_releases_what_is_behind(failed: World) -> None:
+async def test_retry_unblocks_dependents(failed: World) -> None:
     task = await failed.task(f"b[{DAY}]", "failed")
     async with failed.conn() as conn:
         await retry(conn, failed.org, task["id"])
     assert await failed.run() == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
 
 
-async def test_cancel_releases_what_is_behind(failed: World) -> None:
+async def test_cancel_resolves_dependents(failed: World) -> None:
     task = await failed.task(f"b[{DAY}]", "failed")
     async with failed.conn() as conn:
         await cancel(conn, failed.org, task["id"])
@@ -58,14 +58,14 @@ async def test_cancel_releases_what_is_behind(failed: World) -> None:
     assert await failed.tasks("d") == {"skipped": [f"d[{DAY}]"]}
 
 
-async def test_a_new_change_brings_a_failed_task_back(failed: World) -> None:
+async def test_a_new_change_requeues_a_failed_task(failed: World) -> None:
     await failed.changed("a", DAY)
     assert (await failed.tasks("b")) == {"queued": [f"b[{DAY}]"]}
     ran = await failed.run()
     assert ran == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
 
 
-async def test_only_what_failed_can_be_retried(failed: World) -> None:
+async def test_only_failed_tasks_can_be_retried(failed: World) -> None:
     waiting = await failed.task(f"c[{DAY}]", "blocked")
     async with failed.conn() as conn:
         with pytest.raises(InvalidInput, match="blocked, not failed"):
@@ -74,7 +74,7 @@ async def test_only_what_failed_can_be_retried(failed: World) -> None:
             await cancel(conn, failed.org, new_id())
 
 
-async def test_a_first_run_waits_for_all_its_inputs_and_says_for_which(database: Database) -> None:
+async def test_a_first_run_waits_for_all_inputs_and_lists_missing_ones(database: Database) -> None:
     world = await World.made(
         database,
         source("a"),
@@ -92,7 +92,7 @@ async def test_a_first_run_waits_for_all_its_inputs_and_says_for_which(database:
     assert await world.run() == ["w[2013-W07]"], "a partition that exists is fired by any change"
 
 
-async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> None:
+async def test_a_first_run_waits_for_a_number_of_inputs(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY)
     )
@@ -103,7 +103,7 @@ async def test_a_first_run_waits_for_some_of_its_inputs(database: Database) -> N
 
 
 @pytest.mark.parametrize("strategy", ["Full", "PerUpdate"])
-async def test_a_job_that_finds_its_partitions_waits_for_its_first_run(
+async def test_a_job_with_discovered_partitions_waits_for_its_first_run(
     database: Database, strategy: str
 ) -> None:
     """Its task names no partitions, because none are discovered before the run."""
@@ -141,14 +141,14 @@ async def asked_for(database: Database) -> World:
     return world
 
 
-async def test_a_manual_job_that_was_asked_for_runs_once_a_run_builds_its_inputs(
+async def test_a_requested_manual_job_runs_after_a_run_builds_its_inputs(
     asked_for: World,
 ) -> None:
     await asked_for.changed("s", "2013-02-17")
     assert await asked_for.run() == ["a[2013-02-17]", "w[2013-W07]"]
 
 
-async def test_a_manual_job_that_was_asked_for_runs_once_its_source_has_its_inputs(
+async def test_a_requested_manual_job_runs_after_its_source_has_its_inputs(
     database: Database,
 ) -> None:
     w = job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY, activation="manual")
@@ -160,7 +160,7 @@ async def test_a_manual_job_that_was_asked_for_runs_once_its_source_has_its_inpu
     assert await world.run() == ["w[2013-W07]"]
 
 
-async def test_a_first_run_that_is_held_goes_on_after_its_job_has_become_manual(
+async def test_a_held_first_run_continues_after_its_job_becomes_manual(
     database: Database,
 ) -> None:
     w = job("w", {"dataset": "a", "wait_for": 2}, partitioning=WEEKLY)
@@ -172,7 +172,7 @@ async def test_a_first_run_that_is_held_goes_on_after_its_job_has_become_manual(
     assert await world.run() == ["w[2013-W07]"]
 
 
-async def test_a_request_for_all_includes_partitions_whose_first_run_was_canceled(
+async def test_a_request_for_all_partitions_includes_canceled_first_runs(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -203,7 +203,7 @@ async def _complete_b(world: World, y: str) -> None:
     await world.complete(lease, Output("b", DAY, column_fingerprints={"x": "1", "y": y}))
 
 
-async def test_a_run_takes_in_a_change_whose_task_was_canceled(by_column: World) -> None:
+async def test_a_run_propagates_a_change_whose_task_was_canceled(by_column: World) -> None:
     await by_column.run(b="1")
     await by_column.changed("a", DAY, columns=("y",))
     task = await by_column.task(f"b[{DAY}]", "queued")
@@ -215,7 +215,7 @@ async def test_a_run_takes_in_a_change_whose_task_was_canceled(by_column: World)
     assert await by_column.run() == [f"ys[{DAY}]"]
 
 
-async def test_a_run_that_was_canceled_may_have_written(by_column: World) -> None:
+async def test_a_canceled_run_may_have_written(by_column: World) -> None:
     """A reader may have run on partial content, so the next run of the same content is a change."""
     await by_column.changed("a", DAY, columns=("y",))
     (lease,) = await by_column.claim()
@@ -246,7 +246,7 @@ async def many_failed(database: Database) -> World:
     return world
 
 
-async def test_several_tasks_are_retried_all_or_none(many_failed: World) -> None:
+async def test_several_tasks_are_retried_atomically(many_failed: World) -> None:
     rows = await many_failed.rows("SELECT id FROM tasks ORDER BY id")
     ids = [row["id"] for row in rows]
     async with many_failed.conn() as conn:

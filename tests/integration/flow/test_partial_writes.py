@@ -63,7 +63,7 @@ async def test_a_reader_of_a_partial_write_runs_again(database: Database, way: s
     assert tables["c"] == "c(mid(A))"
 
 
-async def test_a_failed_attempt_of_the_sql_operator_has_written_nothing(database: Database) -> None:
+async def test_a_failed_attempt_of_the_sql_operator_writes_nothing(database: Database) -> None:
     """Rows and completion share a transaction, so the cutoff still applies."""
     sql = {"operator": "sql", "config": {"sql": "SELECT 1 AS x FROM a"}}
     a = source("a")
@@ -82,7 +82,7 @@ async def test_a_failed_attempt_of_the_sql_operator_has_written_nothing(database
 @pytest.mark.parametrize(
     "columns", [None, {"x": "1"}, {"x": "1", "y": "1"}], ids=["none", "one of two", "all"]
 )
-async def test_fingerprints_of_some_columns_say_nothing_of_the_others(
+async def test_missing_column_fingerprints_leave_other_columns_unknown(
     database: Database, columns: dict[str, str] | None
 ) -> None:
     outputs: dict[str, Any] = {"columns": ["x", "y"]}
@@ -106,7 +106,7 @@ async def test_fingerprints_of_some_columns_say_nothing_of_the_others(
     assert await run() == [f"mid[{DAY}]"] + ([] if is_complete else [f"c[{DAY}]"])
 
 
-async def test_a_full_run_that_names_some_partitions_has_written_them_all(
+async def test_a_full_run_that_reports_some_partitions_has_written_all(
     database: Database,
 ) -> None:
     full = job("mid", "a", execution_strategy="Full", partitioning={"k": {"static": ["p", "q"]}})

@@ -58,7 +58,7 @@ async def _request(world: World, *partitions: str) -> None:
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-async def test_a_canceled_attempt_leaves_what_it_may_have_written(
+async def test_partitions_of_a_canceled_attempt_are_left_as_partly_written(
     database: Database, kind: str
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a") | _KINDS[kind])
@@ -75,7 +75,7 @@ async def test_a_canceled_attempt_leaves_what_it_may_have_written(
     assert await _stale(world) == []
 
 
-async def test_a_canceled_attempt_of_a_single_run_that_has_found_no_partitions(
+async def test_a_canceled_attempt_of_a_single_run_without_partitions(
     database: Database,
 ) -> None:
     b = job("b", "a", execution_strategy="Full", partitioning={"k": {"dynamic": True}})
@@ -104,7 +104,7 @@ async def test_a_second_output_is_stale_with_the_first(database: Database) -> No
     assert await _counts(world) == (0, 0, 0)
 
 
-async def test_a_first_run_that_was_canceled_was_never_completed(database: Database) -> None:
+async def test_a_canceled_first_run_counts_as_never_built(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.claim()
@@ -112,7 +112,7 @@ async def test_a_first_run_that_was_canceled_was_never_completed(database: Datab
     assert await _verdicts(world) == [(DAY, "left", ["never built"])]
 
 
-async def test_an_attempt_that_failed_is_in_hand_until_its_task_is_given_up(
+async def test_a_failed_attempt_is_in_hand_until_its_task_fails(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -134,7 +134,7 @@ async def test_an_attempt_that_failed_is_in_hand_until_its_task_is_given_up(
     assert await _counts(world) == (0, 0, 0)
 
 
-async def test_a_wave_whose_inputs_come_out_unchanged_runs_what_was_partly_written(
+async def test_a_wave_with_unchanged_inputs_reruns_partly_written_partitions(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("m", "a"), job("b", "m"))
@@ -149,7 +149,7 @@ async def test_a_wave_whose_inputs_come_out_unchanged_runs_what_was_partly_writt
     assert await world.run(same=["m", "b"]) == [f"m[{DAY}]"]
 
 
-async def test_a_partly_written_partition_that_no_decision_leaves_is_lost_and_mended(
+async def test_a_partly_written_partition_without_a_decision_is_lost_and_mended(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -166,7 +166,7 @@ async def test_a_partly_written_partition_that_no_decision_leaves_is_lost_and_me
     assert await _stale(world) == []
 
 
-async def test_a_canceled_run_of_the_sql_operator_has_written_nothing(database: Database) -> None:
+async def test_a_canceled_run_of_the_sql_operator_writes_nothing(database: Database) -> None:
     a = source("a")
     a["outputs"][0] |= {"columns": ["x"], "storage": {"table": "public.a"}}
     b = job("b", "a") | {"operator": "sql", "config": {"sql": "SELECT x FROM a"}}
@@ -179,7 +179,7 @@ async def test_a_canceled_run_of_the_sql_operator_has_written_nothing(database: 
     assert await _verdicts(world) == [(DAY, "left", ["declared wrong"])]
 
 
-async def test_an_attempt_canceled_by_other_blocks_is_in_hand(database: Database) -> None:
+async def test_an_attempt_canceled_by_a_change_of_blocks_is_in_hand(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -191,7 +191,7 @@ async def test_an_attempt_canceled_by_other_blocks_is_in_hand(database: Database
     assert await _counts(world) == (0, 0, 0)
 
 
-async def test_a_canceled_attempt_that_completes_too_late_changes_no_verdict(
+async def test_a_late_completion_of_a_canceled_attempt_changes_no_verdict(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -223,7 +223,7 @@ async def _follow(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
-async def test_rows_that_a_canceled_task_was_to_read_again_stay_unread(
+async def test_rows_to_reread_of_a_canceled_task_stay_unread(
     database: Database, status: str
 ) -> None:
     world = await _following(database)
@@ -276,7 +276,7 @@ async def test_rows_of_a_plan_rejected_after_a_run_of_new_rows_stay_unread(
     assert await _verdicts(world) == [("*", "left", ["rows not read"])]
 
 
-async def test_a_canceled_task_of_new_rows_leaves_them_to_the_next(database: Database) -> None:
+async def test_new_rows_of_a_canceled_task_are_read_by_the_next(database: Database) -> None:
     world = await _following(database)
     await world.changed("a", OTHER, reason="arrival")
     await _cancel(world, "b[*]", "queued")
@@ -284,7 +284,7 @@ async def test_a_canceled_task_of_new_rows_leaves_them_to_the_next(database: Dat
     assert await _stale(world) == []
 
 
-async def test_rows_left_unread_are_read_by_a_wave_that_comes_out_unchanged(
+async def test_a_wave_with_unchanged_inputs_reads_unread_rows(
     database: Database,
 ) -> None:
     """The plan of the wave has revoked the decision, so its task is not skipped."""

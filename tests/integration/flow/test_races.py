@@ -70,7 +70,7 @@ async def test_two_claimers_keep_a_cap_together(database: Database) -> None:
     assert await world.claim() == []
 
 
-async def test_a_claim_that_a_deploy_overtakes_takes_nothing(database: Database) -> None:
+async def test_a_claim_overtaken_by_a_deploy_claims_nothing(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
 
@@ -86,7 +86,7 @@ async def test_a_claim_that_a_deploy_overtakes_takes_nothing(database: Database)
 
 
 @pytest.mark.parametrize("is_torn", [False, True])
-async def test_a_lineage_is_read_whole_though_a_deploy_comes_in_between(
+async def test_lineage_loaded_during_a_deploy_is_consistent(
     database: Database, monkeypatch: pytest.MonkeyPatch, is_torn: bool
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -106,7 +106,7 @@ async def test_a_lineage_is_read_whole_though_a_deploy_comes_in_between(
 
 
 @pytest.mark.parametrize("statement", [0, 1])
-async def test_a_scene_serves_transactions_that_see_different_lineages(
+async def test_an_org_context_serves_transactions_with_different_lineages(
     database: Database, statement: int
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -125,7 +125,7 @@ async def test_a_scene_serves_transactions_that_see_different_lineages(
     assert [each.name for each in found.order] == ["src_a", "b"]
 
 
-async def test_the_urgent_come_first(database: Database) -> None:
+async def test_tasks_with_higher_priority_are_claimed_first(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("b", "a"), job("urgent", "a", scaling={"priority": 5})
     )
@@ -133,7 +133,7 @@ async def test_the_urgent_come_first(database: Database) -> None:
     assert [lease.job.name for lease in await world.claim(1)] == ["urgent"]
 
 
-async def test_two_arms_that_end_at_once_release_the_bottom_once(database: Database) -> None:
+async def test_concurrent_completions_unblock_a_common_dependent_once(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("l", "a"), job("r", "a"), job("bottom", "l", "r")
     )
@@ -148,7 +148,7 @@ async def test_two_arms_that_end_at_once_release_the_bottom_once(database: Datab
     assert await world.run() == [f"bottom[{DAY}]"]
 
 
-async def test_a_plan_waits_for_the_completion_that_it_would_miss(database: Database) -> None:
+async def test_a_plan_waits_for_a_concurrent_completion(database: Database) -> None:
     """A dependency on an upstream task that completes during planning must not block forever."""
     world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
     await world.changed("a", DAY)
@@ -163,7 +163,7 @@ async def test_a_plan_waits_for_the_completion_that_it_would_miss(database: Data
     assert await world.run() == [f"c[{DAY}]"]
 
 
-async def test_a_completion_waits_for_the_plan_that_puts_a_task_behind_it(
+async def test_a_completion_waits_for_a_concurrent_plan(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), source("z"), job("b", "a"), job("c", "b", "z"))
@@ -179,7 +179,7 @@ async def test_a_completion_waits_for_the_plan_that_puts_a_task_behind_it(
     assert await world.run() == [f"c[{DAY}]"]
 
 
-async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> None:
+async def test_a_plan_sees_a_claim_committed_during_planning(database: Database) -> None:
     """The queued task starts during planning: the new trigger must follow the run, not join it."""
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
@@ -195,7 +195,7 @@ async def test_a_plan_sees_a_claim_that_commits_under_it(database: Database) -> 
     assert await world.run() == [f"b[{DAY}]"]
 
 
-async def test_two_planners_take_each_invalidation_once(database: Database) -> None:
+async def test_two_planners_plan_each_invalidation_once(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
     async with world.conn() as one, world.conn() as two:
@@ -207,7 +207,7 @@ async def test_two_planners_take_each_invalidation_once(database: Database) -> N
     assert await world.tasks() == {"queued": [f"b[{DAY}]"]}
 
 
-async def test_a_planner_that_dies_leaves_everything_to_the_next(database: Database) -> None:
+async def test_a_rolled_back_plan_is_planned_again(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
     async with world.conn() as conn, conn.transaction(force_rollback=True):
@@ -221,7 +221,7 @@ async def test_a_planner_that_dies_leaves_everything_to_the_next(database: Datab
     assert rows == [{"right": True, "done": True, "outcome": "planned"}]
 
 
-async def test_a_stale_token_writes_nothing(database: Database) -> None:
+async def test_a_stale_lease_writes_nothing(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     (stale,) = await world.claim(worker="frozen")
@@ -251,7 +251,7 @@ async def test_a_heartbeat_keeps_a_lease_alive(database: Database) -> None:
     assert await _reap(world) == 0
 
 
-async def test_a_task_gives_up_after_its_last_attempt(database: Database) -> None:
+async def test_a_task_fails_after_its_last_attempt(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a", max_attempts=2), job("c", "b"))
     await world.changed("a", DAY)
     for _ in range(2):
@@ -281,7 +281,7 @@ async def test_a_retry_waits_longer_each_time(database: Database) -> None:
     assert waits == [1, 2, 4]
 
 
-async def test_a_failed_attempt_leaves_its_work_to_the_one_queued_behind(
+async def test_a_failed_attempt_is_superseded_by_the_queued_task(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
@@ -294,7 +294,7 @@ async def test_a_failed_attempt_leaves_its_work_to_the_one_queued_behind(
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
-async def test_a_position_moves_once_whoever_tries(database: Database) -> None:
+async def test_a_stream_position_is_advanced_once(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     first = _batch(None, "10")
     async with world.conn() as conn:

@@ -122,12 +122,12 @@ async def woken(world: World, *columns: str) -> list[str]:
 WHOLE = {("*", "dt"), ("total", "amount"), ("*", "status")}
 
 
-async def test_until_a_run_has_told_everything_is_read(database: Database) -> None:
+async def test_an_input_without_reported_lineage_is_read_entirely(database: Database) -> None:
     world, _ = await began(database)
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_what_a_run_has_told_prunes(database: Database) -> None:
+async def test_reported_lineage_prunes(database: Database) -> None:
     world, lease = await began(
         database,
         learning("daily", "orders", columns=("dt", "total", "n")),
@@ -143,7 +143,7 @@ async def test_what_a_run_has_told_prunes(database: Database) -> None:
     assert set(await woken(world, "dt")) == {"daily", "totals", "counts"}  # partitions
 
 
-async def test_what_shapes_the_whole_dataset_is_told_apart(database: Database) -> None:
+async def test_dataset_level_lineage_is_recorded(database: Database) -> None:
     world, lease = await began(database)
     said = event(lease, {"dt": [("orders", "dt")], "total": [("orders", "amount")]})
     facet = said["outputs"][0]["facets"]["columnLineage"]
@@ -168,13 +168,13 @@ def _without(column: str) -> dict[str, Any]:
         pytest.param({**TOLD, "total": [("orders", "AMOUNT", DIRECT)]}, id="called otherwise"),
     ],
 )
-async def test_what_may_not_be_all_is_not_learnt(database: Database, told: Any) -> None:
+async def test_incomplete_lineage_is_not_recorded(database: Database, told: Any) -> None:
     world, lease = await began(database)
     await tell(world, event(lease, told))
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_a_column_that_the_schema_has_besides_is_missing(database: Database) -> None:
+async def test_lineage_without_a_column_of_the_schema_is_incomplete(database: Database) -> None:
     world, lease = await began(database)
     said = event(lease)
     said["outputs"][0]["facets"]["schema"] = {"fields": [{"name": "total"}, {"name": "tax"}]}
@@ -194,13 +194,15 @@ async def test_a_column_that_the_schema_has_besides_is_missing(database: Databas
     ],
     ids=str,
 )
-async def test_nobody_else_can_tell(database: Database, change: dict[str, Any]) -> None:
+async def test_lineage_reported_by_other_runs_is_ignored(
+    database: Database, change: dict[str, Any]
+) -> None:
     world, lease = await began(database)
     await tell(world, event(lease) | change)
     assert await lineage(world) == set()
 
 
-async def test_a_run_may_be_part_of_one_that_is_part_of_ours(database: Database) -> None:
+async def test_a_nested_run_is_matched_by_its_root(database: Database) -> None:
     world, lease = await began(database)
     said = event(lease)
     parent = said["run"]["facets"]["parent"]
@@ -210,13 +212,13 @@ async def test_a_run_may_be_part_of_one_that_is_part_of_ours(database: Database)
     assert await lineage(world) == WHOLE
 
 
-async def test_what_picks_the_rows_counts_whether_it_was_told_or_not(database: Database) -> None:
+async def test_columns_that_determine_the_partition_are_always_read(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease, {"dt": [], "total": [("orders", "amount", DIRECT)]}))
     assert await woken(world, "dt") == ["daily"]
 
 
-async def test_names_may_be_symlinks(database: Database) -> None:
+async def test_datasets_are_matched_by_symlinks(database: Database) -> None:
     world, lease = await began(database)
     said = event(lease, {"dt": [("orders", "dt", DIRECT)], "total": []})
     linked = {"symlinks": {"identifiers": [{"namespace": "db", "name": "public.orders"}]}}
@@ -227,13 +229,13 @@ async def test_names_may_be_symlinks(database: Database) -> None:
     assert await lineage(world) == {("*", "dt")}
 
 
-async def test_only_who_asked_for_it_learns(database: Database) -> None:
+async def test_lineage_is_recorded_only_for_jobs_that_enable_it(database: Database) -> None:
     world, lease = await began(database, job("daily", "orders", columns=["dt", "total"]))
     await tell(world, event(lease))
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_an_input_whose_columns_nobody_named_is_read_whole(database: Database) -> None:
+async def test_an_input_without_declared_columns_is_read_entirely(database: Database) -> None:
     kinds = orders() | {"name": "src_kinds"}
     kinds["outputs"] = [{**kinds["outputs"][0], "dataset": "kinds"}]
     del kinds["outputs"][0]["columns"]
@@ -250,7 +252,7 @@ async def test_an_input_whose_columns_nobody_named_is_read_whole(database: Datab
     assert await world.run() == ["daily[2013-02-13]"]
 
 
-async def test_an_input_that_no_run_named_is_read_whole(database: Database) -> None:
+async def test_an_input_missing_from_reports_is_read_entirely(database: Database) -> None:
     kinds = orders() | {"name": "src_kinds"}
     kinds["outputs"] = [{**kinds["outputs"][0], "dataset": "kinds"}]
     world = await World.made(database, orders(), kinds, learning("daily", "orders", "kinds"))
@@ -265,7 +267,7 @@ async def test_an_input_that_no_run_named_is_read_whole(database: Database) -> N
     assert await world.run() == ["daily[2013-02-13]"]
 
 
-async def test_runs_add_and_never_take_away(database: Database) -> None:
+async def test_reports_add_lineage_and_never_remove_it(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))
     await tell(world, event(lease, {"dt": [], "total": [("orders", "notes", DIRECT)]}))
@@ -275,7 +277,7 @@ async def test_runs_add_and_never_take_away(database: Database) -> None:
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_what_was_kept_from_a_change_is_made_up_for(database: Database) -> None:
+async def test_partitions_pruned_by_incomplete_lineage_are_rebuilt(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))
     await world.changed("orders", "2013-02-14")
@@ -288,7 +290,9 @@ async def test_what_was_kept_from_a_change_is_made_up_for(database: Database) ->
     assert await world.run() == ["daily[2013-02-13]"]
 
 
-async def test_what_one_fingerprint_has_kept_apart_is_made_up_for(database: Database) -> None:
+async def test_partitions_pruned_without_column_fingerprints_are_rebuilt(
+    database: Database,
+) -> None:
     """An input without reported columns changed as a whole, though the plan was narrower."""
     mid = job(
         "mid",
@@ -315,7 +319,7 @@ async def test_what_one_fingerprint_has_kept_apart_is_made_up_for(database: Data
     assert await world.run() == ["daily[2013-02-13]"]
 
 
-async def test_it_reaches_who_is_behind_by_what_came_out_new(database: Database) -> None:
+async def test_rebuilt_partitions_trigger_their_readers(database: Database) -> None:
     world, lease = await began(
         database, learning("daily", "orders"), reading("totals", "daily", "total")
     )
@@ -326,7 +330,7 @@ async def test_it_reaches_who_is_behind_by_what_came_out_new(database: Database)
     assert await world.run() == ["daily[2013-02-13]", "totals[2013-02-13]"]
 
 
-async def test_what_is_known_already_moves_nothing(database: Database) -> None:
+async def test_known_lineage_does_not_advance_the_epoch(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))
     (before,) = await world.rows("SELECT lineage_epoch FROM orgs")
@@ -334,7 +338,7 @@ async def test_what_is_known_already_moves_nothing(database: Database) -> None:
     assert await world.rows("SELECT lineage_epoch FROM orgs") == [before]
 
 
-async def test_a_deploy_that_changes_no_data_takes_it_over(database: Database) -> None:
+async def test_a_deploy_without_changes_of_data_keeps_reported_lineage(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))
 
@@ -345,7 +349,7 @@ async def test_a_deploy_that_changes_no_data_takes_it_over(database: Database) -
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_a_new_dataset_version_begins_with_nothing(database: Database) -> None:
+async def test_a_new_dataset_version_has_no_reported_lineage(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))
 
@@ -357,14 +361,14 @@ async def test_a_new_dataset_version_begins_with_nothing(database: Database) -> 
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_a_job_that_stops_asking_forgets(database: Database) -> None:
+async def test_a_job_that_disables_it_drops_reported_lineage(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))
     await world.deploy(orders(), job("daily", "orders", columns=["dt", "total"]))
     assert await woken(world, "notes") == ["daily"]
 
 
-async def test_two_consumers_may_tell_at_once(database: Database) -> None:
+async def test_concurrent_reports_are_recorded(database: Database) -> None:
     world, lease = await began(database)
     await asyncio.gather(*(tell(world, event(lease)) for _ in range(4)))
     assert await lineage(world) == WHOLE

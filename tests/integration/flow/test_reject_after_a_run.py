@@ -59,7 +59,7 @@ class Pair:
 
 @pytest.mark.parametrize("by_column", [True, False])
 @pytest.mark.parametrize("is_rejected_first", [True, False])
-async def test_what_a_run_took_in_reaches_its_readers(
+async def test_changes_read_by_a_run_reach_its_readers_after_a_rejection(
     database: Database, is_rejected_first: bool, by_column: bool
 ) -> None:
     a, b = source("a"), source("b")

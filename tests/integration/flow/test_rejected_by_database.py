@@ -85,7 +85,7 @@ async def test_a_version_of_another_dataset_is_a_dead_letter(world: World) -> No
     assert len(await world.rows("SELECT FROM dead_letters")) == 1
 
 
-async def test_an_earlier_version_is_kept(world: World) -> None:
+async def test_an_event_for_an_earlier_version_is_stored(world: World) -> None:
     earlier = str(await version_of(world, "a"))
     await world.deploy(source("a", {}), job("b", "a"), source("z"))
     done = await take(world, [SourceEvent(dataset="a", version=earlier)])
@@ -93,7 +93,7 @@ async def test_an_earlier_version_is_kept(world: World) -> None:
 
 
 @pytest.mark.parametrize("bad", [0, 4, 8])
-async def test_a_row_that_breaks_a_constraint_is_a_dead_letter(world: World, bad: int) -> None:
+async def test_a_row_that_violates_a_constraint_is_a_dead_letter(world: World, bad: int) -> None:
     events = [change(1 + 3 * n, reason="bogus" if n == bad else "change") for n in range(9)]
     done = await take(world, events)
     assert await keys(world) == [f"2013-02-{1 + 3 * n:02}" for n in range(9) if n != bad]
@@ -102,14 +102,14 @@ async def test_a_row_that_breaks_a_constraint_is_a_dead_letter(world: World, bad
     assert "CheckViolation" in rejected.error
 
 
-async def test_a_statement_beyond_a_limit_is_halved_until_it_fits(world: World) -> None:
+async def test_a_statement_beyond_a_limit_is_split_until_it_fits(world: World) -> None:
     """Such as row filters of more than 256 MB in total."""
     await refuse(world, "(SELECT count(*) FROM made) > 3")
     done = await take(world, [change(n, columns=(f"c{n}",)) for n in range(10, 20)])
     assert (len(done.invalidations), done.rejections) == (10, ())
 
 
-async def test_events_of_one_scope_are_taken_apart(world: World) -> None:
+async def test_coalesced_events_are_rejected_individually(world: World) -> None:
     """One of the ids is rejected by the database."""
     await refuse(
         world, "EXISTS (SELECT FROM made WHERE source_event ->> 'ids' LIKE '%bad%')", "22000"
@@ -131,7 +131,7 @@ async def test_events_of_one_scope_are_taken_apart(world: World) -> None:
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "55P03", "57014", "53100", "42501"])
-async def test_what_may_pass_rejects_nothing(world: World, code: str) -> None:
+async def test_transient_errors_reject_nothing(world: World, code: str) -> None:
     await refuse(world, "true", code)
     with pytest.raises(psycopg.Error, match="refused"):
         await take(world, [change(10), change(11)])
@@ -148,7 +148,7 @@ async def test_a_manual_request_gets_the_error(world: World) -> None:
     assert await keys(world) == []
 
 
-async def test_a_replayed_letter_stays_with_its_newest_error(world: World) -> None:
+async def test_a_replayed_letter_keeps_its_latest_error(world: World) -> None:
     payload = b'{"dataset": "a", "version": "%s"}' % str(uuid4()).encode()
     received = Received.one(SourceEvent(dataset="nowhere"), Delivery("s", "1", payload))
     async with world.conn() as conn:
@@ -161,7 +161,7 @@ async def test_a_replayed_letter_stays_with_its_newest_error(world: World) -> No
     assert letter == {"error": done.error, "replayed_at": None}
 
 
-async def test_reported_lineage_that_cannot_be_stored_is_a_dead_letter(
+async def test_reported_lineage_rejected_by_the_database_is_a_dead_letter(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*_: object) -> int:
@@ -183,7 +183,7 @@ async def test_reported_lineage_that_cannot_be_stored_is_a_dead_letter(
     assert "too long" in letter["error"]
 
 
-async def test_thousands_of_scattered_keys_are_kept_once(world: World) -> None:
+async def test_thousands_of_sparse_keys_are_stored_once(world: World) -> None:
     """The event is not repeated in full for each key."""
     sparse = source("s", {"id": {"range": 1000}})
     await world.deploy(sparse, dag="sparse")

@@ -33,7 +33,7 @@ async def longest(world: World) -> int:
 
 
 @pytest.mark.parametrize("size", [1, 4])
-async def test_of_many_row_changes_of_a_source_those_that_do_not_reach_make_nothing_stale(
+async def test_many_row_changes_outside_of_a_partition_do_not_make_it_stale(
     database: Database, size: int
 ) -> None:
     scaling = {"partitions_per_task": size}
@@ -49,7 +49,7 @@ async def test_of_many_row_changes_of_a_source_those_that_do_not_reach_make_noth
     assert await lost(world) == []
 
 
-async def test_a_reader_that_only_dropped_row_changes_have_reached_stays_stale(
+async def test_a_reader_affected_only_by_dropped_row_changes_stays_stale(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", READ, partitioning=BY_ORIGIN))
@@ -63,7 +63,7 @@ async def test_a_reader_that_only_dropped_row_changes_have_reached_stays_stale(
     assert await lost(world) == [("b", f"dt={DAY}/origin=JFK")]
 
 
-async def test_a_change_of_all_rows_before_old_row_changes_is_not_forgotten(
+async def test_a_change_of_all_rows_before_dropped_row_changes_is_kept(
     database: Database,
 ) -> None:
     a = source("a")
@@ -79,7 +79,7 @@ async def test_a_change_of_all_rows_before_old_row_changes_is_not_forgotten(
     assert len(await lost(world)) == 2
 
 
-async def test_many_row_changes_of_what_a_job_makes_are_bounded(database: Database) -> None:
+async def test_row_changes_of_a_job_output_are_bounded(database: Database) -> None:
     origins = {"origin": ["origin"]}
     b = job("b", {"dataset": "a", "passes": origins})
     c = job("c", {"dataset": "b", "passes": origins}, partitioning=BY_ORIGIN)
@@ -93,7 +93,7 @@ async def test_many_row_changes_of_what_a_job_makes_are_bounded(database: Databa
     assert await lost(world) == []
 
 
-async def test_a_job_that_builds_all_at_once_is_not_stale_by_old_row_changes(
+async def test_old_row_changes_do_not_make_a_single_run_job_stale(
     database: Database,
 ) -> None:
     whole = job(

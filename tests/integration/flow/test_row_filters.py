@@ -36,7 +36,7 @@ async def made(database: Database, *jobs: dict[str, Any]) -> World:
     return world
 
 
-async def test_rows_that_have_left_the_filter(database: Database) -> None:
+async def test_partitions_of_rows_that_left_the_filter_are_rebuilt(database: Database) -> None:
     """The event has the new value only, so the partition of the old value must be rebuilt too."""
     by_shop = sql_job(
         "by_shop", {"dataset": "sales", "mapping": "all"}, sql=BY_SHOP, partitioning=SHOPS
@@ -48,7 +48,7 @@ async def test_rows_that_have_left_the_filter(database: Database) -> None:
     assert await world.rows("SELECT shop, s FROM by_shop") == [{"shop": "b", "s": 3}]
 
 
-async def test_rows_of_a_partition_that_is_new(database: Database) -> None:
+async def test_rows_of_a_new_partition_are_read_once(database: Database) -> None:
     copies = sql_job("copies", "sales", sql="SELECT dt, shop, amount FROM sales")
     world = await made(database, sales(), copies)
     await world.rows("INSERT INTO sales VALUES ('2013-02-14', 'a', 5, 'x') RETURNING dt")
@@ -63,7 +63,7 @@ async def test_rows_of_a_partition_that_is_new(database: Database) -> None:
 
 
 @pytest.mark.parametrize("region", ["x", "y"])
-async def test_a_column_that_has_the_name_of_another_ones_dimension(
+async def test_a_column_with_the_name_of_a_dimension_stored_elsewhere(
     database: Database, region: str
 ) -> None:
     """The dimension `region` is stored in the column `shop`; the table has a column `region`."""
@@ -101,14 +101,16 @@ async def regions_by_day_and_shop(database: Database, *partitions: str) -> World
     return world
 
 
-async def test_known_partitions_selected_in_an_unbounded_dimension(database: Database) -> None:
+async def test_existing_partitions_of_an_unbounded_dimension_are_not_new(
+    database: Database,
+) -> None:
     """Unbounded shops: possible further shops do not make the existing shops new."""
     world = await regions_by_day_and_shop(database, "dt=2013-02-13/shop=a", "dt=2013-02-13/shop=b")
     await world.changed("sales", columns=("amount",), rows={"dt": "2013-02-13"})
     assert await world.claim() == []
 
 
-async def test_new_partition_among_those_that_an_unbounded_dimension_stands_for(
+async def test_a_new_partition_of_an_unbounded_dimension_changes_entirely(
     database: Database,
 ) -> None:
     """Both shops exist, one of them not on the day of the event: it counts as changed entirely."""

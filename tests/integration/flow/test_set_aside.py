@@ -68,7 +68,7 @@ async def open_count(world: World) -> int:
 
 
 @pytest.mark.parametrize("place", [0, 3, 6])
-async def test_the_rest_of_a_batch_is_planned(world: World, place: int) -> None:
+async def test_the_remaining_invalidations_of_a_batch_are_planned(world: World, place: int) -> None:
     ids = [(await world.change("a", f"2013-02-{day:02}")).invalidations[0] for day in range(10, 17)]
     await ruin(world, ids[place], "1999-01-01")
     await world.change("z", "2013-02-13")
@@ -81,7 +81,7 @@ async def test_the_rest_of_a_batch_is_planned(world: World, place: int) -> None:
     assert "'1999-01-01' is out of bounds" in row.planning_error
 
 
-async def test_what_is_set_aside_is_shown_everywhere(world: World) -> None:
+async def test_invalidations_set_aside_appear_in_every_view(world: World) -> None:
     (id_,) = (await world.change("a", "2013-02-13")).invalidations
     await ruin(world, id_, "1999-01-01")
     await world.plan()
@@ -97,7 +97,7 @@ async def test_what_is_set_aside_is_shown_everywhere(world: World) -> None:
     assert why.open_invalidations == (id_,)
 
 
-async def test_it_can_be_replayed(world: World) -> None:
+async def test_an_invalidation_set_aside_can_be_replayed(world: World) -> None:
     (id_,) = (await world.change("a", "2013-02-13")).invalidations
     await ruin(world, id_, "1999-01-01")
     await world.plan()
@@ -110,7 +110,7 @@ async def test_it_can_be_replayed(world: World) -> None:
     assert await replayed(world, id_) == []
 
 
-async def test_an_interval_too_long_to_be_listed_is_set_aside(world: World) -> None:
+async def test_an_interval_with_too_many_keys_is_set_aside(world: World) -> None:
     """A backlog of sparse ids: few texts, and 130 trillion keys."""
     await world.change("s", "0-999")
     await world.plan()
@@ -128,7 +128,7 @@ async def test_an_interval_too_long_to_be_listed_is_set_aside(world: World) -> N
     assert await world.tasks("t") == {"succeeded": ["t[0-999]"], "queued": ["t[0-999]"]}
 
 
-async def test_invalidations_that_only_fail_together_are_planned_apart(
+async def test_invalidations_that_fail_only_together_are_planned_separately(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_KEYS", 10)
@@ -162,7 +162,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, id_: UUID, error: Exception) -> Non
         psycopg.DataError("text fields cannot contain NUL"),
     ],
 )
-async def test_any_error_sets_aside(
+async def test_an_invalidation_that_fails_with_any_error_is_set_aside(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     (id_,) = (await world.change("a", "2013-02-13")).invalidations
@@ -188,7 +188,7 @@ async def test_any_error_sets_aside(
         MemoryError(),
     ],
 )
-async def test_what_is_no_fault_of_the_data_is_raised(
+async def test_errors_unrelated_to_the_data_are_raised(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     (id_,) = (await world.change("a", "2013-02-13")).invalidations
@@ -200,7 +200,7 @@ async def test_what_is_no_fault_of_the_data_is_raised(
     assert (await planned(world)).tasks == 1
 
 
-async def test_a_lock_that_times_out_sets_nothing_aside(world: World) -> None:
+async def test_a_lock_timeout_sets_nothing_aside(world: World) -> None:
     await world.changed("a", "2013-02-13")
     await world.change("a", "2013-02-13")
     async with world.conn() as holding, holding.transaction():
@@ -214,7 +214,7 @@ async def test_a_lock_that_times_out_sets_nothing_aside(world: World) -> None:
     assert (await planned(world)).tasks == 1
 
 
-async def test_a_server_that_ends_the_session_sets_nothing_aside(world: World) -> None:
+async def test_a_lost_session_sets_nothing_aside(world: World) -> None:
     await world.changed("a", "2013-02-13")
     await world.change("a", "2013-02-13")
 
@@ -228,7 +228,7 @@ async def test_a_server_that_ends_the_session_sets_nothing_aside(world: World) -
     assert await open_count(world) == 1
 
 
-async def test_a_deploy_that_cannot_be_planned_is_refused(
+async def test_a_deploy_that_cannot_be_planned_is_rejected(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.changed("a", "2013-01-01..2013-06-30")
@@ -263,7 +263,7 @@ async def test_a_change_that_cannot_be_planned_is_not_proposed(world: World) -> 
             await propose(conn, world.org, event)
 
 
-async def test_what_was_set_aside_does_not_stop_a_deploy(world: World) -> None:
+async def test_invalidations_set_aside_do_not_prevent_a_deploy(world: World) -> None:
     (id_,) = (await world.change("a", "2013-02-13")).invalidations
     await ruin(world, id_, "not a day")
     await world.plan()

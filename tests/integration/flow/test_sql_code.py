@@ -107,7 +107,7 @@ async def test_a_change_fails_the_next_task_and_is_built_by_the_next_deploy(
     assert deployed.tasks > 0
 
 
-async def test_an_input_that_is_a_view_counts_with_all_it_uses(code: Database) -> None:
+async def test_the_hash_of_an_input_view_includes_its_dependencies(code: Database) -> None:
     orders = source("orders")
     orders["outputs"][0]["storage"] = {"table": "orders_view"}
     world = await World.made(code, orders, _job("SELECT id FROM orders"))
@@ -134,7 +134,7 @@ async def test_the_same_code_is_the_same_version(code: Database) -> None:
     await work(world)
 
 
-async def test_a_version_takes_the_place_of_the_hashes(code: Database) -> None:
+async def test_a_declared_version_replaces_the_hashes(code: Database) -> None:
     sql = "SELECT rated(id) AS x FROM orders"
     world = await World.made(code, source("orders"), _job(sql, version="1"))
     await _execute(world, CHANGE_VIEW)
@@ -148,7 +148,7 @@ async def test_a_version_takes_the_place_of_the_hashes(code: Database) -> None:
     assert list(other.diff.regenerated) == ["made"]
 
 
-async def test_the_hashes_are_kept_when_a_dag_follows_another(code: Database) -> None:
+async def test_hashes_are_kept_when_an_upstream_dag_is_deployed(code: Database) -> None:
     upstream = [source("orders"), sql_job("copy", "orders", sql="SELECT id FROM orders")]
     reader = sql_job("made", "copy", sql="SELECT *, rated(1) AS r FROM copy")
     world = await World.made(code, *upstream, dag="up")

@@ -14,7 +14,7 @@ DAYS = {"dt": {"time": "day", "start": "2013-02-13", "end": "2013-02-16"}}
 
 
 @pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
-async def test_of_an_input_read_by_its_last_partition_the_others_have_not_appeared(
+async def test_only_the_last_partition_of_an_input_read_by_last_can_appear(
     database: Database, strategy: str
 ) -> None:
     reads: dict[str, Any] = {"dataset": "a", "mapping": "last"}
@@ -28,7 +28,7 @@ async def test_of_an_input_read_by_its_last_partition_the_others_have_not_appear
         assert await stale_partitions(conn, lineage, [(producer, ["*"])]) == {}
 
 
-async def test_a_reader_that_is_found_to_be_fresh_does_not_block_its_own_readers(
+async def test_a_fresh_reader_does_not_block_its_own_readers(
     database: Database,
 ) -> None:
     """A run publishes its change after its readers have run already."""
@@ -52,7 +52,7 @@ async def test_a_reader_that_is_found_to_be_fresh_does_not_block_its_own_readers
     assert await world.rows("SELECT id FROM knockon.tasks WHERE status = 'blocked'") == []
 
 
-async def test_a_run_that_was_not_asked_for_a_partition_has_not_built_it(
+async def test_a_single_run_has_not_built_partitions_outside_of_its_task(
     database: Database,
 ) -> None:
     """A run claimed before the plan of a visible change builds only its own partitions."""
@@ -76,7 +76,7 @@ async def test_a_run_that_was_not_asked_for_a_partition_has_not_built_it(
     assert (lease.job.name, lease.partitions) == ("c", ("K", "L"))
 
 
-async def test_inputs_that_partitions_do_not_need_are_not_looked_up(
+async def test_only_required_input_partitions_are_looked_up(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cost of a window depends on the partitions read, not on the size of the input."""

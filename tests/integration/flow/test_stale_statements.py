@@ -55,7 +55,7 @@ def _assert_reads_at_most(rows: int, steps: list[dict[str, Any]]) -> None:
         assert each.get("Rows Removed by Join Filter", 0) == 0, each
 
 
-async def test_only_needed_partitions_are_compared_with_what_runs_have_read(
+async def test_only_required_partitions_are_compared_with_recorded_inputs(
     database: Database,
 ) -> None:
     weekly = {"dataset": "a", "mapping": {"dt": {"from": "dt", "window": [-6, 0]}}}
@@ -80,7 +80,7 @@ async def test_only_needed_partitions_are_compared_with_what_runs_have_read(
     _assert_reads_at_most(len(needed), steps)
 
 
-async def test_only_the_inputs_of_the_runs_are_compared_with_what_exists(
+async def test_only_recorded_inputs_are_compared_with_existing_partitions(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))

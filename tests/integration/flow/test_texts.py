@@ -24,7 +24,7 @@ async def world(database: Database) -> World:
 
 
 @pytest.mark.parametrize("retryable", [True, False])
-async def test_the_error_of_an_attempt(world: World, retryable: bool) -> None:
+async def test_the_error_of_an_attempt_is_cleaned(world: World, retryable: bool) -> None:
     (lease,) = await world.claim(worker=BAD)
     async with world.conn() as conn:
         await fail(conn, world.org, lease, BAD, retryable=retryable)
@@ -33,7 +33,7 @@ async def test_the_error_of_an_attempt(world: World, retryable: bool) -> None:
     assert (row["error_message"], row["worker_id"]) == (CLEAN, CLEAN)
 
 
-async def test_the_outcome_of_a_task(world: World) -> None:
+async def test_the_outcome_of_a_task_is_cleaned(world: World) -> None:
     (row,) = await world.rows("SELECT id FROM tasks")
     async with world.conn() as conn:
         await cancel(conn, world.org, row["id"], BAD)
@@ -41,7 +41,7 @@ async def test_the_outcome_of_a_task(world: World) -> None:
     assert row["outcome"] == f"canceled: {CLEAN}"
 
 
-async def test_what_a_worker_reports(world: World) -> None:
+async def test_reported_outputs_are_cleaned(world: World) -> None:
     (lease,) = await world.claim()
     output = Output(
         "b", "2013-02-13", BAD, location=BAD, schema_hash=BAD, column_fingerprints={BAD: BAD}
@@ -56,7 +56,7 @@ async def test_what_a_worker_reports(world: World) -> None:
     assert row["column_fingerprints"] == {CLEAN: CLEAN}
 
 
-async def test_a_dead_letter(world: World) -> None:
+async def test_a_dead_letter_is_cleaned(world: World) -> None:
     letter = Rejection(stream="s", position=BAD, payload=b"\0", error=BAD, headers={BAD: BAD})
     async with world.conn() as conn:
         await ingest(conn, world.org, Batch(consumer=BAD, rejections=(letter,)))
@@ -64,7 +64,7 @@ async def test_a_dead_letter(world: World) -> None:
     assert row == {"consumer": CLEAN, "position": CLEAN, "error": CLEAN, "headers": {CLEAN: CLEAN}}
 
 
-async def test_what_an_event_says_for_people(world: World) -> None:
+async def test_texts_of_an_event_are_cleaned(world: World) -> None:
     event = SourceEvent(dataset="a", partitions=("2013-02-14",), id=BAD, note=BAD, source=BAD)
     received = Received.one(event, Delivery("s", "0"))
     async with world.conn() as conn:
@@ -78,7 +78,7 @@ async def test_what_an_event_says_for_people(world: World) -> None:
 
 
 @pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "\\", '"\0"', "\\\0"])
-async def test_json_keeps_what_only_looks_like_a_nul(world: World, text: str) -> None:
+async def test_json_keeps_escaped_text_that_resembles_a_nul(world: World, text: str) -> None:
     letter = Rejection(stream="s", position="0", payload=None, error="e", headers={"h": text})
     async with world.conn() as conn:
         await ingest(conn, world.org, Batch(consumer="k", rejections=(letter,)))
@@ -86,7 +86,7 @@ async def test_json_keeps_what_only_looks_like_a_nul(world: World, text: str) ->
     assert row["text"] == text.replace("\0", "\N{SYMBOL FOR NULL}")
 
 
-async def test_the_transaction_goes_on(world: World) -> None:
+async def test_a_lookup_of_text_with_a_nul_does_not_abort_the_transaction(world: World) -> None:
     async with world.conn() as conn, conn.transaction():
         assert await fetch_one(conn, "orgs.by_slug", slug=BAD) is None
         assert await fetch_one(conn, "orgs.by_slug", slug="default") is not None

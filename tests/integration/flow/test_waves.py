@@ -13,7 +13,7 @@ from tests.support.worlds import DAILY, WEEKLY, World, job, source
 DAY = "2013-02-13"
 
 
-async def test_a_change_reaches_what_reads_it_and_nothing_else(database: Database) -> None:
+async def test_a_change_reaches_only_its_downstream_jobs(database: Database) -> None:
     world = await World.made(
         database, source("a"), source("z"), job("b", "a"), job("c", "b"), job("y", "z")
     )
@@ -21,7 +21,7 @@ async def test_a_change_reaches_what_reads_it_and_nothing_else(database: Databas
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
-async def test_the_bottom_of_a_diamond_runs_once_after_both_arms(database: Database) -> None:
+async def test_the_end_of_a_diamond_runs_once_after_both_arms(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("l", "a"), job("r", "a"), job("bottom", "l", "r")
     )
@@ -49,7 +49,7 @@ async def test_a_ladder_of_twenty_diamonds_runs_each_job_once(database: Database
     assert ran == [task for rung in rungs for task in rung]
 
 
-async def test_a_change_in_the_middle_of_a_ladders_wave_runs_no_job_thrice(
+async def test_a_change_during_a_wave_runs_no_job_three_times(
     database: Database,
 ) -> None:
     """Completed and running jobs run once more; queued jobs join, and run once."""
@@ -74,7 +74,7 @@ async def test_a_change_in_the_middle_of_a_ladders_wave_runs_no_job_thrice(
     }
 
 
-async def test_a_failure_in_a_ladder_holds_back_only_what_is_below_it(database: Database) -> None:
+async def test_a_failure_blocks_only_downstream_tasks(database: Database) -> None:
     beside = [job("x0", "d0"), job("x1", "x0")]
     world = await World.made(database, *ladder(3), *beside)
     await world.changed("d0", DAY)
@@ -92,7 +92,7 @@ async def test_a_failure_in_a_ladder_holds_back_only_what_is_below_it(database: 
     assert await world.run() == [f"l0[{DAY}]"], "r0 and x0 are still in somebody's hands"
 
 
-async def test_an_unchanged_result_skips_what_waits_behind_it(database: Database) -> None:
+async def test_an_unchanged_result_skips_its_dependents(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"), job("d", "c"))
     await world.changed("a", DAY)
     await world.run(same=["b"])
@@ -110,7 +110,7 @@ async def test_an_unchanged_result_skips_what_waits_behind_it(database: Database
     assert reasons == [{"outcome": "no input has changed"}]
 
 
-async def test_one_changed_arm_is_enough(database: Database) -> None:
+async def test_one_changed_arm_runs_the_end_of_a_diamond(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("l", "a"), job("r", "a"), job("bottom", "l", "r")
     )
@@ -120,7 +120,7 @@ async def test_one_changed_arm_is_enough(database: Database) -> None:
     assert await world.run(same=["l"]) == [f"l[{DAY}]", f"r[{DAY}]", f"bottom[{DAY}]"]
 
 
-async def test_a_new_change_joins_what_has_not_started(database: Database) -> None:
+async def test_a_new_change_joins_tasks_that_have_not_started(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     await world.changed("a", DAY)
@@ -129,7 +129,7 @@ async def test_a_new_change_joins_what_has_not_started(database: Database) -> No
     assert [row["plans"] for row in joined] == [2, 2]
 
 
-async def test_a_new_change_queues_behind_what_runs(database: Database) -> None:
+async def test_a_new_change_waits_for_the_running_task(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     (running,) = await world.claim()
@@ -149,7 +149,7 @@ async def test_a_week_waits_for_its_days_and_runs_once(database: Database) -> No
     assert len(ran) == 8
 
 
-async def test_a_job_that_is_deployed_while_its_input_is_open_waits_for_it(
+async def test_a_job_deployed_while_its_input_is_running_waits_for_it(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -161,7 +161,7 @@ async def test_a_job_that_is_deployed_while_its_input_is_open_waits_for_it(
     assert await world.run() == [f"c[{DAY}]"]
 
 
-async def test_a_produced_dataset_that_is_wrong_is_made_again(database: Database) -> None:
+async def test_a_corrected_output_is_rebuilt(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     await world.run()
@@ -169,7 +169,7 @@ async def test_a_produced_dataset_that_is_wrong_is_made_again(database: Database
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
-async def test_a_rewritten_dataset_hits_only_its_readers(database: Database) -> None:
+async def test_a_rewritten_output_triggers_only_its_readers(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     await world.run()
@@ -177,7 +177,7 @@ async def test_a_rewritten_dataset_hits_only_its_readers(database: Database) -> 
     assert await world.run() == [f"c[{DAY}]"]
 
 
-async def test_column_pruning_spares_who_does_not_read_it(database: Database) -> None:
+async def test_readers_of_other_columns_are_pruned(database: Database) -> None:
     columns = ["seats", "notes"]
     planes = source("planes", {})
     planes["outputs"][0]["columns"] = columns
@@ -194,7 +194,7 @@ async def test_column_pruning_spares_who_does_not_read_it(database: Database) ->
 
 
 @pytest.mark.parametrize("partitioning", [{}, {"k": {"static": ["p", "q"]}}])
-async def test_the_first_word_of_all_of_a_dataset_is_new_in_every_column(
+async def test_the_first_event_for_a_dataset_changes_every_column(
     database: Database, partitioning: dict[str, Any]
 ) -> None:
     s = job("s", "planes", partitioning=partitioning, columns={"n": ["planes.seats"]})
@@ -204,7 +204,7 @@ async def test_the_first_word_of_all_of_a_dataset_is_new_in_every_column(
     assert {name[0] for name in await world.run()} == {"s", "t"}
 
 
-async def test_neighbours_share_a_task(database: Database) -> None:
+async def test_adjacent_partitions_share_a_task(database: Database) -> None:
     world = await World.made(
         database, source("a"), job("b", "a", scaling={"partitions_per_task": 7})
     )
@@ -214,7 +214,9 @@ async def test_neighbours_share_a_task(database: Database) -> None:
     assert sorted(leased) == [f"2013-02-0{n}" for n in range(1, 5)]
 
 
-async def test_what_a_failed_attempt_owed_is_made_by_the_one_behind_it(database: Database) -> None:
+async def test_partitions_of_a_failed_attempt_are_built_by_the_queued_task(
+    database: Database,
+) -> None:
     blocks = job("b", "a", scaling={"partitions_per_task": 10})
     world = await World.made(database, source("a"), blocks)
     await world.changed("a", "2013-02-14")
@@ -226,13 +228,13 @@ async def test_what_a_failed_attempt_owed_is_made_by_the_one_behind_it(database:
     assert sorted(behind.partitions) == ["2013-02-14", "2013-02-15"]
 
 
-async def test_nothing_happens_when_nothing_changed(database: Database) -> None:
+async def test_nothing_is_planned_without_a_change(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     assert await world.plan() is None
     assert await world.run() == []
 
 
-async def test_what_reads_the_last_partition_waits_for_whichever_is_being_made(
+async def test_a_reader_of_the_last_partition_waits_for_open_upstream_tasks(
     database: Database,
 ) -> None:
     world = await World.made(
@@ -253,7 +255,9 @@ def columned() -> list[dict[str, Any]]:
     return [start, made, job("r", "p", columns={"x": ["p.pb"]})]
 
 
-async def test_a_run_that_read_more_than_its_cause_leaves_nobody_stale(database: Database) -> None:
+async def test_readers_of_a_run_that_read_more_than_its_cause_are_not_left_stale(
+    database: Database,
+) -> None:
     """P runs for a when b has also changed; after b is planned, p's result is unchanged."""
     world = await World.made(database, *columned())
     await world.changed("s", DAY, reason="arrival")
@@ -271,7 +275,7 @@ async def test_a_run_that_read_more_than_its_cause_leaves_nobody_stale(database:
     assert await world.run() == [], "r has read it by now"
 
 
-async def test_columns_of_a_partition_that_is_new_are_all_new(database: Database) -> None:
+async def test_every_column_of_a_new_partition_counts_as_changed(database: Database) -> None:
     world = await World.made(database, *columned())
     await world.changed("s", DAY, columns=("a",))
     assert await world.run() == [f"p[{DAY}]", f"r[{DAY}]"]
@@ -279,7 +283,7 @@ async def test_columns_of_a_partition_that_is_new_are_all_new(database: Database
     assert await world.run() == [f"p[{DAY}]"]
 
 
-async def test_what_is_rewritten_as_a_whole_is_what_exists(database: Database) -> None:
+async def test_a_rewrite_of_a_dataset_covers_existing_partitions(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     await world.run()
@@ -292,7 +296,7 @@ async def test_what_is_rewritten_as_a_whole_is_what_exists(database: Database) -
     assert existing == [{"partition_key": DAY}]
 
 
-async def test_a_task_that_is_given_more_to_make_waits_for_what_that_needs(
+async def test_a_task_with_added_partitions_waits_for_their_inputs(
     database: Database,
 ) -> None:
     late = {"dataset": "late", "wait_for": "all"}
@@ -306,7 +310,7 @@ async def test_a_task_that_is_given_more_to_make_waits_for_what_that_needs(
     assert await world.run() == ["b[2013-02-14]"]
 
 
-async def test_the_first_rows_of_a_partition_are_all_of_it(database: Database) -> None:
+async def test_the_first_rows_of_a_partition_count_as_all_rows(database: Database) -> None:
     reads = {
         "dataset": "s",
         "mapping": {"dt": {"window": [-1, 0]}},

@@ -55,7 +55,7 @@ async def world(database: Database) -> World:
         (None, {"copies", "sums", "most", "counts"}),
     ],
 )
-async def test_a_change_reaches_what_reads_its_columns(
+async def test_a_change_of_columns_triggers_their_readers(
     world: World, columns: tuple[str, ...] | None, reached: set[str]
 ) -> None:
     await world.changed("sales", DAY, columns=columns)
@@ -64,7 +64,7 @@ async def test_a_change_reaches_what_reads_its_columns(
     assert {name.partition("[")[0] for name in planned} == reached
 
 
-async def test_a_row_more_reaches_who_reads_only_rows(world: World) -> None:
+async def test_an_added_row_triggers_readers_without_columns(world: World) -> None:
     async with world.conn() as conn:
         await conn.execute("INSERT INTO sales VALUES ('2013-02-13', 'b', 5, 'z')")
     await world.changed("sales", DAY)
@@ -73,7 +73,7 @@ async def test_a_row_more_reaches_who_reads_only_rows(world: World) -> None:
     assert [row["most"] for row in await world.rows("SELECT most FROM most")] == [7]
 
 
-async def test_another_dag_reads_a_column_more(database: Database) -> None:
+async def test_another_dag_may_read_a_new_column(database: Database) -> None:
     sales, most, copies, sums, counts = jobs()
     async with database.connection() as conn:
         await conn.execute(SALES)
@@ -96,7 +96,7 @@ def _without(job: dict[str, Any], column: str) -> dict[str, Any]:
     return job | {"outputs": [output | {"columns": columns}]}
 
 
-async def test_tables_have_the_columns_that_were_derived(world: World) -> None:
+async def test_tables_have_the_derived_columns(world: World) -> None:
     rows = await world.rows("SELECT columns FROM dataset_versions WHERE columns IS NOT NULL")
     assert ["shop", "total", "dt"] in [row["columns"] for row in rows]
     for name in ("copies", "sums", "counts", "most"):
@@ -113,7 +113,7 @@ async def test_tables_have_the_columns_that_were_derived(world: World) -> None:
         assert sorted(named[0]["names"]) == sorted(stored[0]["columns"])
 
 
-async def test_a_row_filter_travels_along_what_the_sql_passes(database: Database) -> None:
+async def test_a_row_filter_propagates_along_columns_passed_by_sql(database: Database) -> None:
     async with database.connection() as conn:
         await conn.execute(SALES)
     sales = source("sales")
@@ -148,7 +148,7 @@ OVERLOAD = """
 
 
 @pytest.mark.parametrize(("statement", "reached"), [("", set()), (OVERLOAD, {"heads"})])
-async def test_a_built_in_name_that_a_user_has_overloaded_reads_everything(
+async def test_an_overloaded_built_in_function_reads_everything(
     database: Database, statement: str, reached: set[str]
 ) -> None:
     sales = source("sales")
@@ -165,7 +165,7 @@ async def test_a_built_in_name_that_a_user_has_overloaded_reads_everything(
     assert {name.partition("[")[0] for name in tasks.get("queued", ())} == reached
 
 
-async def test_a_name_beyond_ascii_is_the_same_for_the_server_and_its_readers(
+async def test_names_beyond_ascii_match_those_of_the_server(
     database: Database,
 ) -> None:
     sales = source("sales")

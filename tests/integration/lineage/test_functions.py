@@ -47,7 +47,7 @@ def test_each_function_is_in_the_right_list(conn: psycopg.Connection) -> None:
     assert len(SCALARS - known.keys()) < 20
 
 
-def test_each_aggregate_that_keeps_the_order_of_rows_is_known(conn: psycopg.Connection) -> None:
+def test_every_order_sensitive_aggregate_is_listed(conn: psycopg.Connection) -> None:
     """An aggregate is independent of the order of rows if it is a number, a set or an extreme."""
     names = {row[0] for row in conn.execute(
         "SELECT proname FROM pg_proc JOIN pg_type t ON t.oid = prorettype WHERE prokind = 'a'"
@@ -59,7 +59,7 @@ def test_each_aggregate_that_keeps_the_order_of_rows_is_known(conn: psycopg.Conn
     assert names - ordered - bitwise <= BY_ORDER
 
 
-def test_no_column_or_field_is_taken_for_one_that_may_be_a_call(conn: psycopg.Connection) -> None:
+def test_names_of_functions_are_not_treated_as_columns_or_fields(conn: psycopg.Connection) -> None:
     calls = conn.execute(
         f"{_ONE_ARGUMENT} AND (proretset OR prokind <> 'f' OR provolatile = 'v')".encode()
     ).fetchall()
@@ -73,7 +73,7 @@ def test_no_column_or_field_is_taken_for_one_that_may_be_a_call(conn: psycopg.Co
     assert [name for (name,) in rows if may_be_column(name)] == []
 
 
-async def test_the_catalog_names_what_users_have_defined(database: Database) -> None:
+async def test_the_catalog_lists_user_defined_objects(database: Database) -> None:
     async with database.connection() as conn:
         before = await load_user_defined(conn)
         for statement in _DEFINED.split(";\n"):

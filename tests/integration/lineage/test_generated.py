@@ -33,7 +33,7 @@ def test_no_generated_query_has_a_wrong_lineage(conn: psycopg.Connection) -> Non
 
 
 @pytest.mark.parametrize(("name", "least"), [("tpch", 22), ("tpcds", 29), ("features", 35)])
-def test_the_tracer_reads_all_columns_that_a_view_depends_on(
+def test_derived_lineage_covers_the_column_dependencies_of_views(
     conn: psycopg.Connection, name: str, least: int
 ) -> None:
     corpus = load(conn, name)
@@ -76,7 +76,7 @@ def test_no_keyword_hides_a_column_of_its_name(conn: psycopg.Connection) -> None
     assert resolved > 2_000
 
 
-def test_a_part_that_is_lost_is_found_by_the_catalog(
+def test_the_catalog_reveals_a_dropped_subexpression(
     conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With sqlglot's placeholders and without the checks, ``arr[:k]`` loses its column."""

@@ -33,14 +33,14 @@ def conn(empty_database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
 @pytest.mark.parametrize("name", CORPORA)
-def test_what_is_predicted_clean_stays_as_it_is(conn: psycopg.Connection, name: str) -> None:
+def test_columns_predicted_clean_do_not_change(conn: psycopg.Connection, name: str) -> None:
     print(f"PERTURB_SEED={SEED} PERTURB_ROUNDS={ROUNDS}")
     found = violations(conn, load(conn, name), Random(SEED), rounds=ROUNDS, tries=8)
     assert list(found) == []
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
-def test_so_does_what_is_clean_of_queries_that_nobody_wrote(conn: psycopg.Connection) -> None:
+def test_columns_of_random_queries_predicted_clean_do_not_change(conn: psycopg.Connection) -> None:
     print(f"PERTURB_SEED={SEED} PERTURB_ROUNDS={ROUNDS}")
     create(conn, TABLES)
     texts = (Writer(Random(SEED + n)).query() for n in range(40 * ROUNDS))
@@ -77,7 +77,7 @@ def _is_short(conn: psycopg.Connection, text: str) -> bool:
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_the_names_are_those_that_postgres_gives(conn: psycopg.Connection, name: str) -> None:
+def test_derived_column_names_equal_those_of_postgres(conn: psycopg.Connection, name: str) -> None:
     for each in load(conn, name).queries:
         names = dict.fromkeys(columns_of(conn, each.text))
         assert each.columns is None or each.columns == tuple(names), each.name
@@ -88,7 +88,9 @@ def test_the_names_are_those_that_postgres_gives(conn: psycopg.Connection, name:
     ("name", "narrow", "pairs"),
     [("tpch", 471, 656), ("tpcds", 632, 892), ("features", 388, 505), ("flights", 177, 230)],
 )
-def test_it_is_narrow(conn: psycopg.Connection, name: str, narrow: int, pairs: int) -> None:
+def test_the_number_of_clean_columns_is_pinned(
+    conn: psycopg.Connection, name: str, narrow: int, pairs: int
+) -> None:
     found = trials(load(conn, name))
     assert (sum(trial.dirty is not ALL_COLUMNS for trial in found), len(found)) == (narrow, pairs)
 
@@ -120,7 +122,7 @@ MUTANTS = [
 
 
 @pytest.mark.parametrize(("owner", "method", "answer", "name"), MUTANTS)
-def test_a_tracer_that_forgets_is_found_out(
+def test_an_incomplete_tracer_is_detected(
     conn: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
     owner: type,

@@ -37,7 +37,9 @@ def _passed(corpus: Corpus) -> list[tuple[str, str, Read]]:
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
 @pytest.mark.parametrize("name", CORPORA)
-def test_rows_of_one_value_change_no_rows_of_another(conn: psycopg.Connection, name: str) -> None:
+def test_changes_of_rows_with_one_value_do_not_change_other_rows(
+    conn: psycopg.Connection, name: str
+) -> None:
     print(f"PERTURB_SEED={SEED} PERTURB_ROUNDS={ROUNDS}")
     corpus, random = load(conn, name), Random(SEED)
     for _ in range(ROUNDS):
@@ -74,7 +76,9 @@ def _apart_from(conn: psycopg.Connection, text: str, output: str, value: str) ->
 
 
 @pytest.mark.parametrize(("name", "least"), [("tpch", 10), ("tpcds", 10), ("flights", 10)])
-def test_many_columns_are_passed(conn: psycopg.Connection, name: str, least: int) -> None:
+def test_columns_are_passed_in_many_queries(
+    conn: psycopg.Connection, name: str, least: int
+) -> None:
     found = _passed(load(conn, name))
     print(len(found))
     assert len(found) >= least

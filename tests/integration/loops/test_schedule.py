@@ -15,7 +15,7 @@ async def fire(world: World) -> int:
         return await fire_due(conn, world.org)
 
 
-async def test_a_source_fires_at_its_next_time_and_once_for_all_missed_times(
+async def test_a_source_fires_once_for_all_missed_times(
     database: Database,
 ) -> None:
     world = await World.made(
@@ -33,7 +33,7 @@ async def test_a_source_fires_at_its_next_time_and_once_for_all_missed_times(
     assert [event["name"] for event in events] == ["yearly"]
 
 
-async def test_engines_at_the_same_time_fire_once(database: Database) -> None:
+async def test_concurrent_engines_fire_once(database: Database) -> None:
     world = await World.made(database, source("yearly", source=YEARLY))
     await world.rows(DEPLOYED, "3 years")
 

@@ -95,7 +95,7 @@ async def test_a_worker_finishes_its_task_before_the_migration_begins(
     }
 
 
-async def test_a_worker_hands_back_a_task_that_outlasts_its_grace(
+async def test_a_worker_returns_a_task_that_exceeds_the_grace_period(
     database: Database, database_url: str, code: Code, tmp_path: Path
 ) -> None:
     world = await queued(database)
@@ -108,7 +108,7 @@ async def test_a_worker_hands_back_a_task_that_outlasts_its_grace(
     assert await world.tasks() == {"queued": ["made[2013-02-13]"]}
 
 
-async def test_newer_code_goes_on(
+async def test_newer_code_continues(
     database: Database, database_url: str, code: Code, tmp_path: Path
 ) -> None:
     world = await queued(database)
@@ -145,7 +145,7 @@ async def test_older_code_does_not_start(
     assert await migrate(database_url, directory) == []
 
 
-async def test_a_client_may_end_its_tasks_but_claim_no_more(
+async def test_a_client_may_finish_its_tasks_but_not_claim(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     world = await World.made(database, source("orders"), job("made", "orders", runtime="external"))
@@ -173,7 +173,7 @@ async def test_a_client_may_end_its_tasks_but_claim_no_more(
     }
 
 
-async def test_a_migration_that_gives_up_lets_older_code_start_again(
+async def test_older_code_may_start_after_an_abandoned_migration(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     directory = later_migrations(tmp_path, MUST_STOP)
@@ -187,7 +187,7 @@ async def test_a_migration_that_gives_up_lets_older_code_start_again(
     assert await migrate(database_url, directory) == [f"{NEWER}_later"]
 
 
-async def test_a_process_whose_connection_was_lost_registers_again(
+async def test_a_process_registers_again_after_losing_its_connection(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     world = await World.made(database, source("orders"))
@@ -207,7 +207,7 @@ async def test_a_process_whose_connection_was_lost_registers_again(
     assert await migrating == [f"{NEWER}_later"]
 
 
-async def test_a_check_that_fails_is_repeated_later_on_the_same_connection(
+async def test_a_failed_check_is_retried_on_the_same_connection(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema_watch, "_POLL_SECONDS", 0.01)

@@ -27,7 +27,7 @@ def _values(metrics: Any) -> dict[Any, float]:
     }
 
 
-async def test_an_empty_org_has_nothing_open(database: Database) -> None:
+async def test_an_empty_org_has_no_backlog(database: Database) -> None:
     told = await _told(await World.made(database, source("a"), job("b", "a")))
     assert told.pop("knockon_database_up") == 1
     assert told["knockon_tasks", "queued"] == 0
@@ -70,7 +70,7 @@ async def test_the_backlog_is_counted_by_state(database: Database) -> None:
     assert told["knockon_open_dead_letters"] == 1
 
 
-async def test_the_wait_of_a_queued_task_counts_from_when_it_could_be_claimed(
+async def test_the_wait_of_a_queued_task_starts_when_it_becomes_claimable(
     database: Database,
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
@@ -94,7 +94,7 @@ async def test_plans_pending_approval_are_reported_with_their_age(database: Data
     assert told["knockon_oldest_plan_pending_approval_seconds"] >= 3600
 
 
-async def test_another_orgs_work_is_not_counted(database: Database) -> None:
+async def test_the_backlog_of_another_org_is_not_counted(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.changed("a", DAY)
     (other,) = await world.rows("INSERT INTO orgs (name, slug) VALUES ('o', 'o') RETURNING id")
@@ -103,7 +103,7 @@ async def test_another_orgs_work_is_not_counted(database: Database) -> None:
     assert _values(backlog.collect())["knockon_tasks", "queued"] == 0
 
 
-async def test_a_database_that_is_away_is_told_as_such(database_url: str) -> None:
+async def test_an_unavailable_database_is_reported(database_url: str) -> None:
     async with await Database.open(database_url) as database:
         world = await World.made(database, source("a"), job("b", "a"))
     backlog = BacklogGauges(world.database, world.org.id)

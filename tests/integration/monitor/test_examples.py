@@ -48,7 +48,7 @@ def _expressions() -> list[str]:
     return shown + [rule["expr"] for rule in _rules()]
 
 
-async def test_every_metric_that_is_asked_for_is_exported(exported: dict[str, list[str]]) -> None:
+async def test_every_queried_metric_is_exported(exported: dict[str, list[str]]) -> None:
     known = {sample for samples in exported.values() for sample in samples}
     asked = {name for expression in _expressions() for name in NAME.findall(expression)}
     assert asked - known == set()
@@ -69,7 +69,7 @@ async def test_every_exported_metric_is_on_the_dashboard_or_in_an_alert(
 
 
 @pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule["alert"])
-def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
+def test_every_alert_has_an_action(rule: dict[str, Any]) -> None:
     assert set(rule["annotations"]) == {"summary", "action"}
     assert rule["labels"]["severity"] in {"critical", "warning"}
 
@@ -82,7 +82,7 @@ def test_brackets_match(expression: str) -> None:
     assert not set(bare) & set("(){}[]")
 
 
-def test_loops_that_turn_seldom_are_not_called_stuck() -> None:
+def test_infrequent_loops_do_not_raise_the_stuck_alert() -> None:
     (stuck,) = (rule["expr"] for rule in _rules() if rule["alert"] == "KnockonLoopStuck")
     (limit,) = (float(text) for text in re.findall(r"> (\d+)", stuck))
     (excepted,) = re.findall(r'loop!~"([^"]+)"', stuck)

@@ -40,7 +40,7 @@ def test_the_contract_names_sixteen_tables() -> None:
     assert len({table for table, *_ in contract()}) == 16
 
 
-async def test_every_column_is_there_by_name_and_type(database: Database) -> None:
+async def test_every_column_has_its_name_and_type(database: Database) -> None:
     live = {
         (row["table_name"], row["column_name"]): row["type"]
         for row in await _rows(database, COLUMNS)
@@ -52,7 +52,7 @@ async def test_every_column_is_there_by_name_and_type(database: Database) -> Non
 @pytest.mark.parametrize(
     ("mark", "kind"), [("PK", "PRIMARY KEY"), ("UK", "UNIQUE"), ("FK", "FOREIGN KEY")]
 )
-async def test_every_key_is_one(database: Database, mark: str, kind: str) -> None:
+async def test_every_declared_key_is_a_constraint(database: Database, mark: str, kind: str) -> None:
     rows = await _rows(database, KEYS)
     live = {(r["table_name"], r["column_name"]) for r in rows if r["constraint_type"] == kind}
     wanted = {(table, column) for table, column, _, key in contract() if key == mark}
@@ -85,7 +85,7 @@ async def test_primary_keys_are_no_wider_than_the_contract(database: Database) -
         "UPDATE jobs_probe SET update_strategy = 'merge'",
     ],
 )
-async def test_closed_vocabularies_are_closed(database: Database, statement: str) -> None:
+async def test_closed_vocabularies_have_checks(database: Database, statement: str) -> None:
     async with database.connection() as conn:
         for probe, table in (
             ("tasks", "tasks"),

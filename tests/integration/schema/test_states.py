@@ -60,7 +60,7 @@ def test_every_vocabulary_of_the_schema_has_an_enum(database_url: str) -> None:
     assert _checks(database_url).keys() == VOCABULARIES.keys()
 
 
-def test_statuses_are_divided_by_the_work_that_is_left() -> None:
+def test_statuses_are_either_unfinished_or_finished() -> None:
     assert {*UNFINISHED_STATUSES} | {*FINISHED_STATUSES} == {*TaskStatus}
     assert not {*UNFINISHED_STATUSES} & {*FINISHED_STATUSES}
     assert {*PENDING_STATUSES} < {*UNFINISHED_STATUSES}

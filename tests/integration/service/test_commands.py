@@ -104,7 +104,7 @@ async def test_an_unknown_plan_prevents_every_review(world: World) -> None:
     assert len(await plans(world.caller, world.service, states=["pending_approval"])) == 2
 
 
-async def test_tasks_are_retried_all_or_none(world: World) -> None:
+async def test_tasks_are_retried_atomically(world: World) -> None:
     await world.changed("a", DAY, NEXT)
     ids = [str(each.id) for each in await tasks(world.caller, world.service)]
     await world.rows("UPDATE tasks SET status = 'failed' WHERE id = %s RETURNING id", ids[0])

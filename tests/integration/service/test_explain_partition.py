@@ -136,7 +136,7 @@ async def test_a_wave_that_stopped_upstream_has_a_pruned_edge(database: Database
     assert (await explained(world, "b")).pruned_changes == ()
 
 
-async def test_a_change_of_other_partitions_lists_them(database: Database) -> None:
+async def test_a_change_of_other_partitions_lists_those(database: Database) -> None:
     world = await built(database)
     await world.changed("a", OTHER)
     await world.run()

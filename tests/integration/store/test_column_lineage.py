@@ -57,7 +57,7 @@ async def conn(database: Database) -> AsyncIterator[Connection]:
         yield conn
 
 
-async def test_a_deploy_has_them_in_its_jobs(world: World, conn: Connection) -> None:
+async def test_a_deploy_stores_column_lineage_with_its_jobs(world: World, conn: Connection) -> None:
     await _assert_true(conn)
     lineage = await load_lineage(conn, world.org.id)
     found = {each.name: lineage.inputs(each.id)[0].columns for each in lineage.order[1:]}
@@ -65,14 +65,16 @@ async def test_a_deploy_has_them_in_its_jobs(world: World, conn: Connection) -> 
 
 
 @pytest.mark.parametrize("write", WRITES)
-async def test_every_write_keeps_them_true(world: World, conn: Connection, write: str) -> None:
+async def test_every_write_keeps_column_lineage_consistent(
+    world: World, conn: Connection, write: str
+) -> None:
     before = await _held(conn)
     await conn.execute(WRITES[write].encode())
     await _assert_true(conn)
     assert (await _held(conn) == before) == (write == "delete nothing")
 
 
-async def test_who_writes_of_one_job_at_once_is_told_of_in_full(
+async def test_concurrent_writes_for_one_job_keep_column_lineage_consistent(
     world: World, conn: Connection
 ) -> None:
     async with world.conn() as other:

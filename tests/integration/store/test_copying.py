@@ -11,7 +11,7 @@ KEYS = ["2013-02-13", 'a "b"', "a\\b", "a,b{}", "ä\t\n", ""]
 
 
 @pytest.mark.parametrize("keys", [KEYS, []])
-async def test_binary_values_are_read_as_they_were_meant(database: Database, keys: list[str]):
+async def test_binary_values_are_read_back_unchanged(database: Database, keys: list[str]):
     ids: list[UUID] = [uuid4() for _ in keys]
     row = (
         *(ids[0].bytes if ids else None, int4(-7), jsonb(b'[{"a": 1}, null]')),

@@ -57,7 +57,7 @@ async def test_rows_are_dicts_in_utc_with_json(database: Database) -> None:
         assert await cursor.fetchone() == {"zone": "UTC", "body": {"a": 1}}
 
 
-async def test_whoever_freezes_in_a_transaction_is_thrown_out_of_it(database: Database) -> None:
+async def test_an_idle_transaction_is_terminated(database: Database) -> None:
     async with database.connection() as connection:
         cursor = await connection.execute("SHOW idle_in_transaction_session_timeout")
         assert await cursor.fetchone() == {"idle_in_transaction_session_timeout": "1min"}
@@ -68,7 +68,7 @@ async def test_whoever_freezes_in_a_transaction_is_thrown_out_of_it(database: Da
     assert is_transient(thrown.value)
 
 
-async def test_a_transaction_is_all_or_nothing(database: Database) -> None:
+async def test_a_transaction_is_atomic(database: Database) -> None:
     async with database.connection() as connection:
         await connection.execute("CREATE TABLE thing (id int)")
     with pytest.raises(psycopg.errors.DivisionByZero):
@@ -78,7 +78,7 @@ async def test_a_transaction_is_all_or_nothing(database: Database) -> None:
         assert await (await connection.execute("TABLE thing")).fetchall() == [{"id": 2}]
 
 
-async def test_a_listener_hears_a_notification(database: Database) -> None:
+async def test_a_listener_receives_a_notification(database: Database) -> None:
     async with await database.listen_connection() as listener:
         await listener.execute("LISTEN door")
         async with database.connection() as connection:
@@ -87,7 +87,7 @@ async def test_a_listener_hears_a_notification(database: Database) -> None:
     assert heard == ["payload"]
 
 
-async def test_the_pool_outlives_a_restart(server: EmbeddedPostgres) -> None:
+async def test_the_pool_survives_a_restart(server: EmbeddedPostgres) -> None:
     async with await Database.open(server.url, min_size=3) as database:
         assert await _one(database) == 1
         server.stop()
@@ -95,7 +95,7 @@ async def test_the_pool_outlives_a_restart(server: EmbeddedPostgres) -> None:
         assert await _one(database) == 1
 
 
-async def test_work_goes_on_when_the_database_is_back(server: EmbeddedPostgres) -> None:
+async def test_work_continues_after_a_database_outage(server: EmbeddedPostgres) -> None:
     async with await Database.open(server.url) as database:
         server.stop()
         work = asyncio.create_task(reconnecting(lambda: _one(database), what="count"))
@@ -120,19 +120,19 @@ async def test_open_waits_for_a_database_that_starts(server: EmbeddedPostgres) -
         assert await _one(database) == 1
 
 
-async def test_no_retry_says_what_to_do(tmp_path: Path) -> None:
+async def test_without_retries_the_error_names_the_setting(tmp_path: Path) -> None:
     url = f"postgresql://me:secret@/db?host={tmp_path}"
     with pytest.raises(ServiceUnavailable, match="KNOCKON_DATABASE_URL") as caught:
         await Database.open(url, retry=False)
     assert "secret" not in str(caught.value)
 
 
-async def test_waiting_for_a_database_never_made_is_hopeless(postgres_url: str) -> None:
+async def test_a_missing_database_is_not_awaited(postgres_url: str) -> None:
     with pytest.raises(ServiceUnavailable, match="does not exist"):
         await asyncio.wait_for(Database.open(with_database(postgres_url, "nosuch")), 5)
 
 
-async def test_a_malformed_address_is_refused_at_once() -> None:
+async def test_a_malformed_address_is_rejected() -> None:
     with pytest.raises(ServiceUnavailable, match="not a PostgreSQL address"):
         await asyncio.wait_for(Database.open("postgresql:/nowhere"), 5)
 
@@ -154,11 +154,11 @@ async def test_a_malformed_address_is_refused_at_once() -> None:
         (ValueError(), False),
     ],
 )
-def test_what_is_transient(error: Exception, transient: bool) -> None:
+def test_errors_are_classified_as_transient(error: Exception, transient: bool) -> None:
     assert is_transient(error) is transient
 
 
-def test_a_full_disk_is_no_mistake_of_ours_but_does_not_pass_by_itself_either() -> None:
+def test_a_full_disk_is_a_resource_error_and_not_transient() -> None:
     assert is_starved(psycopg.errors.DiskFull())
     assert not is_transient(psycopg.errors.DiskFull())
     assert not is_starved(psycopg.errors.UniqueViolation())

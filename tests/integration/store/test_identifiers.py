@@ -20,7 +20,7 @@ _NAMES = [
 
 
 @pytest.mark.parametrize("text", _NAMES)
-async def test_a_table_is_the_one_that_sql_means(database: Database, text: str) -> None:
+async def test_a_table_name_resolves_as_in_sql(database: Database, text: str) -> None:
     async with database.connection() as conn:
         await conn.execute(f"CREATE SCHEMA s CREATE TABLE {text} (a int)".encode())
         for spelled in (f"s.{text}", f"S . {text} ", f"{conn.info.dbname}.s.{text}"):
@@ -33,7 +33,7 @@ async def test_a_table_is_the_one_that_sql_means(database: Database, text: str) 
 
 
 @pytest.mark.parametrize("text", _NAMES)
-async def test_a_function_is_the_one_that_sql_calls(database: Database, text: str) -> None:
+async def test_a_function_name_resolves_as_in_sql(database: Database, text: str) -> None:
     async with database.connection() as conn:
         await conn.execute(f"CREATE FUNCTION {text}() RETURNS int RETURN 1".encode())
         found = await conn.execute("SELECT proname FROM pg_proc ORDER BY oid DESC LIMIT 1")

@@ -56,14 +56,16 @@ async def waits(conn: AsyncConnection[TupleRow], statement: str) -> bool:
     return await value(conn, f"{found} AND datname = current_database()", f"%{statement}%") != 0
 
 
-async def test_each_is_applied_once_in_order(empty_database_url: str, migrations: Path) -> None:
+async def test_migrations_are_applied_once_in_order(
+    empty_database_url: str, migrations: Path
+) -> None:
     assert await migrate(empty_database_url, migrations) == ["0001_thing", "0002_other"]
     assert await migrate(empty_database_url, migrations) == []
     (migrations / "0003_last.sql").write_text("DROP TABLE public.other")
     assert await migrate(empty_database_url, migrations) == ["0003_last"]
 
 
-async def test_several_at_once_take_turns(empty_database_url: str, migrations: Path) -> None:
+async def test_concurrent_runs_take_turns(empty_database_url: str, migrations: Path) -> None:
     """A concurrent build waits for all snapshots, so waiting migrations must not hold any."""
     for number in range(3, 7):
         text = INDEX.replace("thing_by_id", f"thing_{number}")
@@ -73,7 +75,7 @@ async def test_several_at_once_take_turns(empty_database_url: str, migrations: P
     assert sorted(map(len, done)) == [0, 0, 0, 6]
 
 
-async def test_a_session_that_outlasts_a_run_does_not_keep_the_lock(
+async def test_a_session_kept_by_a_pooler_does_not_keep_the_lock(
     empty_database_url: str, migrations: Path
 ) -> None:
     async with proxy_to(empty_database_url, keeps_sessions=True) as pooler:
@@ -83,7 +85,7 @@ async def test_a_session_that_outlasts_a_run_does_not_keep_the_lock(
             assert await migrate(empty_database_url, migrations) == ["0003_index"]
 
 
-async def test_a_changed_file_is_refused(empty_database_url: str, migrations: Path) -> None:
+async def test_a_changed_file_is_rejected(empty_database_url: str, migrations: Path) -> None:
     await migrate(empty_database_url, migrations)
     (migrations / "0001_thing.sql").write_text("CREATE TABLE public.thing (id bigint)")
     with pytest.raises(InvalidInput, match="0001_thing was changed after it was applied"):
@@ -109,7 +111,7 @@ async def test_a_changed_file_is_reported_for_a_table_without_the_oldest_code(
         await migrate(empty_database_url)
 
 
-async def test_a_failing_file_leaves_nothing(empty_database_url: str, migrations: Path) -> None:
+async def test_a_failing_file_is_rolled_back(empty_database_url: str, migrations: Path) -> None:
     broken = migrations / "0002_other.sql"
     broken.write_text("CREATE TABLE public.other (id int); SELECT 1/0;")
     with pytest.raises(psycopg.errors.DivisionByZero):
@@ -118,7 +120,7 @@ async def test_a_failing_file_leaves_nothing(empty_database_url: str, migrations
     assert await migrate(empty_database_url, migrations) == ["0002_other"]
 
 
-async def test_the_schema_of_the_project_is_applied(database_url: str) -> None:
+async def test_the_schema_of_the_project_is_up_to_date(database_url: str) -> None:
     assert await migrate(database_url) == []
 
 
@@ -157,7 +159,7 @@ async def test_an_interrupted_build_is_dropped_and_repeated(
         assert await is_valid(looker) is True
 
 
-async def test_a_build_that_a_killed_run_left_under_way_is_no_obstacle(
+async def test_a_concurrent_build_left_by_a_killed_run_does_not_prevent_the_next(
     empty_database_url: str, migrations: Path
 ) -> None:
     """The server continues a statement until it detects the disconnect of its client."""
@@ -200,7 +202,7 @@ async def test_batches_may_commit_outside_a_transaction(
         assert await value(conn, "SELECT count(DISTINCT xmin::text) FROM public.thing") == 3
 
 
-async def test_several_statements_outside_a_transaction_are_refused(
+async def test_several_statements_outside_a_transaction_are_rejected(
     empty_database_url: str, migrations: Path
 ) -> None:
     (migrations / "0003_two.sql").write_text(f"{INDEX}; SELECT 1")
@@ -210,7 +212,7 @@ async def test_several_statements_outside_a_transaction_are_refused(
         assert await is_valid(conn) is None
 
 
-async def test_readers_do_not_queue_behind_a_migration_that_waits(
+async def test_readers_do_not_queue_behind_a_waiting_migration(
     empty_database_url: str, migrations: Path
 ) -> None:
     await migrate(empty_database_url, migrations)

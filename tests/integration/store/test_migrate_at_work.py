@@ -171,7 +171,7 @@ def loop_errors() -> float:
     return sum(sample.value for metric in LOOP_ERRORS.collect() for sample in metric.samples)
 
 
-async def test_work_in_every_state_goes_on_through_a_migration(
+async def test_work_in_every_state_continues_through_a_migration(
     database: Database, database_url: str, code: Code, tmp_path: Path
 ) -> None:
     world = await full_of_work(database)

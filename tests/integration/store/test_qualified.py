@@ -18,7 +18,7 @@ _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
 
 
 @pytest.mark.parametrize("name", sorted(STATEMENTS.keys() - ABOUT_WHAT_A_TEST_LACKS))
-def test_every_statement_finds_its_objects_by_their_schema(name: str, database_url: str) -> None:
+def test_every_statement_qualifies_its_objects(name: str, database_url: str) -> None:
     path = "-c search_path=pg_catalog,pg_temp"
     with psycopg.connect(make_conninfo(database_url, options=path), autocommit=True) as conn:
         statement = STATEMENTS[name]
@@ -28,7 +28,7 @@ def test_every_statement_finds_its_objects_by_their_schema(name: str, database_u
             _look_up_names(conn, statement)
 
 
-async def test_no_object_is_outside_of_the_schema(database_url: str) -> None:
+async def test_every_object_is_in_the_schema(database_url: str) -> None:
     with psycopg.connect(database_url) as conn:
         found = conn.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "

@@ -38,7 +38,7 @@ def plain_user(empty_database_url: str) -> Iterator[str]:
         conn.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
 
 
-async def test_migrate_creates_roles_that_nobody_logs_in_with(empty_database_url: str) -> None:
+async def test_migrate_creates_roles_without_login(empty_database_url: str) -> None:
     await migrate(empty_database_url)
     conn = await open_connection(empty_database_url)
     database = conn.info.dbname
@@ -52,7 +52,9 @@ async def test_migrate_creates_roles_that_nobody_logs_in_with(empty_database_url
     await conn.close()
 
 
-async def test_the_owner_owns_and_the_jobs_see_nothing(database: Database) -> None:
+async def test_objects_belong_to_the_owner_role_and_are_hidden_from_jobs(
+    database: Database,
+) -> None:
     async with database.connection() as conn:
         owners = await (
             await conn.execute(
@@ -70,7 +72,7 @@ async def test_the_owner_owns_and_the_jobs_see_nothing(database: Database) -> No
         assert row["used"] is False
 
 
-async def test_an_admin_can_run_what_a_user_without_the_right_may_not(
+async def test_an_admin_can_run_statements_printed_for_an_unprivileged_user(
     empty_database_url: str, plain_user: str
 ) -> None:
     url = make_conninfo(empty_database_url, user=plain_user)
@@ -86,7 +88,7 @@ async def test_an_admin_can_run_what_a_user_without_the_right_may_not(
     await conn.close()
 
 
-async def test_a_member_of_the_engine_role_runs_everything_but_grants(
+async def test_a_member_of_the_engine_role_can_do_everything_except_grants(
     database_url: str, database: Database
 ) -> None:
     user = f"engine_{uuid4().hex[:12]}"
@@ -122,7 +124,7 @@ async def test_a_new_org_gets_a_role(database: Database) -> None:
         assert await missing_roles(conn) == []
 
 
-async def test_a_role_of_somebody_is_not_taken(empty_database_url: str) -> None:
+async def test_an_existing_login_role_is_not_used(empty_database_url: str) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as conn:
         role = sql.Identifier(role_name("engine", conn.info.dbname))
         conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
@@ -130,7 +132,9 @@ async def test_a_role_of_somebody_is_not_taken(empty_database_url: str) -> None:
         await migrate(empty_database_url)
 
 
-async def test_a_schema_of_somebody_is_not_used(empty_database_url: str, plain_user: str) -> None:
+async def test_a_schema_of_another_role_is_not_used(
+    empty_database_url: str, plain_user: str
+) -> None:
     with psycopg.connect(make_conninfo(empty_database_url, user=plain_user)) as conn:
         conn.execute("CREATE SCHEMA knockon")
     with pytest.raises(InvalidInput, match=f"belongs to role {plain_user}"):
@@ -140,15 +144,15 @@ async def test_a_schema_of_somebody_is_not_used(empty_database_url: str, plain_u
 @pytest.mark.parametrize(
     ("database", "org"), [("a" * 63, None), ("a" * 40, "b" * 40), ("a/b", "c"), ("a", "b/c")]
 )
-def test_names_are_of_a_length_that_the_server_keeps(database: str, org: str | None) -> None:
+def test_role_names_fit_the_length_limit(database: str, org: str | None) -> None:
     assert len(role_name("capture", database, org).encode()) <= 63
 
 
-def test_names_of_two_orgs_never_meet() -> None:
+def test_role_names_of_two_orgs_differ() -> None:
     assert role_name("jobs", "a/b", "c") != role_name("jobs", "a", "b/c")
 
 
-async def test_the_default_of_grants_replaces_no_decision(empty_database_url: str) -> None:
+async def test_the_default_of_grants_does_not_replace_a_setting(empty_database_url: str) -> None:
     await migrate(empty_database_url, grants_named_tables=True)
     conn = await open_connection(empty_database_url)
     default = await org_id(conn, "default")

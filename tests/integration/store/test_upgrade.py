@@ -74,7 +74,7 @@ def old_database_url(empty_database_url: str) -> str:
     return empty_database_url
 
 
-async def test_every_row_moves_with_its_table(old_database_url: str) -> None:
+async def test_every_row_is_kept(old_database_url: str) -> None:
     before = _rows(old_database_url, "public")
     assert (await migrate(old_database_url))[0] == "0001_schema"
     assert await migrate(old_database_url) == []
@@ -87,7 +87,7 @@ async def test_every_row_moves_with_its_table(old_database_url: str) -> None:
         assert sorted(kept, key=repr) == sorted(was, key=repr)
 
 
-async def test_what_dropped_columns_said_is_kept_otherwise(old_database_url: str) -> None:
+async def test_the_content_of_dropped_columns_is_converted(old_database_url: str) -> None:
     with psycopg.connect(old_database_url, autocommit=True) as conn:
         conn.execute("UPDATE public.tasks SET is_narrow = true")
         conn.execute("UPDATE public.partition_versions SET is_doubtful = true, fingerprint = 'f'")
@@ -119,7 +119,7 @@ async def test_plans_pending_approval_stay_pending(old_database_url: str) -> Non
     assert outcomes == [("pending_approval",)]
 
 
-async def test_outcomes_of_invalidations_have_the_names_of_today(old_database_url: str) -> None:
+async def test_outcomes_of_invalidations_have_the_current_names(old_database_url: str) -> None:
     with psycopg.connect(old_database_url, autocommit=True) as conn:
         for outcome in ("planned", "hits nothing", "held", None):
             conn.execute(
@@ -161,7 +161,7 @@ async def test_the_document_of_a_plan_can_be_explained(old_database_url: str) ->
     }  # fmt: skip
 
 
-async def test_the_last_run_of_a_job_that_builds_all_together_is_recorded(
+async def test_the_last_run_of_a_single_run_job_is_recorded(
     old_database_url: str,
 ) -> None:
     with psycopg.connect(old_database_url, autocommit=True) as conn:
@@ -180,14 +180,14 @@ async def test_the_last_run_of_a_job_that_builds_all_together_is_recorded(
     assert runs == [("orders", True, "h", False)]
 
 
-async def test_the_schema_is_that_of_a_new_database(
+async def test_the_schema_equals_that_of_a_new_database(
     old_database_url: str, database_url: str
 ) -> None:
     await migrate(old_database_url)
     assert _columns(old_database_url) == _columns(database_url)
 
 
-async def test_tables_of_the_user_stay(old_database_url: str) -> None:
+async def test_tables_of_the_user_are_kept(old_database_url: str) -> None:
     await migrate(old_database_url)
     with psycopg.connect(old_database_url) as conn:
         found = conn.execute(
@@ -197,13 +197,13 @@ async def test_tables_of_the_user_stay(old_database_url: str) -> None:
         assert found.fetchall() == [("public", "orders")]
 
 
-async def test_lineage_epochs_never_come_twice(old_database_url: str) -> None:
+async def test_lineage_epochs_are_never_reused(old_database_url: str) -> None:
     await migrate(old_database_url)
     with psycopg.connect(old_database_url) as conn:
         assert conn.execute("SELECT nextval('knockon.lineage_epochs')").fetchone() == (3,)
 
 
-async def test_a_view_of_the_user_stops_the_upgrade_and_nothing_has_moved(
+async def test_a_dependent_view_of_the_user_prevents_the_upgrade(
     old_database_url: str,
 ) -> None:
     with psycopg.connect(old_database_url) as conn:
@@ -248,7 +248,7 @@ ALTER TABLE public.orgs ADD COLUMN slug public.trap DEFAULT ROW(1)::public.trap;
 """
 
 
-async def test_tables_of_another_role_are_not_taken_over(
+async def test_tables_of_another_role_are_not_upgraded(
     open_database_url: str, stranger: str
 ) -> None:
     with psycopg.connect(make_conninfo(open_database_url, user=stranger)) as conn:
@@ -264,7 +264,7 @@ async def test_tables_of_another_role_are_not_taken_over(
         assert role.fetchone() == (False,)
 
 
-async def test_one_table_of_another_role_is_enough(
+async def test_one_table_of_another_role_prevents_the_upgrade(
     old_database_url: str, open_database_url: str, stranger: str
 ) -> None:
     with psycopg.connect(old_database_url, autocommit=True) as conn:
@@ -274,7 +274,7 @@ async def test_one_table_of_another_role_is_enough(
     assert _rows(old_database_url, "public")["datasets"]
 
 
-async def test_a_user_who_is_not_the_owner_is_referred_to_the_owner(
+async def test_a_user_other_than_the_owner_is_referred_to_the_owner(
     old_database_url: str, stranger: str
 ) -> None:
     with psycopg.connect(old_database_url, autocommit=True) as conn:
@@ -287,7 +287,7 @@ async def test_a_user_who_is_not_the_owner_is_referred_to_the_owner(
         conn.execute(SQL("DROP OWNED BY {} CASCADE").format(Identifier(stranger)))
 
 
-async def test_an_owner_who_is_no_superuser_takes_over_its_own_tables(
+async def test_an_owner_without_superuser_rights_upgrades_its_tables(
     open_database_url: str, stranger: str
 ) -> None:
     role = Identifier(stranger)

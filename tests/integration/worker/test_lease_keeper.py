@@ -35,7 +35,7 @@ async def lease(database: Database) -> Lease:
     return lease
 
 
-async def test_a_run_that_ends_during_a_renewal(lease: Lease) -> None:
+async def test_a_run_may_end_during_a_renewal(lease: Lease) -> None:
     renewal = Renewal()
     keeper = LeaseKeeper(renewal.renew, lease_seconds=1)
     async with keeper.hold(lease):
@@ -45,7 +45,7 @@ async def test_a_run_that_ends_during_a_renewal(lease: Lease) -> None:
     await keeper._renewals
 
 
-async def test_a_lease_that_runs_out_during_a_renewal(lease: Lease) -> None:
+async def test_a_lease_that_expires_during_a_renewal_is_lost(lease: Lease) -> None:
     renewal = Renewal()
     keeper = LeaseKeeper(renewal.renew, lease_seconds=1)
     with pytest.raises(LeaseLost):

@@ -60,7 +60,9 @@ async def _run(world: World, until: Any, **settings: Any) -> None:
         stop.set()
 
 
-async def test_every_attempt_of_every_operator_is_told(database: Database, module: Any) -> None:
+async def test_every_attempt_of_every_operator_emits_events(
+    database: Database, module: Any
+) -> None:
     attempts: dict[str, int] = defaultdict(int)
 
     def fails_once(context: Context) -> None:
@@ -111,7 +113,7 @@ async def test_every_attempt_of_every_operator_is_told(database: Database, modul
     assert set(receiver.asked) == {("/api/v1/lineage", "Bearer secret")}
 
 
-async def test_a_task_that_is_handed_back_is_aborted(database: Database, module: Any) -> None:
+async def test_a_returned_task_emits_an_abort(database: Database, module: Any) -> None:
     started = asyncio.Event()
 
     async def hangs(context: Context) -> None:
@@ -132,7 +134,7 @@ async def test_a_task_that_is_handed_back_is_aborted(database: Database, module:
         assert kinds(receiver, 2) == [("w.made", "START"), ("w.made", "ABORT")]
 
 
-async def test_a_lost_lease_is_aborted(database: Database, module: Any) -> None:
+async def test_a_lost_lease_emits_an_abort(database: Database, module: Any) -> None:
     def loses(context: Context) -> None:
         raise LeaseLost("gone")
 
@@ -155,7 +157,7 @@ async def test_a_lost_lease_is_aborted(database: Database, module: Any) -> None:
     assert found == [("w.made", "START"), ("w.made", "ABORT")]
 
 
-async def test_tasks_succeed_though_nobody_takes_events(database: Database, module: Any) -> None:
+async def test_tasks_succeed_without_a_receiver_of_events(database: Database, module: Any) -> None:
     ended = asyncio.Event()
 
     async def works(context: Context) -> None:
@@ -176,7 +178,7 @@ async def test_tasks_succeed_though_nobody_takes_events(database: Database, modu
     assert counted("dropped") == before + 2
 
 
-def test_what_the_receiver_cannot_take_now_is_sent_again_in_order() -> None:
+def test_events_refused_temporarily_are_sent_again_in_order() -> None:
     with receiving() as receiver:
         answers = chain([503, 429], repeat(201))
         receiver.answer = lambda: next(answers)
@@ -189,7 +191,7 @@ def test_what_the_receiver_cannot_take_now_is_sent_again_in_order() -> None:
         emitter.close()
 
 
-def test_what_the_receiver_refuses_is_dropped() -> None:
+def test_events_rejected_by_the_receiver_are_dropped() -> None:
     before = counted("dropped")
     with receiving() as receiver:
         answers = chain([400], repeat(200))
@@ -203,7 +205,7 @@ def test_what_the_receiver_refuses_is_dropped() -> None:
     assert counted("dropped") == before + 1
 
 
-def test_what_cannot_be_told_stops_nothing() -> None:
+def test_an_event_that_cannot_be_built_does_not_stop_others() -> None:
     before = counted("dropped")
     broken = lease("*", lineage={"no": "lineage"}, partitioning="{}")
     with receiving() as receiver:
@@ -216,7 +218,7 @@ def test_what_cannot_be_told_stops_nothing() -> None:
     assert counted("dropped") == before + 1
 
 
-def test_a_full_queue_drops_what_is_new_and_waits_for_nobody() -> None:
+def test_a_full_queue_drops_new_events_without_waiting() -> None:
     before, asked, answer = counted("dropped"), Event(), Event()
     one = lease("*", partitioning="{}")
 
@@ -241,7 +243,7 @@ def test_a_full_queue_drops_what_is_new_and_waits_for_nobody() -> None:
     assert [kind for _, kind in got] == ["START", "COMPLETE", "COMPLETE"]
 
 
-def test_what_waits_is_sent_at_the_end() -> None:
+def test_queued_events_are_sent_on_close() -> None:
     with receiving() as receiver:
         emitter = Emitter(sink_at(receiver.url), "n")
         for _ in range(20):
@@ -251,7 +253,7 @@ def test_what_waits_is_sent_at_the_end() -> None:
         assert receiver.got.qsize() == 20
 
 
-async def test_a_file_gets_an_event_a_line(tmp_path: Path) -> None:
+async def test_a_file_receives_one_event_per_line(tmp_path: Path) -> None:
     file = tmp_path / "of tasks.ndjson"
     settings = Settings(
         openlineage_url=file.as_uri(), org="acme", openlineage_namespace="our://place"
@@ -269,7 +271,7 @@ async def test_a_file_gets_an_event_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["lineage:5000", "ftp://host/x", "file://host/x", "http://", "file:///no/such/dir/x"]
 )
-async def test_an_address_that_is_none_is_told_at_the_start(url: str) -> None:
+async def test_an_invalid_address_is_rejected_at_startup(url: str) -> None:
     with pytest.raises(InvalidInput, match="events"):
         async with event_emitter(Settings(openlineage_url=url)):
             pass

@@ -60,7 +60,7 @@ def _copy(name: str = "copy", **storage: Any) -> dict[str, Any]:
         ),
     ],
 )
-async def test_deploy_and_its_preview_refuse_tables_that_are_not_for_the_job(
+async def test_deploy_and_preview_reject_tables_the_job_may_not_write(
     orders: Database, storage: dict[str, Any], message: str
 ) -> None:
     world = await World.made(orders, source("orders"), EV)
@@ -93,7 +93,7 @@ _PASSING_ON = [
 
 
 @pytest.mark.parametrize("statements", _PASSING_ON)
-async def test_a_foreign_key_that_passes_writes_on_to_a_source_is_refused(
+async def test_a_foreign_key_that_propagates_writes_to_a_source_is_rejected(
     orders: Database, statements: str
 ) -> None:
     world = await World.made(orders, source("orders"))
@@ -109,7 +109,9 @@ async def test_a_foreign_key_that_passes_writes_on_to_a_source_is_refused(
         await _preview(world, *jobs)
 
 
-async def test_a_foreign_key_must_not_pass_writes_on_to_any_other_table(orders: Database) -> None:
+async def test_a_foreign_key_that_propagates_writes_to_any_table_is_rejected(
+    orders: Database,
+) -> None:
     async with orders.connection() as conn:
         await conn.execute(_MART.encode())
         await conn.execute("CREATE TABLE notes (mart int REFERENCES mart ON DELETE CASCADE)")
@@ -118,7 +120,7 @@ async def test_a_foreign_key_must_not_pass_writes_on_to_any_other_table(orders: 
         await World.made(orders, source("orders"), _copy(table="mart", adopt=True))
 
 
-async def test_foreign_keys_that_pass_nothing_on_are_accepted(orders: Database) -> None:
+async def test_foreign_keys_that_propagate_no_writes_are_accepted(orders: Database) -> None:
     async with orders.connection() as conn:
         await conn.execute(_MART.encode())
         await conn.execute(
@@ -128,7 +130,7 @@ async def test_foreign_keys_that_pass_nothing_on_are_accepted(orders: Database) 
     await World.made(orders, source("orders"), _copy(table="mart", adopt=True))
 
 
-async def test_a_rule_of_an_adopted_table_is_refused(orders: Database) -> None:
+async def test_a_rule_of_an_adopted_table_is_rejected(orders: Database) -> None:
     async with orders.connection() as conn:
         await conn.execute(_MART.encode())
         await conn.execute("CREATE RULE r AS ON DELETE TO mart DO INSTEAD DELETE FROM orders")
@@ -147,7 +149,7 @@ async def test_a_rule_of_an_adopted_table_is_refused(orders: Database) -> None:
         ("CREATE RULE r AS ON DELETE TO copy DO INSTEAD DELETE FROM orders", "has the rule r"),
     ],
 )
-async def test_workers_refuse_a_table_of_their_own_whose_writes_are_passed_on(
+async def test_workers_refuse_their_table_if_its_writes_propagate(
     orders: Database, statements: str, message: str
 ) -> None:
     world = await World.made(orders, source("orders"), _copy())
@@ -165,7 +167,7 @@ async def test_workers_refuse_a_table_of_their_own_whose_writes_are_passed_on(
     assert await _count(world, "orders") == 2
 
 
-async def test_a_captured_table_is_a_source_under_whatever_name_it_was_attached(
+async def test_a_captured_table_is_a_source_under_any_name(
     orders: Database,
 ) -> None:
     ev = {**source("ev"), "source": {"kind": "postgres", "table": "ev"}}
@@ -206,9 +208,7 @@ async def test_a_table_captured_by_another_org_is_not_overwritten(orders: Databa
 @pytest.mark.parametrize(
     "name", ["\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "ß", "ẞ", "\N{KELVIN SIGN}", "Ä" * 40]
 )
-async def test_names_beyond_ascii_are_compared_as_the_server_folds_them(
-    orders: Database, name: str
-) -> None:
+async def test_names_beyond_ascii_are_folded_as_by_the_server(orders: Database, name: str) -> None:
     async with orders.connection() as conn:
         await conn.execute(f"CREATE TABLE raw.X{name}X (id int, dt date)".encode())
         newest = "SELECT relname FROM pg_class WHERE relkind = 'r' ORDER BY oid DESC LIMIT 1"
@@ -227,19 +227,21 @@ async def test_names_beyond_ascii_are_compared_as_the_server_folds_them(
         await world.deploy(_copy(table="raw.part", adopt=True), dag="second")
 
 
-async def test_the_dag_of_the_first_deploy_counts_with_its_own_sources(orders: Database) -> None:
+async def test_sources_of_the_deployed_dag_are_protected(orders: Database) -> None:
     with pytest.raises(InvalidDag, match=r"changes raw.ev, which holds source dataset 'ev'"):
         await World.made(orders, source("orders"), EV, _copy(table="raw.ev_2013", adopt=True))
 
 
-async def test_a_parent_of_a_source_is_not_written_either(orders: Database) -> None:
+async def test_a_parent_of_a_source_is_not_overwritten(orders: Database) -> None:
     heir = source("heir")
     heir["outputs"][0]["storage"] = {"table": "raw.heir"}
     with pytest.raises(InvalidDag, match=r"changes raw.heir, which holds source dataset 'heir'"):
         await World.made(orders, source("orders"), heir, _copy(table="raw.old", adopt=True))
 
 
-async def test_a_table_of_another_org_is_refused_without_its_name(orders: Database) -> None:
+async def test_a_table_of_another_org_is_rejected_without_its_dataset_name(
+    orders: Database,
+) -> None:
     world = await World.made(orders, source("orders"), _copy("secret", table="mart.t"))
     async with world.conn() as conn:
         other = World(orders, OrgContext(await ensure_org(conn, "other")))
@@ -279,7 +281,7 @@ def _reading(table: str) -> dict[str, Any]:
 ADOPTED = [source("orders"), _copy(table="shared", adopt=True)]
 
 
-async def test_a_file_of_another_org_does_not_take_a_table(orders: Database) -> None:
+async def test_a_dag_file_of_another_org_does_not_reserve_a_table(orders: Database) -> None:
     world, other = await _two_orgs(orders)
     await other.deploy(_reading("shared"), source("x"), _copy_of_x("planned"))
 
@@ -290,7 +292,7 @@ def _copy_of_x(name: str) -> dict[str, Any]:
     return {**_copy(name), "inputs": [{"dataset": "x", "as": "orders"}]}
 
 
-async def test_a_source_that_another_org_may_read_is_not_overwritten(orders: Database) -> None:
+async def test_a_source_granted_to_another_org_is_not_overwritten(orders: Database) -> None:
     world, other = await _two_orgs(orders)
     await other.deploy(_reading("shared"))
     await _grant(other, "other", "shared", "read")
@@ -301,7 +303,7 @@ async def test_a_source_that_another_org_may_read_is_not_overwritten(orders: Dat
     await world.deploy(*ADOPTED)
 
 
-async def test_a_table_that_another_org_may_write_is_not_overwritten(orders: Database) -> None:
+async def test_a_table_writable_by_another_org_is_not_overwritten(orders: Database) -> None:
     world, other = await _two_orgs(orders)
     written = {**_copy_of_x("w"), "outputs": ADOPTED[1]["outputs"]}
     await other.deploy(source("x"), written)
@@ -312,7 +314,7 @@ async def test_a_table_that_another_org_may_write_is_not_overwritten(orders: Dat
         await world.deploy(*ADOPTED)
 
 
-async def test_an_org_keeps_its_table_when_another_one_may_read_it(orders: Database) -> None:
+async def test_an_org_keeps_its_table_when_another_may_read_it(orders: Database) -> None:
     world, other = await _two_orgs(orders)
     async with world.conn() as conn:
         await grant_to_org(conn, "default", parse_grant("orders", "read"))
@@ -330,7 +332,7 @@ async def test_an_org_keeps_its_table_when_another_one_may_read_it(orders: Datab
     await work(world)
 
 
-async def test_a_table_to_be_belongs_to_the_org_that_may_create_it(orders: Database) -> None:
+async def test_a_planned_table_belongs_to_the_org_that_may_create_it(orders: Database) -> None:
     world, other = await _two_orgs(orders)
     await other.deploy(source("x"), _copy_of_x("planned"))
     await _grant(other, "other", "public", "create")
@@ -346,7 +348,7 @@ async def test_a_table_to_be_belongs_to_the_org_that_may_create_it(orders: Datab
         ("CREATE VIEW copy AS SELECT * FROM orders", "public.copy is a view"),
     ],
 )
-async def test_workers_refuse_what_appears_after_the_deploy(
+async def test_workers_refuse_dependencies_added_after_the_deploy(
     orders: Database, statements: str, message: str
 ) -> None:
     world = await World.made(orders, source("orders"), _copy())
@@ -379,7 +381,7 @@ async def test_workers_refuse_a_table_that_became_part_of_a_source(orders: Datab
         await run_lease(world, lease)
 
 
-async def test_a_table_is_handed_over_once_its_dataset_is_kept_elsewhere(orders: Database) -> None:
+async def test_a_table_is_free_after_its_dataset_moves(orders: Database) -> None:
     world = await World.made(orders, source("orders"), _copy("first", table="t"))
     await world.changed("orders", "2013-02-12..2013-02-13")
     await work(world)
@@ -395,7 +397,7 @@ async def test_a_table_is_handed_over_once_its_dataset_is_kept_elsewhere(orders:
     assert await world.rows("SELECT 't'::regclass::oid AS oid") != before
 
 
-async def test_adopting_rebuilds_nothing(orders: Database) -> None:
+async def test_adopting_a_table_rebuilds_nothing(orders: Database) -> None:
     world = await World.made(orders, source("orders"), _copy())
     await world.changed("orders", "2013-02-13")
     await work(world)

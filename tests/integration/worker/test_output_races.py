@@ -57,7 +57,7 @@ _DEFERRED = (
         ),
     ],
 )
-async def test_a_table_that_changes_before_the_write_is_not_written(
+async def test_a_table_changed_before_the_write_is_not_written(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
     storage: dict[str, Any],

@@ -98,7 +98,7 @@ async def test_an_exception_fails_the_attempt_with_its_traceback(
         await Python().run(await _context(database))
 
 
-async def test_a_function_that_exits_does_not_take_the_worker_with_it(
+async def test_a_function_that_exits_does_not_stop_the_worker(
     database: Database, code: ModuleType
 ) -> None:
     async def leave(_: Context) -> None:
@@ -130,7 +130,7 @@ async def test_a_cancelled_run_does_not_wait_for_its_thread(
 
 
 @pytest.mark.parametrize("path", ["nowhere_at_all:run", "jobs_of_test:absent", "jobs_of_test", 7])
-async def test_a_callable_that_is_not_there_is_refused(
+async def test_a_missing_callable_is_rejected(
     database: Database, code: ModuleType, path: object
 ) -> None:
     with pytest.raises(InvalidInput, match="job 'made'"):

@@ -29,7 +29,9 @@ async def _context(database: Database, command: Any) -> Context:
     return context(world, lease)
 
 
-async def test_a_command_is_told_of_its_task(database: Database, tmp_path: Path) -> None:
+async def test_a_command_receives_its_task_in_the_environment(
+    database: Database, tmp_path: Path
+) -> None:
     told = tmp_path / "told"
     command = f"env | grep -E 'KNOCKON_|OPENLINEAGE_' > {told}"
     task = await _context(database, command)
@@ -46,7 +48,7 @@ async def test_a_command_is_told_of_its_task(database: Database, tmp_path: Path)
     assert f"OPENLINEAGE_PARENT_ID=knockon/w.made/{task.lease.run_id}" in lines
 
 
-async def test_the_last_line_says_what_was_written(database: Database) -> None:
+async def test_the_last_line_may_report_outputs(database: Database) -> None:
     line = '{"outputs": [{"dataset": "made", "partition": "2013-02-13", "fingerprint": "f"}]}'
     command = ["printf", "%s\\n", "working...", line]
 
@@ -56,11 +58,11 @@ async def test_the_last_line_says_what_was_written(database: Database) -> None:
 
 
 @pytest.mark.parametrize("line", ["done", "{not json}", ""])
-async def test_any_other_last_line_says_nothing(database: Database, line: str) -> None:
+async def test_any_other_last_line_reports_nothing(database: Database, line: str) -> None:
     assert await Shell().run(await _context(database, ["echo", line])) == Result()
 
 
-async def test_a_code_other_than_zero_fails_with_the_end_of_stderr(database: Database) -> None:
+async def test_a_nonzero_exit_fails_with_the_end_of_stderr(database: Database) -> None:
     command = "head -c 300000 /dev/zero | tr '\\0' x >&2; echo 'no such flight' >&2; exit 3"
 
     with pytest.raises(TaskFailed, match=r"ended with code 3: x+no such flight") as failed:
@@ -69,7 +71,7 @@ async def test_a_code_other_than_zero_fails_with_the_end_of_stderr(database: Dat
     assert len(str(failed.value)) < 65_000
 
 
-async def test_a_cancelled_command_dies_with_all_that_it_started(
+async def test_a_cancelled_command_is_killed_with_its_children(
     database: Database, tmp_path: Path
 ) -> None:
     pipe = tmp_path / "pids"
@@ -85,7 +87,7 @@ async def test_a_cancelled_command_dies_with_all_that_it_started(
     assert [_ends(pid) for pid in pids] == [True, True]
 
 
-async def test_what_a_command_leaves_in_the_background_ends_with_it(
+async def test_background_processes_end_with_the_command(
     database: Database, tmp_path: Path
 ) -> None:
     pid_file = tmp_path / "pid"
@@ -97,7 +99,7 @@ async def test_what_a_command_leaves_in_the_background_ends_with_it(
 
 
 @pytest.mark.parametrize("command", [None, "", [], [1], ["/no/such/program"], ["a\0b"]])
-async def test_a_command_that_cannot_be_started_is_refused(
+async def test_a_command_that_cannot_be_started_is_rejected(
     database: Database, command: Any
 ) -> None:
     task = await _context(database, "true")

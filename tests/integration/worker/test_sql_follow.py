@@ -65,7 +65,7 @@ async def _cursor(world: World) -> str | None:
 
 
 @pytest.mark.parametrize("kind", VALUES)
-async def test_each_run_is_given_the_rows_after_the_last(database: Database, kind: str) -> None:
+async def test_each_run_reads_the_rows_after_the_cursor(database: Database, kind: str) -> None:
     world = await _world(database, kind)
     first, second, third = VALUES[kind][1]
     await _arrive(world, 1, first)
@@ -92,7 +92,7 @@ async def test_an_empty_input_moves_no_cursor(database: Database) -> None:
     assert (await _seen(world), await _cursor(world)) == ([], None)
 
 
-async def test_the_cursor_never_goes_back(database: Database) -> None:
+async def test_the_cursor_never_moves_back(database: Database) -> None:
     world = await _world(database)
     await _arrive(world, 1, "100")
     await run_lease(world, await _claimed(world))
@@ -104,7 +104,7 @@ async def test_the_cursor_never_goes_back(database: Database) -> None:
     assert (await _seen(world), await _cursor(world)) == ([1], "100")
 
 
-async def test_rows_read_again_leave_the_cursor_alone(database: Database) -> None:
+async def test_rereading_rows_does_not_move_the_cursor(database: Database) -> None:
     world = await _world(database)
     await _arrive(world, 1, "1")
     await run_lease(world, await _claimed(world))
@@ -123,7 +123,7 @@ async def test_rows_read_again_leave_the_cursor_alone(database: Database) -> Non
     ("filters", "seen"),
     [(({}, {"id": 1}), [1, 3]), ((None,), [1, 2, 3]), ((), [3])],
 )
-async def test_new_rows_and_rows_read_again_go_in_one_run(
+async def test_new_and_reread_rows_are_read_in_one_run(
     database: Database, filters: tuple[Any, ...], seen: list[int]
 ) -> None:
     world = await _world(database)
@@ -138,7 +138,7 @@ async def test_new_rows_and_rows_read_again_go_in_one_run(
     assert (await _seen(world), await _cursor(world)) == (seen, "3")
 
 
-async def test_new_rows_find_their_partitions_known_or_not(database: Database) -> None:
+async def test_new_rows_determine_existing_and_new_partitions(database: Database) -> None:
     job = _sum("integer", partitioning=ENDLESS)
     job["config"]["sql"] = "SELECT id, dt FROM events"
     world = await _world(database)
@@ -156,7 +156,7 @@ async def test_new_rows_find_their_partitions_known_or_not(database: Database) -
     assert [row["key"] for row in rows] == ["2013-02-13", "2013-03-01"]
 
 
-async def test_all_rows_are_read_again_after_a_change_of_another_kind(database: Database) -> None:
+async def test_all_rows_are_reread_after_a_change_other_than_arrival(database: Database) -> None:
     world = await _world(database)
     await _arrive(world, 1, "1")
     await run_lease(world, await _claimed(world))
@@ -169,7 +169,7 @@ async def test_all_rows_are_read_again_after_a_change_of_another_kind(database: 
     assert await world.rows("SELECT amount FROM seen") == [{"amount": 7}]
 
 
-async def test_a_row_that_moves_changes_the_partition_that_it_leaves(database: Database) -> None:
+async def test_a_moved_row_changes_its_previous_partition(database: Database) -> None:
     job = _sum("integer", partitioning=ENDLESS)
     job["config"]["sql"] = "SELECT id, dt FROM events"
     world = await _world(database)

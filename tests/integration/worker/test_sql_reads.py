@@ -32,7 +32,7 @@ async def _made(world: World, table: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("column", ["timestamptz", "timestamp"])
 @pytest.mark.parametrize(("day", "hours"), [("2013-03-10", 23), ("2013-11-03", 25)])
-async def test_a_day_of_the_clock_change_reads_all_its_hours(
+async def test_a_day_with_a_clock_change_reads_all_its_hours(
     database: Database, column: str, day: str, hours: int
 ) -> None:
     await _hours(database, column, f"{day} 00:00 America/New_York")
@@ -48,7 +48,7 @@ async def test_a_day_of_the_clock_change_reads_all_its_hours(
     assert (counted, str(made)) == (hours, day)
 
 
-async def test_an_input_in_another_zone_gives_the_days_that_the_output_overlaps(
+async def test_an_input_in_another_zone_is_read_by_overlapping_days(
     database: Database,
 ) -> None:
     await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
@@ -75,7 +75,7 @@ def _by_day(rows: list[tuple[Any, ...]]) -> list[tuple[str, Any]]:
     return [(str(row[-1]), row[0]) for row in rows]
 
 
-async def test_dates_and_local_times_of_another_zone_are_cut_by_its_own_wall_clock(
+async def test_dates_and_local_times_are_filtered_by_the_wall_clock_of_their_zone(
     database: Database,
 ) -> None:
     async with database.connection() as conn:
@@ -112,7 +112,7 @@ async def test_dates_and_local_times_of_another_zone_are_cut_by_its_own_wall_clo
     ]
 
 
-async def test_products_ranges_and_keys_are_cut_in_every_dimension(database: Database) -> None:
+async def test_products_ranges_and_keys_are_filtered_in_every_dimension(database: Database) -> None:
     await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
     cut = {
         "dt": {"time": "day", "start": "2013-02-13", "end": "2013-02-17"},
@@ -133,7 +133,7 @@ async def test_products_ranges_and_keys_are_cut_in_every_dimension(database: Dat
     assert {(str(row["dt"]), row["origin"]) for row in rows} == {("2013-02-13", "JFK")}
 
 
-async def test_bounds_cut_even_where_all_of_an_input_is_read(database: Database) -> None:
+async def test_bounds_apply_even_if_all_of_an_input_is_read(database: Database) -> None:
     await _hours(database, "timestamptz", "2013-12-31 00:00 UTC")
     world = await World.made(
         database, source("flights", DAILY), sql_job("all", "flights", sql=COUNT, partitioning={})
@@ -147,7 +147,7 @@ async def test_bounds_cut_even_where_all_of_an_input_is_read(database: Database)
     ]
 
 
-async def test_the_last_partition_is_the_last_that_existed_at_the_claim(
+async def test_the_last_partition_is_determined_at_the_claim(
     database: Database,
 ) -> None:
     await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
@@ -169,7 +169,7 @@ async def test_the_last_partition_is_the_last_that_existed_at_the_claim(
     assert row["first"] == "2013-02-14 00:00:00+00"
 
 
-async def test_percent_signs_semicolons_and_comments_are_the_users_own(
+async def test_percent_signs_semicolons_and_comments_are_preserved(
     database: Database,
 ) -> None:
     await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
@@ -193,7 +193,7 @@ async def test_percent_signs_semicolons_and_comments_are_the_users_own(
         "DELETE FROM flights RETURNING id",
     ],
 )
-async def test_a_select_that_does_more_than_select_is_refused(database: Database, sql: str) -> None:
+async def test_a_select_with_side_effects_is_rejected(database: Database, sql: str) -> None:
     await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
     world = await World.made(database, source("flights"), sql_job("bad", "flights", sql=sql))
     await world.changed("flights", "2013-02-13")
@@ -205,7 +205,7 @@ async def test_a_select_that_does_more_than_select_is_refused(database: Database
     assert await world.rows("SELECT count(*) AS n FROM flights") == [{"n": 96}]
 
 
-async def test_a_table_that_is_no_declared_input_is_refused(database: Database) -> None:
+async def test_a_table_that_is_not_a_declared_input_is_rejected(database: Database) -> None:
     await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
     flights = {"dataset": "flights", "as": "f"}
     world = await World.made(
@@ -218,7 +218,7 @@ async def test_a_table_that_is_no_declared_input_is_refused(database: Database) 
         await run_lease(world, lease)
 
 
-async def test_a_missing_table_says_which(database: Database) -> None:
+async def test_a_missing_table_is_named(database: Database) -> None:
     world = await World.made(database, source("flights"), sql_job("daily", "flights", sql=COUNT))
     await world.changed("flights", "2013-02-13")
     (lease,) = await world.claim()

@@ -93,15 +93,15 @@ async def _attempted(database: Database, select: str, refusal: str = REFUSAL) ->
 
 
 @pytest.mark.parametrize("expression", READS)
-async def test_a_select_reads_nothing_that_is_not_granted(
-    database: Database, expression: str
-) -> None:
+async def test_a_select_reads_only_granted_objects(database: Database, expression: str) -> None:
     world = await _attempted(database, f"SELECT {expression} AS leak FROM orders")
     assert await world.rows("SELECT to_regclass('public.daily') AS made") == [{"made": None}]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_a_function_of_somebody_gets_no_further(database: Database, command: str) -> None:
+async def test_a_user_function_has_no_more_privileges_than_the_job(
+    database: Database, command: str
+) -> None:
     async with database.connection() as conn:
         org = await fetch_one(conn, "orgs.by_slug", slug="default")
     assert org is not None
@@ -120,7 +120,7 @@ async def test_a_function_of_somebody_gets_no_further(database: Database, comman
         "WITH gone AS (DELETE FROM public.orders RETURNING 1) SELECT 1 AS a FROM orders",
     ],
 )
-async def test_a_text_is_one_statement_that_reads(database: Database, text: str) -> None:
+async def test_sql_is_limited_to_one_reading_statement(database: Database, text: str) -> None:
     async with database.connection() as conn:
         await conn.execute("ALTER TABLE public.orders OWNER TO " + await _role(database))
     world = await _attempted(database, text, "multi-query|syntax error|data-modifying")
@@ -139,7 +139,7 @@ async def test_a_text_is_one_statement_that_reads(database: Database, text: str)
         "DECLARE remains CURSOR WITH HOLD FOR SELECT 1",
     ],
 )
-async def test_what_a_run_leaves_in_the_session_is_gone_before_its_task_is_completed(
+async def test_session_state_of_a_run_is_reset_before_completion(
     database: Database, command: str
 ) -> None:
     quoted = command.replace("'", "''")
@@ -175,13 +175,15 @@ async def test_locks_of_a_session_end_with_the_run(database: Database) -> None:
     assert await world.rows(held) == [{"count": 0}]
 
 
-async def test_a_failed_run_leaves_no_session_behind(database: Database) -> None:
+async def test_a_failed_run_leaves_no_session_state(database: Database) -> None:
     select = "SELECT public.run('PREPARE p AS SELECT 1') || (amount / 0) AS a FROM orders"
     world = await _attempted(database, select, "division by zero")
     assert await world.rows("SELECT * FROM pg_prepared_statements WHERE from_sql") == []
 
 
-async def test_a_deferred_trigger_never_runs_with_rights_of_the_worker(database: Database) -> None:
+async def test_a_deferred_trigger_never_runs_with_privileges_of_the_worker(
+    database: Database,
+) -> None:
     async with database.connection() as conn:
         await conn.execute(
             b"""CREATE TABLE public.daily (amount int, dt date);
@@ -203,7 +205,7 @@ async def test_a_deferred_trigger_never_runs_with_rights_of_the_worker(database:
     assert {row["of_user"] for row in leaks} <= {(await _role(database)).strip('"')}
 
 
-async def test_an_org_without_grants_is_told_the_commands(database: Database) -> None:
+async def test_the_error_of_an_org_without_grants_lists_the_commands(database: Database) -> None:
     world = await World.made(
         database, source("orders"), sql_job("daily", "orders", sql="SELECT amount FROM orders")
     )
@@ -217,7 +219,7 @@ async def test_an_org_without_grants_is_told_the_commands(database: Database) ->
     assert "knockon grant default public create" in str(refused.value)
 
 
-async def test_a_right_that_is_revoked_is_gone(database: Database) -> None:
+async def test_a_revoked_privilege_takes_effect(database: Database) -> None:
     world = await World.made(
         database, source("orders"), sql_job("daily", "orders", sql="SELECT amount FROM orders")
     )
@@ -233,7 +235,7 @@ async def test_a_right_that_is_revoked_is_gone(database: Database) -> None:
         await run_lease(world, lease)
 
 
-async def test_orgs_have_rights_of_their_own(database: Database) -> None:
+async def test_orgs_have_separate_privileges(database: Database) -> None:
     async with database.connection() as conn:
         other = World(database, OrgContext(await ensure_org(conn, "other")))
     await other.deploy(
@@ -245,7 +247,7 @@ async def test_orgs_have_rights_of_their_own(database: Database) -> None:
         await run_lease(other, lease)
 
 
-async def test_tables_with_the_mark_are_handed_over(database: Database) -> None:
+async def test_tables_with_the_ownership_comment_are_transferred(database: Database) -> None:
     world = await World.made(
         database, source("orders"), sql_job("daily", "orders", sql="SELECT amount FROM orders")
     )
@@ -285,7 +287,7 @@ async def _role(database: Database) -> str:
     ["knockon.tasks", "knockon.users", '"knockon".tasks', "pg_catalog.pg_authid",
      "knockon_source.readers"],
 )  # fmt: skip
-async def test_no_dag_file_is_given_a_table_of_knockon_or_postgresql(
+async def test_tables_of_knockon_and_postgresql_are_not_granted_to_jobs(
     database: Database, table: str
 ) -> None:
     async with database.connection() as conn:
@@ -352,7 +354,9 @@ async def _forge(database: Database, stranger: str) -> World:
     return world
 
 
-async def test_a_table_with_a_forged_mark_is_not_written(database: Database, stranger: str) -> None:
+async def test_a_table_with_a_forged_ownership_comment_is_not_written(
+    database: Database, stranger: str
+) -> None:
     world = await _forge(database, stranger)
     await world.changed("orders", "2013-02-13")
     (lease,) = await world.claim()
@@ -361,7 +365,7 @@ async def test_a_table_with_a_forged_mark_is_not_written(database: Database, str
     assert await world.rows("SELECT * FROM public.leaks") == []
 
 
-async def test_a_table_with_a_forged_mark_is_not_handed_over(
+async def test_a_table_with_a_forged_ownership_comment_is_not_transferred(
     database: Database, stranger: str
 ) -> None:
     world = await _forge(database, stranger)
@@ -371,7 +375,7 @@ async def test_a_table_with_a_forged_mark_is_not_handed_over(
     assert owner == [{"tableowner": stranger}]
 
 
-async def test_a_function_that_an_admin_left_in_his_own_hands_runs_nothing(
+async def test_a_run_function_owned_by_an_admin_is_not_executed(
     database: Database,
 ) -> None:
     world = await World.made(

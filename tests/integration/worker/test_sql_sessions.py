@@ -63,9 +63,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         "DEALLOCATE ALL",
     ],
 )
-async def test_a_trigger_that_runs_at_the_commit_leaves_nothing(
-    database: Database, command: str
-) -> None:
+async def test_session_state_of_a_commit_trigger_is_reset(database: Database, command: str) -> None:
     quoted = command.replace("'", "''")
     world = await World.made(database, source("orders"), _adopting("SELECT amount FROM orders"))
     async with database.connection() as conn:
@@ -90,7 +88,7 @@ async def _run(world: World, lease: Lease) -> None:
         assert re.search("has a deferrable trigger|prepared", str(error))  # noqa: PT017
 
 
-async def test_statements_that_the_engine_prepared_stay(database: Database) -> None:
+async def test_prepared_statements_of_the_engine_are_protected(database: Database) -> None:
     select = "SELECT amount, public.run('DEALLOCATE ALL') AS done FROM orders"
     world = await World.made(database, source("orders"), sql_job("made", "orders", sql=select))
     await world.changed("orders", "2013-02-13")
@@ -101,7 +99,7 @@ async def test_statements_that_the_engine_prepared_stay(database: Database) -> N
     await _many_statements(world)
 
 
-async def test_a_transaction_that_a_select_made_read_only_fails_the_task(
+async def test_a_select_that_makes_the_transaction_read_only_fails_the_task(
     database: Database,
 ) -> None:
     select = "SELECT set_config('transaction_read_only', 'on', true) AS a FROM orders"

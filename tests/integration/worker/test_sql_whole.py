@@ -42,7 +42,7 @@ async def _partitions(world: World) -> dict[str, Any]:
     return {row["partition_key"]: (row["row_count"], row["materialized_at"]) for row in rows}
 
 
-async def test_rows_tell_their_hours_even_the_one_that_comes_twice(database: Database) -> None:
+async def test_rows_determine_their_hour_even_if_it_is_repeated(database: Database) -> None:
     world = await _world(database, HOURLY, "SELECT id, at FROM flights")
     await world.rows(
         "INSERT INTO flights SELECT i, timestamptz '2013-11-03 00:00-04' + i * interval '20 min'"
@@ -60,7 +60,7 @@ async def test_rows_tell_their_hours_even_the_one_that_comes_twice(database: Dat
     }
 
 
-async def test_only_what_differs_is_written_and_changed(database: Database) -> None:
+async def test_only_differing_partitions_are_written_and_reported(database: Database) -> None:
     world = await _world(database, CELLS, "SELECT id, dt, origin FROM flights")
     await world.rows(
         "INSERT INTO flights VALUES (1, NULL, '2013-03-10', 'JFK'), (2, NULL, '2013-03-31', 'JFK'),"
@@ -94,7 +94,7 @@ async def test_only_what_differs_is_written_and_changed(database: Database) -> N
 
 
 @pytest.mark.parametrize("origin", ["NULL", "'a/b'"])
-async def test_a_row_that_no_partition_can_hold_is_an_error(
+async def test_a_row_outside_of_every_partition_is_an_error(
     database: Database, origin: str
 ) -> None:
     by_origin = {"origin": {"dynamic": True}}
@@ -105,7 +105,7 @@ async def test_a_row_that_no_partition_can_hold_is_an_error(
         await _run(world)
 
 
-async def test_the_select_has_to_tell_the_partitions_apart(database: Database) -> None:
+async def test_the_select_must_return_the_partition_columns(database: Database) -> None:
     world = await _world(database, CELLS, "SELECT id, dt FROM flights")
 
     with pytest.raises(TaskFailed, match=r"must give column 'origin': .* several partitions"):

@@ -58,7 +58,7 @@ async def _expire(world: World, lease: Lease) -> None:
     )
 
 
-async def test_a_stale_token_rolls_the_data_back(orders: Database) -> None:
+async def test_a_stale_lease_rolls_the_data_back(orders: Database) -> None:
     world = await _world(orders)
     await world.changed("orders", "2013-02-13")
     (stale,) = await world.claim()
@@ -70,7 +70,7 @@ async def test_a_stale_token_rolls_the_data_back(orders: Database) -> None:
     assert await world.rows("SELECT to_regclass('copy') AS made") == [{"made": None}]
 
 
-async def test_of_two_workers_with_one_task_only_the_holder_commits(orders: Database) -> None:
+async def test_only_the_lease_holder_commits(orders: Database) -> None:
     world = await _world(orders)
     await _run_again(world)
     await world.rows("UPDATE orders SET amount = amount + 1 RETURNING id")
@@ -89,7 +89,7 @@ async def test_of_two_workers_with_one_task_only_the_holder_commits(orders: Data
     assert task == {"status": "succeeded", "worker_id": "w2"}
 
 
-async def test_the_same_again_writes_nothing_and_keeps_the_version(orders: Database) -> None:
+async def test_an_unchanged_result_writes_nothing_and_keeps_the_version(orders: Database) -> None:
     world = await _world(orders)
     await _run_again(world)
     version, before = (
@@ -105,7 +105,7 @@ async def test_the_same_again_writes_nothing_and_keeps_the_version(orders: Datab
     assert [row["outcome"] for row in outcomes] == ["changed", "unchanged"]
 
 
-async def test_replacing_leaves_the_rows_of_the_select_and_their_measure(
+async def test_replacing_stores_the_rows_and_statistics_of_the_select(
     orders: Database,
 ) -> None:
     world = await _world(orders, sql="SELECT id % 2 AS id, 7 AS amount FROM orders")
@@ -128,7 +128,7 @@ async def test_replacing_leaves_the_rows_of_the_select_and_their_measure(
         "INSERT INTO copy SELECT * FROM copy WHERE id = 3 RETURNING id",
     ],
 )
-async def test_a_table_changed_by_hand_is_mended_and_counts_as_changed(
+async def test_a_table_changed_by_hand_is_corrected_and_counts_as_changed(
     orders: Database, tampering: str
 ) -> None:
     world = await _world(orders)
@@ -142,7 +142,7 @@ async def test_a_table_changed_by_hand_is_mended_and_counts_as_changed(
     assert await _version(world) > version
 
 
-async def test_columns_that_cannot_be_compared_have_a_fingerprint_as_well(
+async def test_columns_without_equality_have_a_fingerprint(
     orders: Database,
 ) -> None:
     world = await _world(orders, sql="SELECT id, amount, note, point(id, 1) AS at FROM orders")
@@ -158,7 +158,7 @@ async def test_columns_that_cannot_be_compared_have_a_fingerprint_as_well(
 
 
 @pytest.mark.parametrize("dt", ["date '2013-02-14'", "NULL::date"])
-async def test_rows_outside_of_the_partition_are_an_error_and_never_written(
+async def test_rows_outside_of_the_partition_are_an_error_and_not_written(
     orders: Database, dt: str
 ) -> None:
     world = await _world(orders, sql=f"SELECT id, amount, {dt} AS dt FROM orders")
@@ -171,7 +171,7 @@ async def test_rows_outside_of_the_partition_are_an_error_and_never_written(
     assert await world.rows("SELECT to_regclass('copy') AS made") == [{"made": None}]
 
 
-async def test_a_range_of_several_values_has_to_come_from_the_select(orders: Database) -> None:
+async def test_a_column_with_several_values_must_come_from_the_select(orders: Database) -> None:
     by_id = {"id": {"range": 100}}
     world = await World.made(
         orders,
@@ -206,7 +206,7 @@ async def test_hours_are_added_as_instants_and_weeks_as_their_monday(orders: Dat
     assert await world.rows("SELECT week::text FROM by_week") == [{"week": "2013-02-11"}]
 
 
-async def test_several_outputs_are_written_together_or_not_at_all(orders: Database) -> None:
+async def test_several_outputs_are_written_atomically(orders: Database) -> None:
     daily = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"}}
     sql = {"low": "SELECT id FROM orders WHERE id < 3", "high": "SELECT 6 / (id - 3) FROM orders"}
     outputs = [{"dataset": name, "partitioning": daily} for name in sql]
@@ -225,7 +225,7 @@ async def test_several_outputs_are_written_together_or_not_at_all(orders: Databa
     assert await world.rows("SELECT count(*) AS n FROM high") == [{"n": 3}]
 
 
-async def test_a_mapping_that_misses_an_output_is_refused(orders: Database) -> None:
+async def test_a_mapping_without_an_output_is_rejected(orders: Database) -> None:
     world = await _world(orders)
     await world.changed("orders", "2013-02-13")
     (lease,) = await world.claim()
@@ -233,7 +233,7 @@ async def test_a_mapping_that_misses_an_output_is_refused(orders: Database) -> N
         await run_lease(world, with_config(lease, sql={"other": "SELECT 1"}))
 
 
-async def test_one_task_makes_its_block_of_partitions_in_one_go(orders: Database) -> None:
+async def test_a_task_builds_its_block_of_partitions_in_one_statement(orders: Database) -> None:
     world = await _world(orders, scaling={"partitions_per_task": 10})
 
     await world.changed("orders", "2013-02-11..2013-02-20")
@@ -262,7 +262,7 @@ async def test_appending_merges_by_the_unique_key(orders: Database) -> None:
     assert await _version(world) > version
 
 
-async def test_a_unique_key_that_would_move_between_partitions_is_refused(
+async def test_a_unique_key_that_moves_between_partitions_is_rejected(
     orders: Database,
 ) -> None:
     world = await _world(orders, **KEYED)
@@ -275,7 +275,7 @@ async def test_a_unique_key_that_would_move_between_partitions_is_refused(
         await run_lease(world, lease)
 
 
-async def test_a_select_that_takes_too_long_is_stopped_by_the_database(orders: Database) -> None:
+async def test_a_select_beyond_the_timeout_is_canceled_by_the_database(orders: Database) -> None:
     world = await _world(orders, sql="SELECT id, pg_sleep(60)::text AS x FROM orders", timeout=1)
     await world.changed("orders", "2013-02-13")
     (lease,) = await world.claim()
@@ -284,7 +284,7 @@ async def test_a_select_that_takes_too_long_is_stopped_by_the_database(orders: D
         await run_lease(world, lease)
 
 
-async def test_a_full_job_makes_all_of_it_in_one_task(orders: Database) -> None:
+async def test_a_full_job_builds_everything_in_one_task(orders: Database) -> None:
     world = await _world(orders, sql="SELECT id, amount, dt FROM orders", execution_strategy="Full")
 
     await world.changed("orders", "2013-02-13")
@@ -324,7 +324,7 @@ async def _ran_after(world: World, change: str) -> list[str]:
     return [row["name"] for row in ran]
 
 
-async def test_only_the_columns_that_differ_wake_their_readers(orders: Database) -> None:
+async def test_only_differing_columns_trigger_their_readers(orders: Database) -> None:
     world = await _named(orders)
     ran = await _ran_after(world, "UPDATE orders SET amount = amount + 1 WHERE id = 1")
     assert ran == ["copy", "sums"]
@@ -332,12 +332,12 @@ async def test_only_the_columns_that_differ_wake_their_readers(orders: Database)
     assert await _ran_after(world, "UPDATE orders SET note = '[]'") == ["copy"]
 
 
-async def test_rows_that_go_wake_every_reader(orders: Database) -> None:
+async def test_deleted_rows_trigger_every_reader(orders: Database) -> None:
     world = await _named(orders)
     assert await _ran_after(world, "DELETE FROM orders WHERE id = 1") == ["copy", "notes", "sums"]
 
 
-async def test_values_that_change_places_wake_the_readers_of_all(orders: Database) -> None:
+async def test_swapped_values_trigger_readers_of_every_column(orders: Database) -> None:
     """Each column has the same set of values in different rows: every column has changed."""
     world = await _named(orders)
     swap = "UPDATE orders SET amount = 40 - amount, note = note WHERE id <> 2"

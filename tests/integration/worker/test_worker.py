@@ -68,9 +68,7 @@ async def _ended(world: World, status: str, count: int = 1) -> None:
     await _until(are)
 
 
-async def test_many_tasks_of_all_operators_are_run_by_several_workers(
-    database: Database, code: Code
-) -> None:
+async def test_several_workers_run_tasks_of_all_operators(database: Database, code: Code) -> None:
     async with database.connection() as conn:
         await conn.execute("CREATE TABLE orders (id int, dt date)")
         await conn.execute(
@@ -96,7 +94,7 @@ async def test_many_tasks_of_all_operators_are_run_by_several_workers(
     assert attempts == [{"most": 1}]
 
 
-async def test_a_task_that_is_taken_away_stops_its_run(database: Database, code: Code) -> None:
+async def test_a_canceled_task_stops_its_run(database: Database, code: Code) -> None:
     world = await _world(database)
     async with _working(worker(world, lease_seconds=1)):
         await _queue(world)
@@ -128,7 +126,7 @@ async def test_a_long_run_keeps_its_lease(database: Database, code: Code) -> Non
     assert not code.stopped.is_set()
 
 
-async def test_a_heartbeat_timeout_of_the_job_goes_before_the_workers(
+async def test_a_heartbeat_timeout_of_the_job_overrides_that_of_the_worker(
     database: Database, code: Code
 ) -> None:
     world = await _world(database, heartbeat_timeout=600)
@@ -141,7 +139,7 @@ async def test_a_heartbeat_timeout_of_the_job_goes_before_the_workers(
     assert task["held"].total_seconds() > 500
 
 
-async def test_stopping_waits_for_what_runs_and_claims_no_more(
+async def test_stopping_waits_for_running_tasks_and_claims_no_more(
     database: Database, code: Code
 ) -> None:
     world = await _world(database)
@@ -155,7 +153,7 @@ async def test_stopping_waits_for_what_runs_and_claims_no_more(
     assert {status: len(names) for status, names in tasks.items()} == {"succeeded": 1, "queued": 1}
 
 
-async def test_after_the_grace_what_still_runs_is_handed_back(
+async def test_running_tasks_are_returned_after_the_grace_period(
     database: Database, code: Code
 ) -> None:
     world = await _world(database)
@@ -190,7 +188,7 @@ asyncio.run(main())
 """
 
 
-async def test_the_task_of_a_killed_worker_is_reaped_and_done_by_another(
+async def test_the_task_of_a_killed_worker_is_reaped_and_run_by_another(
     database: Database, database_url: str
 ) -> None:
     world = await _slow_world(database)
@@ -233,7 +231,7 @@ async def test_a_run_past_its_timeout_fails(database: Database, code: Code) -> N
         ({"config": {"callable": "nowhere_at_all:run"}}, "cannot be imported"),
     ],
 )
-async def test_a_misconfigured_task_fails_at_once_and_the_others_go_on(
+async def test_a_misconfigured_task_fails_without_affecting_others(
     database: Database, code: Code, more: dict[str, Any], message: str
 ) -> None:
     code.release.set()
@@ -249,7 +247,7 @@ async def test_a_misconfigured_task_fails_at_once_and_the_others_go_on(
     assert task["attempts"] == 1
 
 
-async def test_an_outage_of_the_database_is_waited_out(database: Database, code: Code) -> None:
+async def test_a_worker_survives_an_outage_of_the_database(database: Database, code: Code) -> None:
     code.release.set()
     world = await _world(database)
     async with _working(worker(world)):
@@ -268,7 +266,7 @@ async def _hang_up_on_everybody(url: str) -> None:
         )
 
 
-async def test_a_sql_run_that_loses_its_connection_starts_over(database: Database) -> None:
+async def test_a_sql_run_restarts_after_losing_its_connection(database: Database) -> None:
     world = await _slow_world(database, max_attempts=1)
     async with _working(worker(world)):
         await _queue(world)
@@ -280,7 +278,7 @@ async def test_a_sql_run_that_loses_its_connection_starts_over(database: Databas
     assert (await world.task("made[2013-02-13]", "succeeded"))["attempts"] == 1
 
 
-async def test_a_lost_sql_run_stops_in_the_database_and_leaves_nothing(
+async def test_a_lost_sql_run_is_canceled_in_the_database(
     database: Database,
 ) -> None:
     world = await _slow_world(database)
@@ -314,9 +312,7 @@ async def _sleeps(world: World) -> bool:
     return bool(await world.rows("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
 
 
-async def test_any_process_can_be_a_worker_by_the_client(
-    database: Database, database_url: str
-) -> None:
+async def test_a_client_can_run_tasks_in_any_process(database: Database, database_url: str) -> None:
     world = await World.made(database, source("orders"), job("made", "orders", runtime="external"))
     await _queue(world, DAY, "2013-02-14")
 
@@ -366,7 +362,7 @@ async def _hold(client: Client, lease: Lease) -> None:
         await asyncio.Event().wait()
 
 
-async def test_a_body_may_have_timeouts_and_cancellations_of_its_own(
+async def test_a_body_may_raise_its_own_timeouts_and_cancellations(
     database: Database, database_url: str
 ) -> None:
     world = await World.made(database, source("orders"), job("made", "orders", runtime="external"))

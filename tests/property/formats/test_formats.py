@@ -64,12 +64,12 @@ NUMBER = st.sampled_from([None, 0, 3, 9, 10, 11])
 ROW = st.fixed_dictionaries({"id": st.just(1), "dt": DAY, "k": NUMBER, "a": CELL, "b": CELL})
 
 
-def test_every_bound_format_is_tried() -> None:
+def test_every_bound_format_is_covered() -> None:
     assert EVERY.keys() == BOUND.keys()
 
 
 @given(st.sampled_from(sorted(EVERY)), st.none() | st.binary() | NEAR_MISS.map(msgspec.json.encode))
-def test_whatever_comes_is_read_or_rejected(name: str, value: bytes | None) -> None:
+def test_any_message_is_read_or_rejected(name: str, value: bytes | None) -> None:
     try:
         events = EVERY[name](value, {}, None)
     except InvalidEvent:
@@ -78,7 +78,7 @@ def test_whatever_comes_is_read_or_rejected(name: str, value: bytes | None) -> N
 
 
 @given(CONDITION)
-def test_whatever_a_run_says_it_wrote_is_read_or_rejected(condition: object) -> None:
+def test_any_output_of_a_run_is_read_or_rejected(condition: object) -> None:
     facets = {"subset": {"outputCondition": condition}}
     output = {"namespace": "n", "name": "orders", "outputFacets": facets}
     event = {"eventType": "COMPLETE", "run": {"runId": "r"}, "outputs": [output]}
@@ -120,7 +120,7 @@ def covers(event: SourceEvent, row: dict[str, Any]) -> bool:
 
 @settings(max_examples=400)
 @given(ROW, ROW)
-def test_an_update_covers_every_partition_and_column_that_changed(
+def test_an_update_covers_every_changed_partition_and_column(
     before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     events = full(encoded("u", before, after), {}, None)
@@ -138,7 +138,7 @@ def test_an_update_covers_every_partition_and_column_that_changed(
 
 
 @given(ROW, st.sampled_from(["full", "key", "nothing"]))
-def test_what_the_log_leaves_out_is_covered(row: dict[str, Any], identity: str) -> None:
+def test_values_missing_from_the_log_are_covered(row: dict[str, Any], identity: str) -> None:
     """Debezium reports columns outside the replica identity as null, or zero if not nullable."""
     told = {
         "full": row,
@@ -157,7 +157,7 @@ PLACEHOLDERS = {"id": [0], "dt": [0], "k": [0], "a": [None, ""], "b": [None, 0]}
 
 @settings(max_examples=400)
 @given(ROW, ROW, st.sets(st.sampled_from(sorted(PLACEHOLDERS))), st.data())
-def test_an_update_covers_what_the_log_leaves_out_of_the_row_as_it_was(
+def test_an_update_covers_values_missing_from_the_previous_row(
     before: dict[str, Any], after: dict[str, Any], missing: set[str], data: st.DataObject
 ) -> None:
     told = before | {each: data.draw(st.sampled_from(PLACEHOLDERS[each])) for each in missing}
@@ -175,7 +175,7 @@ def test_an_update_covers_what_the_log_leaves_out_of_the_row_as_it_was(
 
 
 @given(ROW, ROW)
-def test_an_update_without_the_row_as_it_was_covers_both(
+def test_an_update_without_the_previous_row_covers_any(
     before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     [event] = orders(encoded("u", None, after), {}, None)

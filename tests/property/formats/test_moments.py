@@ -48,7 +48,7 @@ def test_an_instant_is_in_its_window(case: tuple[TimeDimension, int]) -> None:
 
 
 @given(moments())
-def test_a_reading_covers_every_instant_that_shows_it(case: tuple[TimeDimension, int]) -> None:
+def test_a_local_time_covers_every_matching_instant(case: tuple[TimeDimension, int]) -> None:
     dimension, instant = case
     shown = datetime.fromtimestamp(instant, ZoneInfo(dimension.zone)).replace(tzinfo=None)
     numbers = int(shown.replace(tzinfo=UTC).timestamp())

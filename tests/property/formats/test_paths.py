@@ -59,7 +59,7 @@ def dimensions(value: str | None) -> Any:
 @example("A:B")
 @example("A%3AB")
 @example("0/=")
-def test_one_value_has_one_key_by_every_way_in(value: str | None) -> None:
+def test_a_value_has_the_same_key_in_every_format(value: str | None) -> None:
     path = f"sales/region={escaped(value)}/part-0"
     queued = {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": quote_plus(path)}}}
     bridged = {"detail-type": "Object Created", "detail": {"object": {"key": path}}}

@@ -81,7 +81,7 @@ def holds(condition: dict[str, Any], row: dict[str, str]) -> bool:
 
 
 @given(CONDITION)
-def test_no_partition_that_was_written_is_left_out(condition: dict[str, Any]) -> None:
+def test_every_written_partition_is_covered(condition: dict[str, Any]) -> None:
     output = {
         "namespace": "n",
         "name": "orders",

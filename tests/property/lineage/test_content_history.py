@@ -44,7 +44,7 @@ _steps = st.one_of(
 
 @given(history=st.lists(_steps, min_size=4, max_size=24), workers=_workers)
 @settings(max_examples=1500)
-def test_a_reader_of_other_content_is_stale_and_something_leads_to_it(
+def test_a_reader_of_outdated_content_is_stale_and_will_be_rebuilt(
     history: list[Any], workers: list[Report]
 ) -> None:
     partition = Partition(READERS)

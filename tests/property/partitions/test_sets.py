@@ -83,7 +83,7 @@ ones = worlds.flatmap(lambda world: st.tuples(st.just(world), sets(world)))
 
 @settings(deadline=None, max_examples=100)
 @given(pairs)
-def test_operators_are_those_of_sets_of_keys(
+def test_operators_equal_those_of_sets_of_keys(
     drawn: tuple[World, tuple[PartitionSet, set[str]], tuple[PartitionSet, set[str]]],
 ) -> None:
     world, (left, left_keys), (right, right_keys) = drawn
@@ -100,7 +100,7 @@ def test_operators_are_those_of_sets_of_keys(
 
 @settings(deadline=None, max_examples=100)
 @given(pairs)
-def test_equal_sets_are_the_same_boxes_however_they_were_made(
+def test_equal_sets_have_equal_boxes(
     drawn: tuple[World, tuple[PartitionSet, set[str]], tuple[PartitionSet, set[str]]],
 ) -> None:
     world, (left, _), (right, _) = drawn
@@ -115,7 +115,7 @@ def test_equal_sets_are_the_same_boxes_however_they_were_made(
 
 @settings(deadline=None, max_examples=100)
 @given(ones)
-def test_texts_read_back_to_the_set_and_do_not_overlap(
+def test_texts_parse_back_to_the_set_and_do_not_overlap(
     drawn: tuple[World, tuple[PartitionSet, set[str]]],
 ) -> None:
     world, (partitions, keys) = drawn
@@ -126,7 +126,7 @@ def test_texts_read_back_to_the_set_and_do_not_overlap(
 
 @settings(deadline=None, max_examples=100)
 @given(worlds, st.data())
-def test_a_list_of_keys_is_their_union(world: World, data: st.DataObject) -> None:
+def test_a_list_of_keys_is_the_union_of_the_keys(world: World, data: st.DataObject) -> None:
     keys = data.draw(st.lists(st.sampled_from(world.keys), max_size=30))
     partitions = world.space.from_keys(keys)
     assert list(world.space.keys(partitions)) == sorted(set(keys), key=_order(world))
@@ -138,7 +138,7 @@ def test_a_list_of_keys_is_their_union(world: World, data: st.DataObject) -> Non
 
 @settings(deadline=None, max_examples=100)
 @given(ones, st.integers(1, 4))
-def test_blocks_are_fixed_and_hold_each_key_once(
+def test_blocks_are_fixed_and_contain_each_key_once(
     drawn: tuple[World, tuple[PartitionSet, set[str]]], size: int
 ) -> None:
     world, (partitions, keys) = drawn

@@ -51,7 +51,7 @@ def needs(target: Side, place: int, source: Window, first: int, last: int) -> bo
 
 @settings(deadline=None, max_examples=100)
 @given(st.sampled_from(ZONES).flatmap(sides))
-def test_keys_and_windows_are_those_of_the_wall_clock(side: Side) -> None:
+def test_keys_and_windows_follow_the_wall_clock(side: Side) -> None:
     space = side.space
     assert list(space.keys(space.universe)) == side.keys()
     for _, window in side.members():
@@ -61,7 +61,7 @@ def test_keys_and_windows_are_those_of_the_wall_clock(side: Side) -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(pairs, offsets, st.data())
-def test_an_output_needs_every_input_that_its_windows_overlap(
+def test_an_output_needs_every_overlapping_input(
     pair: tuple[Side, Side], window: list[int], data: st.DataObject
 ) -> None:
     source, target = pair
@@ -105,6 +105,6 @@ def test_open_ends_stay_open_and_agree_with_bounded_ones(
     assert not endless.parse(f"{key}..").is_finite
 
 
-def test_the_walk_starts_at_midnight() -> None:
+def test_the_reference_walk_starts_at_midnight() -> None:
     first = windows("hour", "UTC", ANCHORS["UTC"])[0]
     assert first.start == datetime(2013, 12, 28, tzinfo=UTC)

@@ -139,7 +139,7 @@ def test_a_plan_is_the_closure_of_its_changes(scene):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes())
-def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
+def test_a_plan_is_topologically_ordered_and_explains_every_edge(scene):
     nodes, made, existing = scene
     world = _lineage(nodes)
 
@@ -161,7 +161,7 @@ def test_a_plan_comes_parents_first_and_gives_a_reason_for_every_edge(scene):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes(), st.sets(st.integers(0, 6)))
-def test_a_resumed_plan_has_the_steps_that_are_left(scene, done):
+def test_a_resumed_plan_has_the_remaining_steps(scene, done):
     nodes, made, existing = scene
     world = _lineage(nodes)
     jobs = frozenset(_id("job", f"n{n}") for n in done)
@@ -176,7 +176,7 @@ def test_a_resumed_plan_has_the_steps_that_are_left(scene, done):
 
 @settings(max_examples=60, deadline=None)
 @given(scenes())
-def test_each_change_names_at_least_the_jobs_that_it_affects_alone(scene):
+def test_each_invalidation_lists_the_jobs_it_affects_alone(scene):
     nodes, made, existing = scene
     world = _lineage(nodes)
 

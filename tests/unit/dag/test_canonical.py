@@ -45,16 +45,16 @@ def content_hash(text: str) -> str:
     return parse_dag(text, where="f.yaml").content_hash()
 
 
-def test_what_was_written_reads_back_to_the_same() -> None:
+def test_the_canonical_form_reads_back_to_the_same_hash() -> None:
     bare = DAG.replace("dataset: b,", "dataset: b, columns: [x, y],")
     assert reread_dag(parse_dag(bare, where="f.yaml").written).content_hash() == content_hash(bare)
 
 
-def test_form_order_and_defaults_do_not_count() -> None:
+def test_form_order_and_defaults_do_not_affect_the_hash() -> None:
     assert content_hash(DAG) == content_hash(SAME)
 
 
-def test_the_hash_stays_from_release_to_release() -> None:
+def test_the_hash_is_stable_between_releases() -> None:
     """Stored hashes are compared for years: if this fails, every DAG gets a new version."""
     assert content_hash(DAG) == ("1615792412c3c12f51e53f1deca75119f032cb951e192e26de446c8fb1f531ea")
 
@@ -72,11 +72,11 @@ def test_the_hash_stays_from_release_to_release() -> None:
         ("inputs: [a]", "inputs: [{dataset: a, as: c}]"),
     ],
 )
-def test_every_meaning_counts(old: str, new: str) -> None:
+def test_every_change_of_meaning_changes_the_hash(old: str, new: str) -> None:
     assert content_hash(DAG) != content_hash(DAG.replace(old, new))
 
 
-def test_the_order_of_dimensions_counts_for_it_orders_the_keys() -> None:
+def test_the_order_of_dimensions_changes_the_hash() -> None:
     both = "{x: {static: [a]}, y: {static: [b]}}"
     other = "{y: {static: [b]}, x: {static: [a]}}"
     own = DAG.replace("partitioning: daily", f"partitioning: {both}")

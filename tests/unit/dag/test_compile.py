@@ -132,7 +132,7 @@ def test_a_dataset_row_is_complete() -> None:
     assert (second.index, second.columns, second.schema_hash) == (1, None, None)
 
 
-def test_column_lineage_goes_by_dataset_and_an_unnamed_input_is_read_whole() -> None:
+def test_column_lineage_names_datasets_and_other_inputs_are_read_entirely() -> None:
     rows = [
         (each.output_dataset, each.output_column, each.input_dataset, each.input_column)
         for each in compiled().columns
@@ -161,7 +161,7 @@ jobs:
     assert compiled(text).columns == (expected,)
 
 
-def test_what_is_stored_reads_back() -> None:
+def test_a_compiled_dag_reads_back_from_json() -> None:
     dag = compiled()
     assert CompiledDag.from_json(dag.to_json()) == dag
     assert CompiledDag.from_data(msgspec.json.decode(dag.to_json())) == dag
@@ -173,7 +173,7 @@ def test_the_example_compiles() -> None:
     assert [each.name for each in dag.datasets] == ["orders", "daily_sales"]
 
 
-def test_the_older_version_of_the_same_dag_is_no_rival() -> None:
+def test_the_previous_version_of_the_same_dag_does_not_conflict() -> None:
     own = CatalogEntry(
         name="daily", dag_name="d", job_name="daily", inputs=(("daily_too", "identity"),)
     )
@@ -205,7 +205,7 @@ def config_hash(old: str = "", new: str = "") -> str:
         ("staff", "others"),
     ],
 )
-def test_what_cannot_affect_the_output_leaves_the_config_hash(old: str, new: str) -> None:
+def test_settings_without_effect_on_outputs_keep_the_config_hash(old: str, new: str) -> None:
     assert config_hash(old, new) == config_hash()
 
 
@@ -226,11 +226,11 @@ def test_what_cannot_affect_the_output_leaves_the_config_hash(old: str, new: str
         ("daily_too", "daily_three"),
     ],
 )
-def test_what_can_affect_the_output_changes_the_config_hash(old: str, new: str) -> None:
+def test_settings_with_effect_on_outputs_change_the_config_hash(old: str, new: str) -> None:
     assert config_hash(old, new) != config_hash()
 
 
-def test_equal_partitionings_have_equal_text_however_they_are_written() -> None:
+def test_equal_partitionings_have_equal_text() -> None:
     text: Any = DAG.replace(
         "{hour: {time: hour, start: 2013-01-01T00, end: 2014-01-01T00}}",
         "{hour: {end: '2014-01-01T00', zone: UTC, start: 2013-01-01T00, time: hour}}",

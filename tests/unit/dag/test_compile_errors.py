@@ -232,12 +232,12 @@ def compile_text(text: str) -> None:
     compile_dag(parse_dag(text, where="f.yaml"), {"kinds": KINDS})
 
 
-def test_the_dag_is_good_before_it_is_spoilt() -> None:
+def test_the_unmodified_dag_compiles() -> None:
     compile_text(DAG)
 
 
 @pytest.mark.parametrize(("right", "wrong", "line"), CONTRADICTIONS)
-def test_each_contradiction_is_named_where_it_stands(right: str, wrong: str, line: str) -> None:
+def test_each_contradiction_is_reported_with_its_line(right: str, wrong: str, line: str) -> None:
     assert DAG.count(right) == 1
     with pytest.raises(InvalidDag) as refused:
         compile_text(DAG.replace(right, wrong))
@@ -245,7 +245,7 @@ def test_each_contradiction_is_named_where_it_stands(right: str, wrong: str, lin
     assert any(each.startswith(f"f.yaml:{line}") for each in found), found
 
 
-def test_a_long_cycle_is_printed_from_this_file_on() -> None:
+def test_a_long_cycle_is_printed_starting_in_this_file() -> None:
     text = """dag: d
 jobs:
   - {name: j1, operator: shell, inputs: [far], outputs: [{dataset: a}]}
@@ -263,14 +263,14 @@ jobs:
     )
 
 
-def test_all_contradictions_are_told_at_once() -> None:
+def test_all_contradictions_are_reported_together() -> None:
     text = DAG.replace("[src.y]", "[src.z]").replace("{sql: SELECT 1}", "{}")
     with pytest.raises(InvalidDag) as refused:
         compile_text(text)
     assert [line.split(":")[1] for line in str(refused.value).splitlines()] == ["12", "13"]
 
 
-def test_a_dag_that_was_never_a_file_is_refused_by_path() -> None:
+def test_errors_of_a_dag_without_a_file_have_a_path() -> None:
     dag = DagFile.model_validate(
         {"dag": "d", "jobs": [{"name": "j", "operator": "x", "outputs": [{"dataset": "a"}]}]}
     )

@@ -69,7 +69,7 @@ def test_unquoted_dates_years_and_numbers_are_keys() -> None:
     }
 
 
-def test_a_shared_partitioning_is_found_by_name() -> None:
+def test_a_shared_partitioning_is_resolved_by_name() -> None:
     text = JOB.replace("{dataset: b}", "{dataset: b, partitioning: daily}")
     dag = parse(text + "partitionings: {daily: {dt: {time: day}}}\n")
     assert dag.dimensions(dag.jobs[0].outputs[0]).keys() == {"dt"}
@@ -213,13 +213,13 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("right", "wrong", "line"), MISTAKES)
-def test_each_mistake_is_named_where_it_stands(right: str, wrong: str, line: str) -> None:
+def test_each_mistake_is_reported_with_its_line(right: str, wrong: str, line: str) -> None:
     assert JOB.count(right) == 1
     found = refusal(JOB.replace(right, wrong))
     assert any(each.startswith(f"f.yaml:{line}") for each in found), found
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+def test_all_mistakes_are_reported_in_the_order_of_the_file() -> None:
     text = JOB.replace("dag: d", "dag: 1").replace("[a]", "[a.1]").replace("{dataset: b}", "{}")
     assert [line.split(": ")[:2] for line in refusal(text)] == [
         ["f.yaml:1:1", "dag"],
@@ -228,18 +228,18 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
-def test_thousands_of_mistakes_are_a_short_message() -> None:
+def test_thousands_of_mistakes_are_summarized() -> None:
     found = refusal("dag: d\njobs:\n" + "- {}\n" * 5_000)
     assert (len(found), found[-1]) == (101, "and 9900 more")
 
 
-def test_a_long_value_is_cut_in_the_message() -> None:
+def test_a_long_value_is_shortened_in_the_message() -> None:
     found = refusal(JOB.replace("name: j", f"name: '{'!' * 100_000}'"))
     assert max(map(len, found)) < 300
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just text"])
-def test_what_is_no_mapping_is_no_dag(text: str) -> None:
+def test_a_document_that_is_not_a_mapping_is_rejected(text: str) -> None:
     (line,) = refusal(text)
     assert line.endswith("a DAG file is a mapping with the keys dag and jobs")
 
@@ -247,7 +247,7 @@ def test_what_is_no_mapping_is_no_dag(text: str) -> None:
 WITH_FILE = JOB.replace("{sql: SELECT 1}", "{sql_file: sql/x.sql}")
 
 
-def test_a_sql_file_is_read_in_and_counts_as_content() -> None:
+def test_a_sql_file_is_part_of_the_content() -> None:
     files = {"sql/x.sql": "SELECT 1"}
     dag = parse_dag(WITH_FILE, where="f.yaml", read_file=files.__getitem__)
     assert dag.jobs[0].config == {"sql": "SELECT 1"}
@@ -260,7 +260,7 @@ def test_each_output_may_have_a_sql_file() -> None:
     assert dag.jobs[0].config == {"sql": {"b": "X.SQL", "c": "Y.SQL"}}
 
 
-def test_a_missing_sql_file_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_missing_sql_file_is_reported_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidDag, match=r"^f.yaml:6:14: jobs\[0\].config.sql_file: .*No such"):
         parse_dag(
             WITH_FILE, where="f.yaml", read_file=lambda name: (tmp_path / name).read_text("utf-8")
@@ -280,7 +280,7 @@ def test_a_sql_file_outside_is_never_read(name: str) -> None:
     assert not asked
 
 
-def test_sql_and_sql_file_exclude_each_other() -> None:
+def test_sql_and_sql_file_are_mutually_exclusive() -> None:
     text = WITH_FILE.replace("{sql_file", "{sql: SELECT 2, sql_file")
     with pytest.raises(InvalidDag, match="keep one of the two"):
         parse_dag(text, where="f.yaml", read_file=lambda _: "SELECT 1")

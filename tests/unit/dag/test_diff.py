@@ -49,7 +49,7 @@ def changed(*replacements: tuple[str, str], base: str = DAG) -> DagDiff:
     return diff(CompiledDag.from_json(compiled(base).to_json()), compiled(text))
 
 
-def test_without_an_older_version_all_is_added_and_built() -> None:
+def test_without_a_previous_version_everything_is_added_and_built() -> None:
     difference = diff(None, compiled(DAG))
     assert difference.added == JOBS
     assert difference.regenerated == dict.fromkeys(
@@ -57,18 +57,18 @@ def test_without_an_older_version_all_is_added_and_built() -> None:
     )
 
 
-def test_the_same_again_builds_nothing() -> None:
+def test_an_unchanged_dag_builds_nothing() -> None:
     assert changed() == DagDiff(unchanged=JOBS)
 
 
-def test_a_changed_job_is_built_with_all_behind_it_and_no_more() -> None:
+def test_a_changed_job_is_built_with_everything_downstream() -> None:
     difference = changed(("SELECT amount", "SELECT -amount"))
     assert difference.changed == {"amounts": ("config",)}
     assert difference.unchanged == ("src", "labels", "whole", "total")
     assert difference.regenerated == {"amounts": None, "total": None}
 
 
-def test_a_change_that_leaves_the_output_alone_builds_nothing() -> None:
+def test_a_change_without_effect_on_outputs_builds_nothing() -> None:
     difference = changed(
         ("config: {sql: SELECT whole}", "config: {sql: SELECT whole}\n    timeout: 5s")
     )
@@ -76,25 +76,25 @@ def test_a_change_that_leaves_the_output_alone_builds_nothing() -> None:
     assert difference.regenerated == {}
 
 
-def test_more_columns_of_a_job_count_as_a_change_of_all() -> None:
+def test_an_added_column_of_a_job_rebuilds_the_job() -> None:
     difference = changed(("{amount: [src.amount]}", "{amount: [src.amount], n: []}"))
     assert difference.changed == {"amounts": ("columns",)}
     assert difference.regenerated == {"amounts": None, "total": None}
 
 
-def test_other_lineage_of_the_same_columns_is_told_and_builds_nothing() -> None:
+def test_changed_column_lineage_is_reported_and_builds_nothing() -> None:
     difference = changed(("{amount: [src.amount]}", "{amount: [src.amount, src.id]}"))
     assert difference.changed == {"amounts": ("column_lineage",)}
     assert difference.regenerated == {}
 
 
-def test_a_new_column_of_a_source_builds_only_what_may_read_it() -> None:
+def test_a_new_column_of_a_source_builds_only_possible_readers() -> None:
     difference = changed(("[id, amount, label]", "[id, amount, label, notes]"))
     assert difference.changed == {"src": ("columns",)}
     assert difference.regenerated == {"src": ("notes",), "whole": None}
 
 
-def test_a_lost_column_of_a_source_builds_what_read_it_and_the_job_s_other_outputs() -> None:
+def test_a_removed_column_of_a_source_builds_its_readers_and_their_other_outputs() -> None:
     difference = changed(
         ("[id, amount, label]", "[id, amount]"), ("{label: [src.label]}", "[label]")
     )
@@ -106,7 +106,7 @@ def test_a_lost_column_of_a_source_builds_what_read_it_and_the_job_s_other_outpu
     }
 
 
-def test_a_source_elsewhere_changes_whole() -> None:
+def test_a_source_in_another_table_rebuilds_everything() -> None:
     difference = changed(("storage: {table: src}", "storage: {table: src2}"))
     assert difference.changed == {"src": ("storage",)}
     assert difference.regenerated.keys() == {
@@ -114,13 +114,13 @@ def test_a_source_elsewhere_changes_whole() -> None:
     }  # fmt: skip
 
 
-def test_another_way_to_hear_of_a_source_builds_nothing() -> None:
+def test_another_binding_of_a_source_builds_nothing() -> None:
     difference = changed(("{kind: postgres, table: src}", "{kind: kafka, topic: src}"))
     assert difference.changed == {"src": ("source",)}
     assert difference.regenerated == {}
 
 
-def test_jobs_come_and_go() -> None:
+def test_jobs_are_added_and_removed() -> None:
     difference = changed(
         ("- name: whole", "- name: fresh"), ("[{dataset: whole}]", "[{dataset: fresh}]")
     )
@@ -128,18 +128,18 @@ def test_jobs_come_and_go() -> None:
     assert difference.regenerated == {"fresh": None}
 
 
-def test_a_dataset_that_another_job_makes_now_is_built() -> None:
+def test_a_dataset_moved_to_another_job_is_built() -> None:
     difference = changed(("- name: whole", "- name: fresh"))
     assert difference.regenerated == {"whole": None}
 
 
-def test_roles_are_told_and_build_nothing() -> None:
+def test_changed_roles_are_reported_and_build_nothing() -> None:
     difference = changed(("{dataset: whole}", "{dataset: whole, read_roles: [staff]}"))
     assert difference.changed == {"whole": ("read_roles",)}
     assert difference.regenerated == {}
 
 
-def test_the_order_of_the_file_does_not_count() -> None:
+def test_the_order_of_the_file_is_irrelevant() -> None:
     head, *jobs = DAG.split("  - name: ")
     backwards = head + "".join(f"  - name: {job}" for job in reversed(jobs))
     difference = diff(compiled(DAG), compiled(backwards))

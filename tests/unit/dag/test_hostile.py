@@ -61,13 +61,13 @@ def containers(value: Any) -> list[Any]:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
-def test_any_bytes(text: str | bytes) -> None:
+def test_any_bytes_are_read_or_rejected(text: str | bytes) -> None:
     answer(text)
 
 
 @given(st.data())
 @settings(max_examples=500)
-def test_any_value_in_any_place(data: st.DataObject) -> None:
+def test_any_value_anywhere_is_read_or_rejected(data: st.DataObject) -> None:
     dag, _ = read_yaml(TEXT, "f.yaml")
     for _ in range(data.draw(st.integers(1, 3))):
         container = data.draw(st.sampled_from(containers(dag)))
@@ -80,5 +80,5 @@ def test_any_value_in_any_place(data: st.DataObject) -> None:
 
 
 @given(st.integers(0, len(TEXT)), st.integers(0, 20), st.text(max_size=5))
-def test_any_slip_of_the_pen(at: int, cut: int, put: str) -> None:
+def test_any_edit_of_the_text_is_read_or_rejected(at: int, cut: int, put: str) -> None:
     answer(TEXT[:at] + put + TEXT[at + cut :])

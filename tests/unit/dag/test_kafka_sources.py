@@ -34,7 +34,7 @@ def refusal(source: str, dag: str = DAG) -> str:
     return str(refused.value)
 
 
-def test_a_binding_is_stored_with_its_short_forms_spelt_out() -> None:
+def test_a_binding_is_stored_with_expanded_short_forms() -> None:
     source = "format: debezium, key: [id], partition: {dt: at, region: {constant: EU}}"
 
     assert compiled(source) == {
@@ -46,7 +46,7 @@ def test_a_binding_is_stored_with_its_short_forms_spelt_out() -> None:
     }
 
 
-def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
+def test_bound_formats_equal_checked_formats() -> None:
     assert formats.BOUND.keys() == BINDING_KEYS.keys()
 
 
@@ -113,7 +113,7 @@ def test_the_formats_that_are_bound_are_those_that_are_checked() -> None:
         ("format: record, registry: 'host:8081'", "registry: this must be a URL: write one like"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_line(source: str, message: str) -> None:
+def test_an_invalid_binding_is_rejected_with_its_line(source: str, message: str) -> None:
     text = refusal(source)
 
     assert text.startswith("f:5:")
@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused_with_its_line(source: str, message: str) -
     assert "\n" not in text
 
 
-def test_a_bound_format_is_about_one_dataset() -> None:
+def test_a_bound_format_requires_a_single_dataset() -> None:
     two = DAG + "      - {{dataset: b}}\n"
 
     assert "messages of format debezium are about a single dataset: add `dataset:`" in refusal(
@@ -129,7 +129,7 @@ def test_a_bound_format_is_about_one_dataset() -> None:
     )
 
 
-def test_openlineage_names_its_datasets() -> None:
+def test_openlineage_sources_may_have_several_datasets() -> None:
     two = (
         DAG.replace("        columns: [id, amount]\n", "")
         + """      - dataset: b
@@ -157,12 +157,12 @@ def test_openlineage_names_its_datasets() -> None:
         ("dag: x, name: 's.{t}', dataset: 's/{t}'", "dataset: this is not the name of a dataset"),
     ],
 )
-def test_a_rule_that_cannot_be_followed_is_refused(rule: str, message: str) -> None:
+def test_an_invalid_discovery_rule_is_rejected(rule: str, message: str) -> None:
     source = f"format: openlineage, namespace: n, discover: {{{rule}}}"
     assert f"source.discover.{message}" in refusal(source)
 
 
-def test_a_rule_needs_a_namespace() -> None:
+def test_a_discovery_rule_requires_a_namespace() -> None:
     rule = "discover: {dag: x, name: 's.{t}', dataset: 's_{t}'}"
     assert "discover: discovery needs a namespace" in refusal(f"format: openlineage, {rule}")
     assert "discover: format s3 does not support" in refusal(f"format: s3, {rule}")

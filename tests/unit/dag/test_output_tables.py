@@ -58,7 +58,7 @@ def test_an_output_over_a_source_is_rejected(table: str, source: dict[str, Any])
         _compiled(source, _job("clean", {"table": table}))
 
 
-def test_the_job_is_named_where_it_comes_before_the_source() -> None:
+def test_the_error_names_the_job_even_if_it_precedes_the_source() -> None:
     with pytest.raises(InvalidDag, match=r"jobs\[0\].outputs\[0\].storage.table: table raw.ev"):
         _compiled(_job("clean", {"table": "raw.ev"}), _source("ev", "raw.ev"))
 
@@ -111,11 +111,11 @@ def test_tables_of_another_dag_are_rejected(jobs: tuple[dict[str, Any]], message
         (_source("ev"), _job("Sales"), _job("sales")),
     ],
 )
-def test_tables_apart_are_accepted(jobs: tuple[dict[str, Any], ...]) -> None:
+def test_distinct_tables_are_accepted(jobs: tuple[dict[str, Any], ...]) -> None:
     _compiled(*jobs)
 
 
-def test_adopt_is_a_boolean_and_not_for_sources() -> None:
+def test_adopt_is_a_boolean_and_not_allowed_for_sources() -> None:
     source = _source("ev")
     source["outputs"][0]["storage"] = {"adopt": True}
     with pytest.raises(
@@ -124,7 +124,7 @@ def test_adopt_is_a_boolean_and_not_for_sources() -> None:
         _compiled(source, _job("clean", {"adopt": "yes"}))
 
 
-def test_adopt_is_no_part_of_the_definition() -> None:
+def test_adopt_is_not_part_of_the_definition() -> None:
     def hashes(storage: dict[str, Any]) -> list[str]:
         text = json.dumps({"dag": "d", "jobs": [_source("ev"), _job("a", storage)]})
         return [job.config_hash for job in compile_dag(parse_dag(text, where="f"), {}).jobs]

@@ -38,7 +38,7 @@ def value(text: str) -> object:
         ("9223372036854775807", 9223372036854775807),
     ],
 )
-def test_scalars_are_what_they_look_like(text: str, expected: object) -> None:
+def test_plain_scalars_have_their_types(text: str, expected: object) -> None:
     found = value(text)
     assert (found, type(found)) == (expected, type(expected))
 
@@ -78,7 +78,7 @@ def test_each_value_has_its_line_and_column() -> None:
         (b"a: 1\nb: \xff\n", "2:4", "this is not UTF-8"),
     ],
 )
-def test_what_is_not_plain_is_refused_where_it_stands(
+def test_other_yaml_features_are_rejected_with_their_position(
     text: str | bytes, place: str, message: str
 ) -> None:
     with pytest.raises(InvalidDag) as refused:
@@ -87,11 +87,11 @@ def test_what_is_not_plain_is_refused_where_it_stands(
     assert message in str(refused.value)
 
 
-def test_a_byte_order_mark_is_no_content() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert read_yaml(b"\xef\xbb\xbfa: 1", "f.yaml")[0] == {"a": 1}
 
 
-def test_no_document_is_nothing() -> None:
+def test_an_empty_document_is_none() -> None:
     assert read_yaml("# nothing\n", "f.yaml")[0] is None
 
 
@@ -109,7 +109,7 @@ def counted_events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return taken
 
 
-def test_a_bomb_of_aliases_is_refused_at_its_first_anchor(
+def test_an_alias_bomb_is_rejected_at_its_first_anchor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken = counted_events(monkeypatch)
@@ -119,14 +119,14 @@ def test_a_bomb_of_aliases_is_refused_at_its_first_anchor(
     assert len(taken) < 10
 
 
-def test_depth_is_refused_before_the_parser_goes_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deep_nesting_is_rejected_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = counted_events(monkeypatch)
     with pytest.raises(InvalidDag, match="nested more than 20 deep"):
         read_yaml("[\n" * 100_000, "f.yaml")
     assert len(taken) < 30
 
 
-def test_depth_within_a_line_is_refused_by_us_or_by_the_parser_that_reads_ahead() -> None:
+def test_deep_nesting_within_a_line_is_rejected() -> None:
     with pytest.raises(InvalidDag, match=r"nested more than 20 deep|maximum nesting depth"):
         read_yaml("[" * 100_000, "f.yaml")
 
@@ -136,7 +136,7 @@ def test_twenty_levels_are_read() -> None:
     assert str(found) == "[" * 20 + "]" * 20
 
 
-def test_many_values_are_refused_before_the_rest_is_parsed(
+def test_many_values_are_rejected_before_the_rest_is_parsed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plainyaml, "MAX_NODES", 100)
@@ -146,7 +146,7 @@ def test_many_values_are_refused_before_the_rest_is_parsed(
     assert len(taken) < 110
 
 
-def test_a_large_file_is_refused_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_rejected_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = counted_events(monkeypatch)
     with pytest.raises(InvalidDag, match="larger than 1048576 bytes"):
         read_yaml("#" * ((1 << 20) + 1), "f.yaml")

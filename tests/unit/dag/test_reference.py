@@ -12,13 +12,13 @@ from engine.model.dagfile import parse_dag
 REFERENCE = Path("docs/reference/dag-file.md").read_text("utf-8")
 
 
-def test_its_first_example_compiles() -> None:
+def test_the_first_example_compiles() -> None:
     example = re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)[0]
     dag = compile_dag(parse_dag(example, where="docs"), {})
     assert [job.name for job in dag.jobs] == ["orders", "daily_sales"]
 
 
-def test_it_names_every_key() -> None:
+def test_the_reference_names_every_key() -> None:
     models = [json_schema(), *json_schema()["$defs"].values()]
     keys = {key for model in models for key in model.get("properties", {})}
     words = set(re.findall(r"\w+", REFERENCE))
@@ -36,7 +36,7 @@ def test_it_names_every_key() -> None:
         ("year", "2013"),
     ],
 )
-def test_keys_of_time_look_as_it_says(grain: str, key: str) -> None:
+def test_documented_time_keys_are_valid(grain: str, key: str) -> None:
     assert f"`{key}`" in REFERENCE
     compile_dag(parse_dag(_with(f"{{t: {{time: {grain}, start: '{key}'}}}}"), where="f"), {})
 
@@ -51,7 +51,7 @@ def test_keys_of_time_look_as_it_says(grain: str, key: str) -> None:
         "{dt: last}",
     ],
 )
-def test_its_mappings_apply(mapping: str) -> None:
+def test_documented_mappings_are_valid(mapping: str) -> None:
     assert f"| `{mapping.removeprefix('{').removesuffix('}')}` |" in REFERENCE
     source = "{hour: {time: hour}}" if "hour" in mapping else "{dt: {time: day}}"
     if "origin" in mapping:

@@ -72,7 +72,7 @@ def test_the_examples_are_accepted(path: str) -> None:
         lambda dag: dag["partitionings"]["daily"]["dt"].pop("time"),
     ],
 )
-def test_mistakes_are_not(spoil: Any) -> None:
+def test_mistakes_are_rejected(spoil: Any) -> None:
     dag = example("examples/minimal/dag.yaml")
     spoil(dag)
     assert not accepts(SCHEMA, dag)
@@ -92,7 +92,7 @@ def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{model['title']}.{name}", spec
 
 
-def test_every_key_says_what_it_is_for() -> None:
+def test_every_key_has_a_description() -> None:
     silent = [
         name for name, spec in properties(SCHEMA)
         if not spec.get("description") and not name.endswith(".kind")

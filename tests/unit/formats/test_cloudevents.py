@@ -46,30 +46,30 @@ def binary(value: bytes | None, dataset: str | None = None, **changes: Any) -> S
     return event
 
 
-def test_structured_with_its_content_type():
+def test_a_structured_event_with_its_content_type():
     assert structured(data=DATA) == EVENT
 
 
-def test_structured_without_headers():
+def test_a_structured_event_without_headers():
     value = msgspec.json.encode(envelope(data=DATA))
 
     assert read_cloudevent(value, {}, None) == [EVENT]
 
 
-def test_structured_with_base64_data():
+def test_a_structured_event_with_base64_data():
     assert structured(data_base64=b64encode(msgspec.json.encode(DATA)).decode()) == EVENT
 
 
-def test_binary():
+def test_a_binary_event():
     assert binary(msgspec.json.encode(DATA)) == EVENT
 
 
-def test_extension_attributes_are_let_be():
+def test_extension_attributes_are_ignored():
     assert structured(data=DATA, traceparent="00-4bf9", partitionkey="JFK") == EVENT
     assert binary(msgspec.json.encode(DATA), traceparent="00-4bf9") == EVENT
 
 
-def test_without_data_all_of_the_dataset_changed():
+def test_an_event_without_data_changes_the_whole_dataset():
     all_of_it = SourceEvent(dataset="flights", id="/loader 7", source="/loader", time=EVENT.time)
 
     assert structured() == all_of_it
@@ -81,7 +81,7 @@ def test_without_data_all_of_the_dataset_changed():
     assert binary(None, datacontenttype="text/csv") == all_of_it
 
 
-def test_null_data_in_the_envelope_is_no_data():
+def test_null_data_in_the_envelope_counts_as_no_data():
     message = b'{"specversion": "1.0", "id": "9", "source": "/l", "type": "t", "data": null}'
 
     [event] = read_cloudevent(message, STRUCTURED, "flights")
@@ -89,14 +89,14 @@ def test_null_data_in_the_envelope_is_no_data():
     assert (event.dataset, event.partitions) == ("flights", None)
 
 
-def test_the_fixed_dataset_wins_over_the_data_and_the_data_over_the_subject():
+def test_the_bound_dataset_overrides_the_data_and_the_data_the_subject():
     assert structured(data={"dataset": "planes"}).dataset == "planes"
     assert structured("airports", data={}).dataset == "airports"
     with pytest.raises(InvalidEvent, match="names dataset 'planes'"):
         structured("airports", data={"dataset": "planes"})
 
 
-def test_the_id_is_source_and_id_so_that_two_sources_may_count_alike():
+def test_the_id_combines_source_and_id():
     pairs = [("/a", "1"), ("/a", "11"), ("/a1", "1"), ("/a1", "11")]
 
     ids = [structured(source=source, id=name).id for source, name in pairs]
@@ -128,7 +128,7 @@ def test_the_id_is_source_and_id_so_that_two_sources_may_count_alike():
         ({"data_base64": b64encode(b"{").decode()}, "not JSON"),
     ],
 )
-def test_what_is_wrong_with_a_structured_event_is_named(changes, complaint):
+def test_an_invalid_structured_event_is_rejected_with_the_reason(changes, complaint):
     with pytest.raises(InvalidEvent, match=complaint):
         structured(**changes)
 
@@ -144,17 +144,17 @@ def test_what_is_wrong_with_a_structured_event_is_named(changes, complaint):
         (b"a,b", {"datacontenttype": "text/csv"}, "data of type text/csv"),
     ],
 )
-def test_what_is_wrong_with_a_binary_event_is_named(value, changes, complaint):
+def test_an_invalid_binary_event_is_rejected_with_the_reason(value, changes, complaint):
     with pytest.raises(InvalidEvent, match=complaint):
         binary(value, **changes)
 
 
 @pytest.mark.parametrize("media_type", ["cloudevents-batch+json", "cloudevents+avro"])
-def test_other_encodings_of_an_envelope_are_refused(media_type):
+def test_other_encodings_of_an_envelope_are_rejected(media_type):
     with pytest.raises(InvalidEvent, match="cannot be read"):
         read_cloudevent(b"[]", {"content-type": f"application/{media_type}"}, None)
 
 
-def test_a_tombstone_is_refused():
+def test_a_tombstone_is_rejected():
     with pytest.raises(InvalidEvent, match="null value"):
         read_cloudevent(None, STRUCTURED, None)

@@ -90,17 +90,17 @@ def test_debezium_in_avro_is_debezium() -> None:
     assert (isinstance(zero, Widened), zero.partitions) == (True, None)
 
 
-def test_the_schema_says_what_numbers_count() -> None:
+def test_the_schema_gives_the_unit_of_numbers() -> None:
     [event] = events_of(None, row(), "c", partition={"dt": {"field": "seen_at"}})
 
     assert event.partitions == ("2026-01-02",)
 
 
-def test_a_tombstone_behind_a_registry_says_nothing() -> None:
+def test_a_tombstone_with_a_registry_is_ignored() -> None:
     assert bound("debezium", schemas=schemas(parsed(ENVELOPE)))(None, {}, None) == []
 
 
-def test_a_record_in_avro_is_an_arrival_in_its_partition() -> None:
+def test_an_avro_record_is_an_arrival_in_its_partition() -> None:
     sale = {"dt": date(2026, 1, 2), "at": datetime(2026, 1, 2, 23, tzinfo=UTC), "units": 12}
     space = {"h": {"time": "hour", "zone": "Asia/Kathmandu", "column": "at"}, "u": {"range": 10}}
     units = {"u": "units"}
@@ -127,7 +127,7 @@ def test_json_schema_payloads_are_json(within: dict[str, Any]) -> None:
     assert event.partitions == ("2026-01-02",)
 
 
-def test_references_come_before_what_refers_to_them() -> None:
+def test_referenced_schemas_are_resolved() -> None:
     amount = {"type": "record", "name": "Money", "fields": [{"name": "cents", "type": "long"}]}
     bill = {"type": "record", "name": "Bill", "fields": [{"name": "total", "type": "Money"}]}
     schema = AvroSchema.of(json.dumps(bill), {"Money": json.dumps(amount)})
@@ -145,7 +145,7 @@ def test_references_come_before_what_refers_to_them() -> None:
         (framed(7, avro(ENVELOPE, {"op": "?"})), "op '?' is none of c, u, d, r, t, m"),
     ],
 )
-def test_a_rejection_says_what_is_wrong(value: bytes, why: str) -> None:
+def test_a_rejection_has_the_reason(value: bytes, why: str) -> None:
     reader = Reader(bound("debezium", schemas=schemas(parsed(ENVELOPE))))
 
     outcome = reader.read(Delivery("s", "1", value, {}))
@@ -154,6 +154,6 @@ def test_a_rejection_says_what_is_wrong(value: bytes, why: str) -> None:
     assert why in outcome.error
 
 
-def test_a_schema_that_makes_no_sense_is_refused() -> None:
+def test_an_invalid_schema_is_rejected() -> None:
     with pytest.raises(InvalidEvent, match="its Avro schema cannot be read"):
         AvroSchema.of('{"type": "record"}', {})

@@ -32,7 +32,7 @@ def _summary(events: list[SourceEvent]) -> Summary | None:
     return None
 
 
-def test_with_the_whole_row_as_it_was_an_update_is_what_it_changed() -> None:
+def test_an_update_with_the_full_previous_row_reports_exact_changes() -> None:
     orders = bound("debezium", partition=DAYS)
 
     assert reported(orders, "plain", "orders_full") == [
@@ -51,7 +51,7 @@ def test_with_the_whole_row_as_it_was_an_update_is_what_it_changed() -> None:
     ]
 
 
-def test_without_the_row_as_it_was_anything_may_have_changed() -> None:
+def test_an_update_without_the_previous_row_may_change_anything() -> None:
     orders = bound("debezium", partition=DAYS)
 
     assert reported(orders, "plain", "orders_default") == [
@@ -69,7 +69,7 @@ def test_without_the_row_as_it_was_anything_may_have_changed() -> None:
     ]
 
 
-def test_a_partition_in_the_replica_identity_is_told_whenever_it_changes() -> None:
+def test_changes_of_a_partition_in_the_replica_identity_are_reported() -> None:
     orders = bound("debezium", partition=DAYS, key=["ordered_at", "status"])
 
     assert reported(orders, "plain", "orders_index")[2:] == [
@@ -87,7 +87,7 @@ def test_a_partition_in_the_replica_identity_is_told_whenever_it_changes() -> No
     ]
 
 
-def test_a_partition_in_the_primary_key_is_told_even_when_it_is_a_zero() -> None:
+def test_a_partition_in_the_primary_key_may_be_zero() -> None:
     fields = {"dt": {"field": "dt", "unit": "days"}}
     parts = bound("debezium", {"dt": {"time": "day"}}, ("dt", "id"), partition=fields, key=["dt"])
     row = b'{"op": "d", "before": {"dt": 0, "id": 1}, "after": null}'
@@ -101,7 +101,7 @@ def test_a_partition_in_the_primary_key_is_told_even_when_it_is_a_zero() -> None
 
 @pytest.mark.parametrize("recording", ["plain", "schemas", "strings", "doubles"])
 @pytest.mark.parametrize("column", ["d", "ts", "tstz", "n", "anyn", "big", "yes", "u", "name"])
-def test_a_zero_in_a_deleted_row_may_stand_for_anything(recording: str, column: str) -> None:
+def test_a_zero_in_a_deleted_row_may_replace_any_value(recording: str, column: str) -> None:
     """The table has no REPLICA IDENTITY FULL and no nullable column."""
     by_column = bound("debezium", {"p": {"dynamic": True, "column": column}}, None)
 
@@ -111,7 +111,7 @@ def test_a_zero_in_a_deleted_row_may_stand_for_anything(recording: str, column: 
 
 
 @pytest.mark.parametrize("recording", ["plain", "schemas", "strings", "doubles", "nanos"])
-def test_all_types_are_compared_as_they_are(recording: str) -> None:
+def test_all_types_are_compared(recording: str) -> None:
     kinds = bound("debezium", {}, None, before="full")
 
     assert reported(kinds, recording, "kinds") == [
@@ -133,7 +133,7 @@ UNITS = {
 
 @pytest.mark.parametrize("recording", UNITS)
 @pytest.mark.parametrize("column", ["d", "ts", "ts3", "tstz"])
-def test_times_of_every_kind_fall_into_their_day(recording: str, column: str) -> None:
+def test_times_of_every_type_map_to_their_day(recording: str, column: str) -> None:
     unit = UNITS[recording].get(column)
     field = {"field": column} | ({"unit": unit} if unit else {})
     kinds = bound("debezium", {"dt": {"time": "day"}}, None, partition={"dt": field})
@@ -152,7 +152,7 @@ def test_times_of_every_kind_fall_into_their_day(recording: str, column: str) ->
     ],
 )
 @pytest.mark.parametrize("recording", ["plain", "schemas"])
-def test_a_time_without_a_zone_is_read_on_the_clock_of_the_dimension(
+def test_a_time_without_zone_uses_the_zone_of_the_dimension(
     recording: str, column: str, hour: str
 ) -> None:
     field = {"field": column} | (
@@ -167,7 +167,7 @@ def test_a_time_without_a_zone_is_read_on_the_clock_of_the_dimension(
     assert inserted == ((hour,), ALL, "arrival")
 
 
-def test_an_infinite_time_is_in_no_partition() -> None:
+def test_an_infinite_time_has_no_partition() -> None:
     kinds = bound("debezium", {"dt": {"time": "day", "column": "tstz"}}, None)
 
     *_, moved = reported(kinds, "plain", "kinds")
@@ -185,7 +185,7 @@ def test_an_infinite_time_is_in_no_partition() -> None:
         ("doubles", "n", None, "0-999"),
     ],
 )
-def test_numbers_fall_into_their_run(
+def test_numbers_map_to_their_bucket(
     recording: str, column: str, unit: str | None, key: str
 ) -> None:
     field = {"field": column} | ({"unit": unit} if unit else {})
@@ -194,7 +194,7 @@ def test_numbers_fall_into_their_run(
     assert reported(kinds, recording, "kinds")[0] == ((key,), ALL, "arrival")
 
 
-def test_a_large_value_that_was_let_be_has_not_changed() -> None:
+def test_an_unavailable_large_value_has_not_changed() -> None:
     columns = ("id", "n", "words", "bytes", "list")
     large = bound("debezium", {}, columns)
 
@@ -214,7 +214,7 @@ def deleted(read: Format, before: dict[str, object]) -> Summary | None:
     )
 
 
-def test_columns_that_may_be_missing_from_the_row_as_it_was_may_have_changed() -> None:
+def test_columns_possibly_missing_from_the_previous_row_may_have_changed() -> None:
     """The log holds the columns of an index only; the others are null, zero or a default."""
     orders = bound("debezium", partition=DAYS)
     row: dict[str, object] = {"id": 2, "ordered_at": 20456, "status": "open"}
@@ -244,7 +244,7 @@ def test_columns_that_may_be_missing_from_the_row_as_it_was_may_have_changed() -
     )
 
 
-def test_a_partition_that_may_be_missing_from_the_row_as_it_was_may_be_any() -> None:
+def test_a_partition_possibly_missing_from_the_previous_row_may_be_any() -> None:
     orders = bound("debezium", partition=DAYS)
     row: dict[str, object] = {"id": 2, "ordered_at": 0, "status": "open", "amount": 5, "notes": "x"}
 
@@ -257,7 +257,7 @@ def test_a_partition_that_may_be_missing_from_the_row_as_it_was_may_be_any() -> 
     )
 
 
-def test_a_full_row_is_exact_whatever_it_holds() -> None:
+def test_a_full_previous_row_is_exact_for_any_values() -> None:
     orders = bound("debezium", partition=DAYS, before="full")
     row = {"id": 2, "ordered_at": 0, "status": "", "amount": None, "notes": None}
 
@@ -273,7 +273,7 @@ def test_a_full_row_is_exact_whatever_it_holds() -> None:
 REGIONS = {"region": {"dynamic": True}}
 
 
-def test_a_deleted_row_may_hold_defaults_where_it_holds_nulls() -> None:
+def test_a_null_in_a_deleted_row_makes_defaults_possible() -> None:
     """The log holds the primary key only, and without a schema the defaults are unavailable."""
     shops = bound("debezium", REGIONS, None)
 
@@ -300,7 +300,7 @@ def in_schema(op: str, before: object, after: object, *optional: str) -> bytes:
     return msgspec.json.encode({"schema": {"type": "struct", "fields": rows}, "payload": payload})
 
 
-def test_a_default_in_the_schema_may_stand_for_what_the_log_leaves_out() -> None:
+def test_a_default_in_the_schema_may_replace_a_value_missing_from_the_log() -> None:
     shops = bound("debezium", REGIONS, None)
     row: dict[str, object] = {"id": 1, "region": "EU", "n": 5, "notes": "x"}
     told = {**row, "region": "US"}
@@ -321,7 +321,7 @@ def test_a_default_in_the_schema_may_stand_for_what_the_log_leaves_out() -> None
     )
 
 
-def test_a_value_in_a_column_that_may_be_null_shows_that_the_row_is_full() -> None:
+def test_a_value_in_a_nullable_column_proves_a_full_row() -> None:
     """Columns of a replica identity are never nullable."""
     shops = bound("debezium", REGIONS, None)
     row: dict[str, object] = {"id": 0, "region": "EU", "n": 0, "notes": "x"}
@@ -331,7 +331,7 @@ def test_a_value_in_a_column_that_may_be_null_shows_that_the_row_is_full() -> No
     assert _summary(shops(in_schema("d", row, None, "notes"), {}, None)) == (("EU",), ALL, "change")
 
 
-def test_a_default_may_stand_for_a_null() -> None:
+def test_a_default_may_replace_a_null() -> None:
     """Kafka Connect's JSON converter writes defaults for nulls unless configured otherwise."""
     shops = bound("debezium", REGIONS, None, before="full")
     row: dict[str, object] = {"id": 1, "region": "EU", "n": 5, "notes": "x"}
@@ -390,14 +390,14 @@ def test_a_placeholder_of_any_type_has_not_changed(form: Any, text: str) -> None
     assert updated(large, {"n": 1, "large": ["x"]}, {"n": 1, "large": form(text)}) is None
 
 
-def test_a_placeholder_is_no_key() -> None:
+def test_a_placeholder_has_no_key() -> None:
     regions = bound("debezium", REGIONS, None, key=["region"])
     message = msgspec.json.encode({"op": "u", "before": None, "after": {"region": PLACEHOLDER}})
 
     assert _summary(regions(message, {}, None)) == (ALL, ALL, "change!")
 
 
-def test_heartbeats_and_marks_of_transactions_say_nothing() -> None:
+def test_heartbeats_and_transaction_markers_are_ignored() -> None:
     orders = bound("debezium", partition=DAYS)
     marks = [m for m in messages("plain") if "heartbeat" in m.topic or "transaction" in m.topic]
 
@@ -405,14 +405,14 @@ def test_heartbeats_and_marks_of_transactions_say_nothing() -> None:
     assert all(orders(message.payload, {}, None) == [] for message in marks)
 
 
-def test_of_a_topic_with_several_tables_one_counts() -> None:
+def test_only_the_bound_table_of_a_topic_is_read() -> None:
     orders = bound("debezium", partition=DAYS, table="public.orders_full")
 
     assert reported(orders, "plain", "orders_default") == [None] * 11
     assert reported(orders, "plain", "orders_full")[0] is not None
 
 
-def test_columns_may_be_called_otherwise_and_a_constant_is_a_partition() -> None:
+def test_columns_may_be_renamed_and_partitions_constant() -> None:
     orders = bound(
         "debezium",
         {"dt": {"time": "day"}, "region": {"static": ["EU", "US"]}},
@@ -427,7 +427,7 @@ def test_columns_may_be_called_otherwise_and_a_constant_is_a_partition() -> None
     assert full[5] is None  # status is not a column of the dataset
 
 
-def test_a_column_that_records_do_not_have_may_always_have_changed() -> None:
+def test_a_column_absent_from_records_may_always_have_changed() -> None:
     orders = bound("debezium", known=("notes", "nots"), partition=DAYS)
 
     assert reported(orders, "plain", "orders_full")[2] == (
@@ -442,7 +442,7 @@ def updated(read: Format, before: dict[str, object], after: dict[str, object]) -
     return _summary(read(message, {}, None))
 
 
-def test_a_row_moves_by_a_field_that_is_no_column() -> None:
+def test_a_row_may_move_by_a_field_that_is_not_a_column() -> None:
     days = {"field": "ts", "unit": "days"}
     daily = bound("debezium", partition={"dt": days}, columns={"ordered_at": "text"})
     halves = {
@@ -463,7 +463,7 @@ def test_a_row_moves_by_a_field_that_is_no_column() -> None:
     )
 
 
-def test_of_two_fields_of_one_name_each_counts() -> None:
+def test_two_fields_mapped_to_one_column_are_both_compared() -> None:
     renamed = bound("debezium", {}, None, columns={"a": "y"})
     let_be = {"y": 2, "a": "__debezium_unavailable_value"}
 
@@ -480,7 +480,7 @@ def test_a_field_may_have_any_name() -> None:
     )
 
 
-def test_half_of_a_place_is_known() -> None:
+def test_a_partition_may_be_partly_known() -> None:
     orders = bound(
         "debezium",
         {"dt": {"time": "day"}, "state": {"static": ["new", "old"], "column": "status"}},
@@ -516,7 +516,7 @@ def test_half_of_a_place_is_known() -> None:
         ),
     ],
 )
-def test_a_rejection_says_what_is_wrong(value: bytes, why: str) -> None:
+def test_a_rejection_has_the_reason(value: bytes, why: str) -> None:
     outcome = Reader(bound("debezium")).read(Delivery("kafka/t/0", "1", value, {}))
 
     assert isinstance(outcome, Rejection)

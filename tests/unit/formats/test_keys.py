@@ -35,20 +35,20 @@ def key(dimension: dict[str, Any], value: Any, **kind: Any) -> str | None:
         (-1, {"unit": "nanos", "clock": "local"}, "1969-12-31T23"),
     ],
 )
-def test_times_around_a_change_of_the_clock(value: Any, kind: Any, found: str) -> None:
+def test_times_around_a_clock_change_have_keys(value: Any, kind: Any, found: str) -> None:
     assert key(NEW_YORK, value, **kind) == found
 
 
-def test_a_reading_that_the_clock_skips_becomes_one_that_it_shows() -> None:
+def test_a_skipped_local_time_becomes_an_existing_one() -> None:
     assert key(NEW_YORK, "2013-03-10T02:30:00") == "2013-03-10T03"
 
 
 @pytest.mark.parametrize("value", ["0-9", 9, 0.5, Decimal("9.99"), "3"])
-def test_numbers_and_keys_of_a_range(value: Any) -> None:
+def test_numbers_map_to_range_keys(value: Any) -> None:
     assert key({"range": 10}, value, unit="decimal") == "0-9"
 
 
-def test_a_negative_number_is_in_the_run_below_zero() -> None:
+def test_a_negative_number_is_in_the_bucket_below_zero() -> None:
     assert key({"range": 10}, Decimal("-0.5")) == "-10--1"
     assert key({"range": 10}, "/w==", scale=0) == "-10--1"  # one byte: -1
     assert key({"range": 10}, {"scale": 1, "value": "eQ=="}) == "10-19"  # 12.1
@@ -82,16 +82,18 @@ def test_a_negative_number_is_in_the_run_below_zero() -> None:
         ({"dynamic": True}, ["a"], {}),
     ],
 )
-def test_what_has_no_key(dimension: dict[str, Any], value: Any, kind: Any) -> None:
+def test_values_outside_of_the_dimension_have_no_key(
+    dimension: dict[str, Any], value: Any, kind: Any
+) -> None:
     assert key(dimension, value, **kind) is None
 
 
 @pytest.mark.parametrize(("value", "found"), [("JFK", "JFK"), (7, "7"), (True, "true")])
-def test_texts_are_as_postgres_writes_them(value: Any, found: str) -> None:
+def test_values_are_formatted_as_by_postgres(value: Any, found: str) -> None:
     assert key({"dynamic": True}, value) == found
 
 
-def test_a_number_of_which_nobody_says_what_it_counts_is_refused() -> None:
+def test_a_time_as_a_number_without_a_unit_is_rejected() -> None:
     with pytest.raises(
         InvalidEvent, match=r"the time 20455 is a number without a unit: add `unit:`"
     ):

@@ -23,18 +23,18 @@ def read(value: bytes | None, dataset: str | None = None) -> list[SourceEvent]:
     return read_events(value, {}, dataset)
 
 
-def test_an_event_comes_back_as_it_was_written():
+def test_an_event_reads_back_unchanged():
     assert read(msgspec.json.encode(FULL)) == [FULL]
 
 
-def test_an_array_is_several_events_in_its_order():
+def test_an_array_is_read_as_events_in_order():
     assert read(b'[{"dataset": "b"}, {"dataset": "a"}]') == [
         SourceEvent(dataset="b"),
         SourceEvent(dataset="a"),
     ]
 
 
-def test_where_the_dataset_is_fixed_the_event_may_leave_it_out_or_repeat_it():
+def test_an_event_may_omit_or_repeat_the_bound_dataset():
     expected = [SourceEvent(dataset="flights", partitions=("2013",))]
 
     assert read(b'{"partitions": ["2013"]}', "flights") == expected
@@ -65,11 +65,11 @@ def test_where_the_dataset_is_fixed_the_event_may_leave_it_out_or_repeat_it():
         (b'{"dataset": "a", "id": 7}', r"at `\$.id`"),
     ],
 )
-def test_what_is_not_an_event_is_refused_with_the_place_and_the_reason(value, complaint):
+def test_an_invalid_event_is_rejected_with_position_and_reason(value, complaint):
     with pytest.raises(InvalidEvent, match=complaint):
         read(value)
 
 
-def test_an_event_about_another_dataset_than_the_fixed_one_is_refused():
+def test_an_event_for_a_dataset_other_than_the_bound_one_is_rejected():
     with pytest.raises(InvalidEvent, match=r"names dataset 'planes', but .* bound to 'flights'"):
         read(b'{"dataset": "planes"}', "flights")

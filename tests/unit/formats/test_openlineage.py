@@ -76,7 +76,7 @@ def written(condition: Any, **more: Any) -> list[tuple[object, str]]:
     return events_of(run_event(output(condition=condition)), **more)
 
 
-def test_a_completed_run_says_which_run_of_whose_wrote_which_dataset() -> None:
+def test_an_event_has_the_run_and_job_of_a_completed_run() -> None:
     (event,) = read(run_event(output(condition=partitions({"dt": "2026-01-02", "region": "us"}))))
 
     assert (event.dataset, event.partitions) == ("orders", DAY_US)
@@ -84,7 +84,7 @@ def test_a_completed_run_says_which_run_of_whose_wrote_which_dataset() -> None:
 
 
 @pytest.mark.parametrize("kind", ["FAIL", "ABORT"])
-def test_a_run_that_failed_may_have_written(kind: str) -> None:
+def test_a_failed_run_may_have_written(kind: str) -> None:
     there = partitions({"dt": "2026-01-02", "region": "us"})
     [event] = read(run_event(output(condition=there), kind=kind))
 
@@ -101,11 +101,11 @@ def test_a_streaming_job_writes_while_it_runs() -> None:
 
 
 @pytest.mark.parametrize("kind", ["START", "RUNNING", "OTHER", None])
-def test_a_run_that_has_not_ended_says_nothing(kind: str | None) -> None:
+def test_an_unfinished_run_is_no_event(kind: str | None) -> None:
     assert events_of(run_event(output(), kind=kind)) == []
 
 
-def test_what_is_no_run_says_nothing() -> None:
+def test_messages_other_than_runs_are_ignored() -> None:
     of_job = {"job": {"namespace": "n", "name": "j"}, "outputs": [output()]}
 
     assert events_of(of_job) == []
@@ -114,11 +114,11 @@ def test_what_is_no_run_says_nothing() -> None:
     assert events_of(run_event(outputs=None)) == []
 
 
-def test_what_knockon_says_of_its_own_runs_is_not_news() -> None:
+def test_events_of_knockon_itself_are_ignored() -> None:
     assert events_of(run_event(output(), producer=PRODUCER)) == []
 
 
-def test_without_a_subset_all_may_have_been_written() -> None:
+def test_without_a_subset_the_whole_dataset_may_have_been_written() -> None:
     (event,) = read(run_event(output()))
 
     assert isinstance(event, Widened)
@@ -128,7 +128,7 @@ def test_without_a_subset_all_may_have_been_written() -> None:
     assert events_of(run_event(output()), partitioning={}) == [(("*",), "change")]
 
 
-def test_partitions_are_told_by_their_dimensions() -> None:
+def test_partition_conditions_map_to_partitions() -> None:
     two = partitions(
         {"dt": "2026-01-02", "region": "us"}, {"dt": "2026-01-03", "region": "eu west"}
     )
@@ -141,7 +141,7 @@ def test_partitions_are_told_by_their_dimensions() -> None:
     assert written(partitions({"d": 20455}), partition=day) == [(DAY_US, "change")]
 
 
-def test_locations_tell_partitions_as_hive_does() -> None:
+def test_hive_locations_map_to_partitions() -> None:
     def at(*locations: str) -> list[tuple[object, str]]:
         return written({"type": "location", "locations": list(locations)})
 
@@ -169,7 +169,7 @@ def test_a_location_may_be_a_path_or_a_uri() -> None:
     assert regions("s3://lake/sales/region=A%252FB/") is None
 
 
-def test_the_name_of_a_null_is_a_null_wherever_it_stands() -> None:
+def test_the_hive_null_name_is_a_null_in_any_condition() -> None:
     null = "__HIVE_DEFAULT_PARTITION__"
     open_region = [(("dt=2026-01-02",), "change!")]
 
@@ -178,7 +178,7 @@ def test_the_name_of_a_null_is_a_null_wherever_it_stands() -> None:
     assert written(both) == open_region
 
 
-def test_comparisons_tell_partitions_where_they_pin_them_down() -> None:
+def test_comparisons_map_to_partitions_if_unambiguous() -> None:
     day, us = equal("dt", "2026-01-02"), equal("region", "us")
 
     assert written(binary("AND", day, us)) == [(DAY_US, "change")]
@@ -212,7 +212,7 @@ def test_comparisons_tell_partitions_where_they_pin_them_down() -> None:
         {"type": "of tomorrow"},
     ],
 )
-def test_what_does_not_fit_widens(condition: Any) -> None:
+def test_unsupported_conditions_widen(condition: Any) -> None:
     assert written(condition) == [(None, "change!")]
 
 
@@ -228,7 +228,7 @@ def test_no_condition_is_too_large() -> None:
     assert written(both) == [(("region=us",), "change!")]
 
 
-def test_a_condition_that_is_nested_too_deep_is_rejected() -> None:
+def test_a_deeply_nested_condition_is_rejected() -> None:
     opening, closing = b'{"type":"binary","operator":"AND","right":{},"left":', b"}"
 
     def outcome(depth: int) -> object:
@@ -256,14 +256,14 @@ def test_a_condition_that_is_nested_too_deep_is_rejected() -> None:
         ("REST", (DAY_US, "change")),
     ],
 )
-def test_what_happens_to_the_dataset_itself_is_about_all_of_it(change: str, expected: Any) -> None:
+def test_lifecycle_changes_affect_the_whole_dataset(change: str, expected: Any) -> None:
     one = partitions({"dt": "2026-01-02", "region": "us"})
     facet = {"lifecycleStateChange": change}
 
     assert events_of(run_event(output(condition=one, lifecycleStateChange=facet))) == [expected]
 
 
-def test_a_dataset_that_was_renamed_away_has_changed() -> None:
+def test_a_dataset_renamed_to_another_has_changed() -> None:
     facet = {
         "lifecycleStateChange": "RENAME",
         "previousIdentifier": {"namespace": WAREHOUSE, "name": "orders"},
@@ -273,7 +273,7 @@ def test_a_dataset_that_was_renamed_away_has_changed() -> None:
     assert events_of(moved, unknown="ignore") == [(None, "change")]
 
 
-def test_a_dataset_has_the_name_that_its_source_says() -> None:
+def test_a_dataset_is_matched_by_the_name_in_its_source() -> None:
     namespaced = run_event(output("shop.public.orders"))
     named: dict[str, Any] = {"name": "shop.public.{dataset}", "namespace": WAREHOUSE}
     linked = output(
@@ -290,7 +290,7 @@ def test_a_dataset_has_the_name_that_its_source_says() -> None:
     assert read(run_event(output("orders")), **named)[0].dataset == f"{WAREHOUSE}/orders"
 
 
-def test_an_unknown_dataset_is_told_by_a_name_that_none_of_ours_can_have() -> None:
+def test_an_unknown_dataset_has_a_name_that_cannot_be_registered() -> None:
     message = run_event(output("customers"), output("orders"))
 
     assert [event.dataset for event in read(message)] == [f"{WAREHOUSE}/customers", "orders"]
@@ -302,7 +302,7 @@ def test_an_unknown_dataset_is_told_by_a_name_that_none_of_ours_can_have() -> No
     assert read(message, namespace="s3://lake") == []
 
 
-def test_one_event_tells_of_the_datasets_of_all_sources_of_the_topic() -> None:
+def test_one_event_covers_datasets_of_all_sources_of_the_topic() -> None:
     def feed(dataset: str, **more: Any) -> Feed:
         spec = {"kind": "kafka", "topic": "t", "format": "openlineage", "dataset": dataset}
         return Feed(KafkaSource.model_validate({**spec, **more}))
@@ -334,7 +334,7 @@ def test_one_event_tells_of_the_datasets_of_all_sources_of_the_topic() -> None:
         ),
     ],
 )
-def test_what_is_no_event_is_rejected(value: bytes | None, complaint: str) -> None:
+def test_an_invalid_event_is_rejected(value: bytes | None, complaint: str) -> None:
     outcome = Reader(bound("openlineage"), is_bounded=True).read(Delivery("s", "1", value, {}))
 
     assert isinstance(outcome, Rejection)

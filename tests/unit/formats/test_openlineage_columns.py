@@ -47,7 +47,7 @@ def format_of_the_topic() -> OpenLineage:
     return found
 
 
-def test_a_whole_lineage_is_told_with_the_runs_that_it_is_part_of() -> None:
+def test_complete_lineage_is_reported_with_its_parent_runs() -> None:
     facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT, STATUS]), "n": Fields([])})
 
     [reported] = format_of_the_topic().reported_lineage(message(facet))
@@ -62,7 +62,7 @@ def test_a_whole_lineage_is_told_with_the_runs_that_it_is_part_of() -> None:
     assert reported.naming == (DatasetNaming("db", "{dataset}"),)
 
 
-def test_what_moves_rows_may_be_told_of_the_whole_dataset() -> None:
+def test_filter_columns_may_be_reported_for_the_whole_dataset() -> None:
     plain = InputField("db", "orders", "amount")
     facet = ColumnLineageDatasetFacet({"total": Fields([plain])}, [STATUS])
 
@@ -72,7 +72,7 @@ def test_what_moves_rows_may_be_told_of_the_whole_dataset() -> None:
 
 
 @pytest.mark.parametrize("dataset", [None, []])
-def test_who_tells_of_no_transformations_does_not_tell_what_is_filtered_by(
+def test_lineage_without_transformations_is_incomplete(
     dataset: list[InputField] | None,
 ) -> None:
     plain = InputField("db", "orders", "amount")
@@ -81,7 +81,7 @@ def test_who_tells_of_no_transformations_does_not_tell_what_is_filtered_by(
 
 
 @pytest.mark.parametrize("state", [RunState.START, RunState.FAIL, RunState.ABORT])
-def test_only_a_run_that_has_completed_tells(state: RunState) -> None:
+def test_only_completed_runs_report_lineage(state: RunState) -> None:
     facet = ColumnLineageDatasetFacet({"total": Fields([AMOUNT])})
     assert format_of_the_topic().reported_lineage(message(facet, state)) == []
 
@@ -90,7 +90,7 @@ def test_only_a_run_that_has_completed_tells(state: RunState) -> None:
     "facet",
     [3, {}, {"fields": []}, {"fields": {"total": {}}}, {"fields": {"total": {"inputFields": [1]}}}],
 )
-def test_a_facet_that_makes_no_sense_tells_nothing_and_rejects_nothing(facet: object) -> None:
+def test_an_invalid_facet_is_ignored(facet: object) -> None:
     body = msgspec.json.decode(message(ColumnLineageDatasetFacet({})))
     body["outputs"][0]["facets"]["columnLineage"] = facet
     value = msgspec.json.encode(body)
@@ -98,7 +98,7 @@ def test_a_facet_that_makes_no_sense_tells_nothing_and_rejects_nothing(facet: ob
     assert len(format_of_the_topic()(value, {}, None)) == 1  # an unbound dataset
 
 
-def test_no_text_is_told() -> None:
+def test_malformed_messages_report_no_lineage() -> None:
     assert format_of_the_topic().reported_lineage(None) == []
     assert format_of_the_topic().reported_lineage(b'{"columnLineage":') == []
 
@@ -114,7 +114,5 @@ def test_no_text_is_told() -> None:
         (DatasetNaming("db", "orders", only="sales"), False),
     ],
 )
-def test_a_name_there_is_known_by_the_naming_of_a_source(
-    naming: DatasetNaming, is_match: bool
-) -> None:
+def test_names_are_matched_by_the_naming_of_a_source(naming: DatasetNaming, is_match: bool) -> None:
     assert naming.matches(Name("db", "orders"), "orders") is is_match

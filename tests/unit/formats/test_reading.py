@@ -46,7 +46,7 @@ def test_each_member_of_an_array_has_a_position_of_its_own():
     assert [position(received) for received in outcome] == ["12#0", "12#1"]
 
 
-def test_a_dead_letter_of_an_array_is_the_one_member_when_it_is_read_again():
+def test_a_dead_letter_of_an_array_member_is_read_again_alone():
     array = b"[" + event(note="a") + b"," + event(note="b") + b"]"
 
     [received] = Reader(read_events).read_again(Delivery(STREAM, "12#1", array, {}))
@@ -54,7 +54,7 @@ def test_a_dead_letter_of_an_array_is_the_one_member_when_it_is_read_again():
     assert (position(received), received.event.note) == ("12#1", "b")
 
 
-def test_a_dead_letter_may_be_mended_to_a_single_event_or_still_be_wrong():
+def test_a_corrected_dead_letter_may_be_a_single_event_or_still_invalid():
     reader = Reader(read_events)
 
     [received] = reader.read_again(Delivery(STREAM, "12#1", event(), {}))
@@ -97,11 +97,11 @@ def test_a_rejection_keeps_the_payload_the_headers_and_the_reason():
         (b'{"dataset": ""}', "`$.dataset`"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused(value, complaint):
+def test_values_out_of_bounds_are_rejected(value, complaint):
     assert complaint in rejected(value)
 
 
-def test_a_message_beyond_the_limit_is_refused_unread_and_kept_whole():
+def test_a_message_beyond_the_limit_is_rejected_unread_and_kept():
     outcome = Reader(read_events).read(delivery(b" " * 10_000_000))
 
     assert isinstance(outcome, Rejection)
@@ -109,7 +109,7 @@ def test_a_message_beyond_the_limit_is_refused_unread_and_kept_whole():
     assert outcome.payload == b" " * 10_000_000
 
 
-def test_a_monstrous_message_is_kept_in_part_and_that_is_said():
+def test_a_huge_message_is_kept_in_part():
     outcome = Reader(read_events).read(delivery(b" " * (MAX_KEPT_BYTES + 1)))
 
     assert isinstance(outcome, Rejection)
@@ -117,11 +117,11 @@ def test_a_monstrous_message_is_kept_in_part_and_that_is_said():
     assert outcome.payload == b" " * MAX_KEPT_BYTES
 
 
-def test_what_says_u0000_but_means_a_backslash_is_let_through():
+def test_an_escaped_backslash_before_u0000_is_accepted():
     assert isinstance(Reader(read_events).read(delivery(event(note="\\u0000"))), list)
 
 
-def test_a_reason_from_hostile_input_can_be_stored():
+def test_an_error_from_hostile_input_can_be_stored():
     name = "\0" + "x" * 100_000
 
     error = rejected(event(**{name: 1}))
@@ -130,14 +130,14 @@ def test_a_reason_from_hostile_input_can_be_stored():
     assert len(error) == 1000
 
 
-def test_a_format_that_breaks_rejects_the_message_and_not_the_stream():
+def test_a_failing_format_rejects_only_the_message():
     def broken(value, headers, dataset):
         raise KeyError("half \ud800")
 
     assert rejected(b"", broken) == "the format failed: KeyError: 'half \\ud800'"
 
 
-def test_a_format_may_give_lists_where_the_event_has_tuples():
+def test_a_format_may_return_lists_for_tuples():
     def read(value, headers, dataset):
         return [SourceEvent(dataset="flights", partitions=["a"], columns=["b"])]
 
@@ -151,7 +151,7 @@ def test_a_format_is_found_by_its_name():
     assert format_named("cloudevents") is read_cloudevent
 
 
-def test_an_unknown_format_is_refused_with_those_there_are():
+def test_an_unknown_format_is_rejected_with_the_available_ones():
     with pytest.raises(UnknownName, match="'avro': use cloudevents, debezium, knockon"):
         format_named("avro")
 
@@ -188,14 +188,14 @@ headers = st.dictionaries(
 
 @given(values, headers, st.none() | st.just("flights"))
 @pytest.mark.parametrize("read", [read_events, read_cloudevent])
-def test_whatever_comes_a_format_reads_it_or_says_that_it_cannot(read, value, headers, dataset):
+def test_any_input_is_read_or_rejected_by_a_format(read, value, headers, dataset):
     with suppress(InvalidEvent):
         assert all(isinstance(event, SourceEvent) for event in read(value, headers, dataset))
 
 
 @given(values, headers)
 @pytest.mark.parametrize("read", [read_events, read_cloudevent])
-def test_whatever_comes_what_goes_on_can_be_stored(read, value, headers):
+def test_any_outcome_of_reading_can_be_stored(read, value, headers):
     outcome = Reader(read).read(Delivery(STREAM, "1", value, headers))
 
     assert b"\\u0000" not in msgspec.json.encode(outcome).replace(b"\\\\", b"")

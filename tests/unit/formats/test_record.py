@@ -49,7 +49,7 @@ def read(value: bytes, partitioning: Any = NEW_YORK, **source: Any) -> SourceEve
     return event
 
 
-def test_a_timestamp_of_kafka_connect_is_an_instant_in_every_encoding() -> None:
+def test_a_kafka_connect_timestamp_is_an_instant_in_every_encoding() -> None:
     name = CONNECT + "Timestamp"
     millis = {"type": "long", "logicalType": "timestamp-millis", "connect.name": name}
     found = [
@@ -72,7 +72,7 @@ def test_a_timestamp_of_kafka_connect_is_an_instant_in_every_encoding() -> None:
         ("io.debezium.time.ZonedTimestamp", "2026-01-02T03:00:00Z", "2026-01-01"),
     ],
 )
-def test_logical_types_are_known_by_their_names(name: str, value: Any, day: str) -> None:
+def test_logical_types_are_recognized_by_name(name: str, value: Any, day: str) -> None:
     kind = "string" if isinstance(value, str) else "int64"
     avro_kind = "string" if isinstance(value, str) else "long"
     found = [
@@ -84,7 +84,7 @@ def test_logical_types_are_known_by_their_names(name: str, value: Any, day: str)
     assert [event.partitions for event in found] == [(day,)] * 3
 
 
-def test_the_source_may_say_otherwise() -> None:
+def test_the_source_may_override_the_clock() -> None:
     """A connector uses the same type name for columns without a time zone."""
     local = {"dt": {"field": "at", "clock": "local"}}
     value = enveloped({"type": "int64", "name": CONNECT + "Timestamp"}, MILLIS)
@@ -112,7 +112,7 @@ def test_without_a_schema_the_payload_is_the_record() -> None:
     assert read(value).partitions == ("2026-01-02",)
 
 
-def test_fields_may_be_called_as_those_of_the_envelope() -> None:
+def test_fields_may_have_the_names_of_envelope_fields() -> None:
     by_payload = {"dt": {"time": "day", "column": "payload"}}
 
     event = read(b'{"schema": {"type": "x"}, "payload": "2026-01-02"}', by_payload)
@@ -120,7 +120,7 @@ def test_fields_may_be_called_as_those_of_the_envelope() -> None:
     assert read(b'{"at": "2026-01-02", "payload": {}, "schema": 1}').partitions == ("2026-01-02",)
 
 
-def test_a_tombstone_in_its_envelope_is_refused() -> None:
+def test_a_tombstone_in_an_envelope_is_rejected() -> None:
     outcome = Reader(bound("record")).read(Delivery("s", "1", b'{"schema": null, "payload": null}'))
 
     assert isinstance(outcome, Rejection)
@@ -142,7 +142,7 @@ def by_region(field: dict[str, Any], value: str, **source: Any) -> list[SourceEv
     ]
 
 
-def test_a_default_may_stand_for_a_null() -> None:
+def test_a_default_may_replace_a_null() -> None:
     """Converters replace a null by the default of its field, if any."""
     for event in by_region({"optional": True, "default": "EU"}, "EU"):
         assert (event.partitions, isinstance(event, Widened)) == (None, True)
@@ -153,7 +153,7 @@ def test_a_default_may_stand_for_a_null() -> None:
         assert (event.partitions, isinstance(event, Widened)) == (("EU",), False)
 
 
-def test_a_converter_may_be_promised_to_keep_nulls() -> None:
+def test_a_converter_may_be_declared_to_keep_nulls() -> None:
     field = {"type": "string", "optional": True, "default": "EU"}
 
     event = read(enveloped(field, "EU"), REGIONS, replace_null_with_default=False)

@@ -66,7 +66,7 @@ def records(*listed: dict[str, Any], pattern: str = PATTERN, **more: Any) -> obj
     return events_of({"Records": list(listed)}, pattern, **more)
 
 
-def test_an_object_that_came_or_went_is_a_change_of_its_partition() -> None:
+def test_a_created_or_removed_object_changes_its_partition() -> None:
     key = "sales/dt=2026-01-02/region=us/part-0.parquet"
 
     assert records(record(key)) == [(DAY_US, "arrival")]
@@ -76,7 +76,7 @@ def test_an_object_that_came_or_went_is_a_change_of_its_partition() -> None:
     assert events_of(bridged(key, "Object Deleted")) == [(DAY_US, "change")]
 
 
-def test_keys_are_decoded_where_they_are_encoded() -> None:
+def test_encoded_keys_are_decoded() -> None:
     place = [(("dt=2026-01-02/region=eu west",), "arrival")]
 
     assert records(record("sales/dt%3D2026-01-02/region%3Deu+west/a%2Bb.csv")) == place
@@ -112,7 +112,7 @@ def region(key: str, pattern: str = BY_REGION) -> tuple[object, bool]:
         ("%zz", "%zz"),
     ],
 )
-def test_values_in_paths_are_escaped_as_hive_does(directory: str, key: str) -> None:
+def test_values_in_paths_are_escaped_as_in_hive(directory: str, key: str) -> None:
     assert region(f"sales/region={directory}/part-0.parquet") == (key, False)
 
 
@@ -124,7 +124,7 @@ def test_a_null_or_a_value_without_a_key_may_be_in_any_partition(directory: str)
     assert region(f"sales/region={directory}/part-0.parquet") == (None, True)
 
 
-def test_only_directories_that_name_their_column_are_escaped() -> None:
+def test_only_directories_with_a_column_name_are_escaped() -> None:
     assert region("sales/A%3AB/part-0.parquet", "sales/{region}/") == ("A%3AB", False)
     assert region("sales/eu-A%3AB/x", "sales/eu-{region}/") == ("A%3AB", False)
 
@@ -138,7 +138,7 @@ def test_objects_of_one_partition_are_one_event() -> None:
     ]
 
 
-def test_what_is_older_than_what_was_seen_of_an_object_adds_nothing() -> None:
+def test_records_older_than_the_latest_of_an_object_are_ignored() -> None:
     key = "sales/dt=2026-01-02/region=us/a"
     came, went = record(key, sequencer="0A1"), record(key, "ObjectRemoved:Delete", "0A2")
 
@@ -158,14 +158,14 @@ def test_what_is_older_than_what_was_seen_of_an_object_adds_nothing() -> None:
         "sales/dt=2026-01-02/",
     ],
 )
-def test_objects_of_others_and_those_that_readers_pass_over_say_nothing(key: str) -> None:
+def test_foreign_and_hidden_objects_are_ignored(key: str) -> None:
     assert records(record(key)) == []
 
 
 @pytest.mark.parametrize(
     "name", ["ObjectTagging:Put", "s3:ObjectAccessed:Get", "ObjectRestore:Completed"]
 )
-def test_what_leaves_the_content_as_it_was_says_nothing(name: str) -> None:
+def test_events_without_a_change_of_content_are_ignored(name: str) -> None:
     key = "sales/dt=2026-01-02/region=us/a"
 
     assert records(record(key, name)) == []
@@ -173,7 +173,7 @@ def test_what_leaves_the_content_as_it_was_says_nothing(name: str) -> None:
     assert events_of({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "lake"}) == []
 
 
-def test_what_does_not_fit_may_be_anywhere() -> None:
+def test_objects_outside_of_the_pattern_may_be_in_any_partition() -> None:
     assert records(record("sales/readme.txt")) == [(None, "arrival!")]
     assert records(record("sales/dt=soon/region=us/a")) == [(("region=us",), "arrival!")]
 
@@ -192,7 +192,7 @@ def test_a_pattern_may_name_the_bucket_and_the_whole_key() -> None:
     assert records(record("2026-01-02/a"), pattern=other, partition=region) == []
 
 
-def test_a_key_of_a_longer_window_is_one_too() -> None:
+def test_a_key_may_have_a_longer_window() -> None:
     read = bound("s3", {"m": {"time": "month"}}, None, pattern="{m}/*")
 
     [event] = read(msgspec.json.encode({"Records": [record("2026-01/a")]}), {}, None)
@@ -209,7 +209,7 @@ def test_a_key_of_a_longer_window_is_one_too() -> None:
         (None, "null value"),
     ],
 )
-def test_a_rejection_says_what_is_wrong(value: bytes | None, why: str) -> None:
+def test_a_rejection_has_the_reason(value: bytes | None, why: str) -> None:
     outcome = Reader(bound("s3", SALES, pattern=PATTERN)).read(Delivery("s", "1", value, {}))
 
     assert isinstance(outcome, Rejection)

@@ -11,7 +11,7 @@ HOURS = TimeDimension("hour", "America/New_York")
 
 
 @pytest.mark.parametrize("dimension", [DAYS, HOURS], ids=["day", "hour"])
-def test_an_instant_has_the_same_key_whatever_came_before_it(dimension: TimeDimension) -> None:
+def test_the_key_of_an_instant_is_independent_of_earlier_lookups(dimension: TimeDimension) -> None:
     instants = range(NOVEMBER, NOVEMBER + 3 * 86_400, 1799)
     met, backwards = Windows(dimension), Windows(dimension)
     apart = [Windows(dimension).key(instant) for instant in instants]
@@ -22,7 +22,7 @@ def test_an_instant_has_the_same_key_whatever_came_before_it(dimension: TimeDime
     assert len(set(apart)) > 1
 
 
-def test_what_has_no_key_has_none_however_often_it_is_asked() -> None:
+def test_instants_out_of_bounds_have_no_key_on_repeated_lookups() -> None:
     windows = Windows(DAYS)
 
     assert [windows.key(instant) for instant in (0, 0, 10**15, -(10**15), NOVEMBER + 86_400)] == [

@@ -20,7 +20,7 @@ def positions(received: Received) -> list[str]:
     return [received.position for received in received.deliveries]
 
 
-def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached():
+def test_a_batch_advances_each_partition_to_the_end_of_the_fetch():
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(11, b"{")]}
     fetched = Fetched(records, {PARTITION: Position(5, "id")}, {PARTITION: 13})
 
@@ -32,7 +32,7 @@ def test_a_batch_moves_each_partition_from_its_place_to_where_the_fetch_reached(
     assert batch.advances == (Advance(stream="kafka/changes/3", before="5@id", after="13@id"),)
 
 
-def test_events_that_say_the_same_are_gathered_as_they_come():
+def test_equal_events_are_coalesced_in_order():
     values = (
         b'{"dataset": "a", "id": "1", "note": "x"}',
         b'{"dataset": "b"}',
@@ -58,7 +58,7 @@ def test_events_that_say_the_same_are_gathered_as_they_come():
     assert [received.value for received in batch.received[0].deliveries] == [values[0], values[2]]
 
 
-def test_headers_are_text_in_lower_case_whatever_was_sent():
+def test_headers_are_lowercase_text():
     records = {PARTITION: [record(0, None, Trace=b"a\xff", empty=None)]}
 
     batch = batch_of("us", Fetched(records, {}, {}), {"changes": Reader(read_events)})
@@ -66,7 +66,7 @@ def test_headers_are_text_in_lower_case_whatever_was_sent():
     assert batch.rejections[0].headers == {"trace": "a\\xff", "empty": ""}
 
 
-def test_what_runs_tell_goes_along_whatever_becomes_of_the_message():
+def test_reported_lineage_is_kept_even_if_the_message_is_rejected():
     reported = [ReportedLineage(runs=(), names=(), columns=frozenset(), reads=(), naming=())]
     records = {PARTITION: [record(7, b'{"dataset": "a"}'), record(8, b"{")]}
     readers = {"changes": Reader(read_events, reported_lineage=lambda value: reported)}

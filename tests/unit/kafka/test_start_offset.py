@@ -20,21 +20,19 @@ WITHOUT_TOPIC_ID = replace(LOG, topic_id=None)
         (WITHOUT_TOPIC_ID, "{}"),
     ],
 )
-def test_a_position_within_the_log_stays_unless_the_topic_is_known_to_be_another(
-    log, stored, offset
-):
+def test_a_position_within_the_log_is_kept_unless_the_topic_id_differs(log, stored, offset):
     text = stored.format(offset)
     assert start_offset(log, text, "earliest") == StartOffset(Position.from_text(text))
 
 
-def test_a_position_in_a_topic_whose_id_was_not_known_learns_it():
+def test_a_position_without_a_topic_id_gets_it():
     advance = Advance(stream=LOG.stream, before="7", after="7@now")
     assert start_offset(LOG, "7", "earliest") == StartOffset(Position(7, "now"), advance)
 
 
 @pytest.mark.parametrize("log", [LOG, WITHOUT_TOPIC_ID])
 @pytest.mark.parametrize(("start", "offset"), [("earliest", 5), ("latest", 9)])
-def test_without_a_position_the_setting_decides_and_is_stored(log, start, offset):
+def test_without_a_position_the_configured_start_is_stored(log, start, offset):
     position = Position(offset, log.topic_id)
     advance = Advance(stream=LOG.stream, before=None, after=position.to_text())
 
@@ -58,7 +56,7 @@ def test_without_a_position_the_setting_decides_and_is_stored(log, start, offset
     ],
 )
 @pytest.mark.parametrize("start", ["earliest", "latest"])
-def test_a_position_outside_the_log_is_a_loss_and_the_rest_is_read(start, stored, lost, complaint):
+def test_a_position_outside_the_log_is_a_loss_and_reading_continues(start, stored, lost, complaint):
     start_at = start_offset(LOG, stored, start)
 
     assert start_at.position == Position(5, "now")
@@ -69,5 +67,5 @@ def test_a_position_outside_the_log_is_a_loss_and_the_rest_is_read(start, stored
 
 
 @pytest.mark.parametrize("text", ["0", "1234", "1234@uF3c5Wz9QXuIw3rflRDAnw"])
-def test_positions_are_stored_as_text(text):
+def test_positions_read_back_from_text(text):
     assert Position.from_text(text).to_text() == text

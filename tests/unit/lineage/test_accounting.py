@@ -39,7 +39,7 @@ def note(text: str, user_defined: UserDefined = NOTHING_DEFINED) -> str:
         ("SELECT a FROM t, LATERAL ROWS FROM (unnest(xs)) AS u", ""),
     ],
 )
-def test_syntax_that_is_not_understood(text: str, reason: str) -> None:
+def test_unsupported_syntax_is_noted(text: str, reason: str) -> None:
     assert note(text).startswith(reason)
 
 
@@ -53,7 +53,7 @@ def test_syntax_that_is_not_understood(text: str, reason: str) -> None:
         ("SELECT a /* /* */ FROM t", "PostgreSQL cannot read it: a comment has no end"),
     ],
 )
-def test_text_that_the_server_splits_otherwise(text: str, reason: str) -> None:
+def test_text_tokenized_differently_by_the_server_is_noted(text: str, reason: str) -> None:
     assert note(text).startswith(reason)
 
 
@@ -69,7 +69,7 @@ def test_text_that_the_server_splits_otherwise(text: str, reason: str) -> None:
         "SELECT (SELECT my_aggregate(b) FROM t) AS r",
     ],
 )
-def test_a_function_that_is_not_in_the_list(text: str) -> None:
+def test_an_unlisted_function_is_noted(text: str) -> None:
     note(text)
 
 
@@ -85,7 +85,7 @@ def test_a_function_that_is_not_in_the_list(text: str) -> None:
         "SELECT (a).pg_sleep AS r FROM t",
     ],
 )
-def test_a_column_or_field_that_may_be_a_call(text: str) -> None:
+def test_a_column_or_field_that_may_be_a_call_is_noted(text: str) -> None:
     note(text)
 
 
@@ -107,7 +107,7 @@ USER_DEFINED = UserDefined(
         ("SELECT b FROM t ORDER BY a+-b LIMIT 1", "an operator + is also defined"),
     ],
 )
-def test_a_name_that_the_database_defines_as_well(text: str, reason: str) -> None:
+def test_a_name_defined_by_the_database_is_noted(text: str, reason: str) -> None:
     assert derive(text, INPUTS, {}).lineage is not None
     assert note(text, USER_DEFINED).startswith(reason)
     assert (
@@ -118,12 +118,12 @@ def test_a_name_that_the_database_defines_as_well(text: str, reason: str) -> Non
     )
 
 
-def test_an_operator_that_stands_behind_keywords() -> None:
+def test_an_operator_implied_by_keywords_is_noted() -> None:
     equal = UserDefined(operators=frozenset({"="}))
     assert note("SELECT DISTINCT a FROM t", equal).startswith("an operator = is also defined")
 
 
-def test_a_name_of_the_database_that_is_not_called() -> None:
+def test_a_user_defined_name_that_is_not_called_is_accepted() -> None:
     assert derive("SELECT t.a AS mine FROM t", INPUTS, {}, USER_DEFINED).lineage is not None
 
 
@@ -148,7 +148,7 @@ def test_a_name_of_the_database_that_is_not_called() -> None:
         ("SELECT sum(a) AS r FROM t GROUP BY DISTINCT ROLLUP (b)", {"t.a"}),
     ],
 )  # fmt: skip
-def test_what_is_accounted_for_stays_narrow(text: str, read: set[str]) -> None:
+def test_supported_syntax_keeps_narrow_lineage(text: str, read: set[str]) -> None:
     found = derive(text, INPUTS, {})
     assert found.lineage is not None, found.note
     ((_, reads),) = [each for each in found.lineage.items() if each[0] != "*"]
@@ -168,7 +168,7 @@ def test_a_name_is_cut_at_63_bytes() -> None:
     assert column == "\u00d6" * 31
 
 
-def test_an_alias_of_a_join_in_parentheses_hides_the_tables_within() -> None:
+def test_an_alias_of_a_parenthesized_join_hides_its_tables() -> None:
     inputs = {"q": Relation.of_input("q", ["id", "w"]), "v": Relation.of_input("v", ["w"])}
     text = """
         SELECT s.id, (SELECT max(s.w) FROM (v CROSS JOIN (SELECT 1 AS one) AS o) AS s) AS m
@@ -188,7 +188,7 @@ _SYMBOLS = """
 
 
 @pytest.mark.parametrize("symbol", _SYMBOLS.split())
-def test_no_operator_hides_what_it_is_applied_to(symbol: str) -> None:
+def test_operators_do_not_hide_their_operands(symbol: str) -> None:
     """A query with an operator that sqlglot rejects or misparses is left unresolved."""
     for text, read in (
         (f"SELECT a {symbol} b AS r FROM t", {"a", "b"}),

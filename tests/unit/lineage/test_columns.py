@@ -28,7 +28,7 @@ AVERAGE = column_map([("mean_delay", "dep_delay"), ("delayed", "dep_delay"), ("*
         pytest.param(ALL_COLUMNS, ALL_COLUMNS, id="unknown, or rows inserted or deleted"),
     ],
 )
-def test_dirty_columns_reach_the_outputs_that_they_shape(dirty, expected):
+def test_dirty_columns_propagate_to_dependent_outputs(dirty, expected):
     found = propagate_columns(AVERAGE, dirty if dirty is ALL_COLUMNS else frozenset(dirty))
 
     assert found == (frozenset(expected) if isinstance(expected, set) else expected)
@@ -38,15 +38,15 @@ def test_an_edge_without_column_lineage_reads_everything():
     assert propagate_columns(None, frozenset({"notes"})) is ALL_COLUMNS
 
 
-def test_an_output_made_of_any_input_column_is_dirty_with_all_of_them():
+def test_an_output_of_any_input_column_is_dirty_with_each():
     assert propagate_columns(column_map([("hash", "*")]), frozenset({"notes"})) == {"hash"}
 
 
-def test_all_outputs_stay_all_when_more_rows_follow():
+def test_all_outputs_is_kept_when_more_pairs_follow():
     assert column_map([("*", "a"), ("x", "a"), ("y", "b")]) == {"a": ALL_COLUMNS, "b": ("y",)}
 
 
-def test_a_job_has_a_map_for_each_two_datasets():
+def test_a_job_has_a_column_map_for_each_pair_of_datasets():
     output, one, two = UUID(int=1), UUID(int=2), UUID(int=3)
     text = f'[["{output}", "{one}", ["x", "y"], ["a", "a"]], ["{output}", "{two}", ["*"], ["b"]]]'
 
@@ -61,7 +61,7 @@ def test_no_pairs_read_nothing():
     assert column_map([]) == {}
 
 
-def test_a_lineage_may_say_that_no_column_is_read():
+def test_lineage_may_declare_that_no_column_is_read():
     nothing = column_map([("*", "")])
 
     assert nothing == {}

@@ -11,7 +11,7 @@ from engine.lineage.scope import Scope
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def test_a_change_has_a_newer_version_though_the_clock_was_set_back() -> None:
+def test_a_change_has_a_newer_version_even_if_the_clock_was_set_back() -> None:
     before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
     written = Written("2", column_fingerprints={"x": "2", "y": "1"})
     outcome = compare(before, written, None, NOON - timedelta(days=1))
@@ -20,7 +20,7 @@ def test_a_change_has_a_newer_version_though_the_clock_was_set_back() -> None:
     assert versions["x"] > NOON
 
 
-def test_a_scope_has_changed_that_is_back_at_the_content_it_was_compared_with() -> None:
+def test_a_scope_that_reverts_to_compared_content_has_changed() -> None:
     """A reader of the scope may have run on the content in between."""
     x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
     first = compare(Content(NOON, fingerprint="1"), Written("2"), [x], NOON)
@@ -29,14 +29,14 @@ def test_a_scope_has_changed_that_is_back_at_the_content_it_was_compared_with() 
     assert back.columns == {"y"}
 
 
-def test_a_scope_that_is_not_in_the_changed_columns_has_not_changed() -> None:
+def test_a_scope_outside_of_the_changed_columns_has_not_changed() -> None:
     before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
     written = Written("2", column_fingerprints={"x": "2", "y": "1"})
     outcome = compare(before, written, [Scope(frozenset({"x"}))], NOON)
     assert (outcome.columns, outcome.unpropagated) == ({"x"}, PRUNED)
 
 
-def test_a_scope_with_another_content_has_changed_however_many_were_compared_since() -> None:
+def test_a_scope_with_other_content_has_changed_after_many_comparisons() -> None:
     x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
     content = compare(Content(NOON, fingerprint="1"), Written("2"), [x], NOON).content
     for number in range(40):
@@ -52,7 +52,7 @@ def test_a_scope_with_another_content_has_changed_however_many_were_compared_sin
 
 
 @pytest.mark.parametrize("reported", [Written("2"), Written("2", changed_columns=frozenset())])
-def test_forgotten_content_is_a_change_that_no_statement_of_the_worker_narrows(
+def test_unknown_content_is_a_change_not_narrowed_by_reported_columns(
     reported: Written,
 ) -> None:
     """An attempt has written and failed, and readers may have run before or after the write."""
@@ -60,14 +60,14 @@ def test_forgotten_content_is_a_change_that_no_statement_of_the_worker_narrows(
     assert (outcome.columns, outcome.unpropagated) == (ALL_COLUMNS, ALL_COLUMNS)
 
 
-def test_other_rows_of_a_change_that_was_decided_against_are_not_propagated() -> None:
+def test_other_rows_of_a_rejected_change_are_not_propagated() -> None:
     before = Content(NOON, column_fingerprints={"x": "1", "y": "1"})
     written = Written("2", {"x": "2", "y": "1"})
     outcome = compare(before, written, [Scope(frozenset({"x"}), {"row": "1"})], NOON)
     assert outcome.unpropagated == {"x"}
 
 
-def test_a_fingerprint_does_not_undo_the_worker_s_statement_that_the_content_has_changed() -> None:
+def test_an_equal_fingerprint_does_not_override_a_reported_change() -> None:
     """A worker may report equal fingerprints for different contents if it reports a change."""
     x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
     first = compare(
@@ -80,7 +80,7 @@ def test_a_fingerprint_does_not_undo_the_worker_s_statement_that_the_content_has
 
 
 @pytest.mark.parametrize("scopes", [None, [Scope(frozenset({"x"}))]])
-def test_a_run_with_the_fingerprint_of_a_repair_has_changed_nothing(
+def test_a_run_with_the_fingerprint_of_a_repair_is_no_change(
     scopes: list[Scope] | None,
 ) -> None:
     """The repair of a table counts as a change, although its fingerprint is the last recorded."""
@@ -104,14 +104,14 @@ def test_each_change_of_a_column_has_a_newer_version() -> None:
         content = after
 
 
-def test_rows_that_come_are_a_change_of_every_column_whichever_the_worker_names() -> None:
+def test_added_rows_change_every_column_despite_reported_columns() -> None:
     before = Content(NOON, fingerprint="1", row_count=1)
     written = Written("2", row_count=2, changed_columns=frozenset({"x"}))
     outcome = compare(before, written, [Scope(frozenset({"x"}))], NOON)
     assert (outcome.columns, outcome.unpropagated) == (ALL_COLUMNS, ALL_COLUMNS)
 
 
-def test_other_rows_of_a_column_have_changed_with_the_run_that_took_them_in() -> None:
+def test_other_rows_of_a_column_have_the_version_of_the_run_that_read_them() -> None:
     of_row = [Scope(frozenset({"x"}), {"row": each}) for each in "12"]
     before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
     written = Written("2", {"x": "2", "y": "1"})
@@ -123,7 +123,7 @@ def test_other_rows_of_a_column_have_changed_with_the_run_that_took_them_in() ->
 
 
 @pytest.mark.parametrize("scopes", [None, [Scope(frozenset({"y"}))], [Scope()]])
-def test_only_changed_columns_count_as_changed_where_other_rows_were_never_compared(
+def test_only_changed_columns_are_unverified_for_rows_never_compared(
     scopes: list[Scope] | None,
 ) -> None:
     """After a run for some rows, other rows of the changed columns are unverified."""
@@ -140,7 +140,7 @@ def test_only_changed_columns_count_as_changed_where_other_rows_were_never_compa
     assert versions.get("x", NOON) == (content.changed_at if is_open else NOON)
 
 
-def test_any_column_may_have_changed_where_one_run_did_not_report_them() -> None:
+def test_any_column_may_have_changed_after_a_run_without_column_report() -> None:
     before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
     rows = Scope(frozenset({"x"}), {"row": "1"})
     written = Written("2", {"x": "2", "y": "1"})
@@ -151,7 +151,7 @@ def test_any_column_may_have_changed_where_one_run_did_not_report_them() -> None
     assert again.content.changed_at == NOON + timedelta(hours=2)
 
 
-def test_a_change_that_no_plan_has_propagated_yet_has_a_version_of_its_own() -> None:
+def test_an_unpropagated_change_has_its_own_version() -> None:
     """Once planned, the change makes earlier readers stale, and later readers stay fresh."""
     later = NOON + timedelta(hours=1)
     taken_in = compare(Content(NOON, fingerprint="1"), Written("2"), [], later)
@@ -161,7 +161,7 @@ def test_a_change_that_no_plan_has_propagated_yet_has_a_version_of_its_own() -> 
     assert (planned.content.changed_at, planned.content.column_versions) == (later, None)
 
 
-def test_a_run_gives_its_version_only_to_the_columns_that_it_changed() -> None:
+def test_a_run_sets_its_version_only_on_changed_columns() -> None:
     """Columns left uncompared since an earlier run keep the version of the change before it."""
     unknown = Content(NOON, fingerprint="unreported")
     scopes = [Scope(frozenset({"x"})), Scope(frozenset({"y"}))]

@@ -125,13 +125,13 @@ TWO_DAYS = {"day": {"time": "day", "column": "dt"}, "dt": {"time": "day", "colum
         pytest.param(DAY, ("id", "a"), {"a"}, {"id": 2}, {"id": 2}, id="another column changed"),
     ],
 )
-def test_conditions_that_are_certain(spec, columns, changed, rows, expected):
+def test_conditions_that_are_certain_are_kept(spec, columns, changed, rows, expected):
     space = PartitionSpace.from_spec(spec)
     dirty = None if changed is None else frozenset(changed)
     assert certain(RowFilter.parse(rows), space, columns, dirty).spec() == expected
 
 
-def test_a_column_of_one_dimension_is_not_the_other_of_that_name():
+def test_a_column_of_one_dimension_is_not_confused_with_another():
     space = PartitionSpace.from_spec(TWO_DAYS)
     left = narrow(RowFilter.parse({"dt": "2013-02-13"}), space, space.universe)
     assert space.texts(left) == ["day=2013-02-13"]
@@ -151,7 +151,7 @@ def test_a_column_of_one_dimension_is_not_the_other_of_that_name():
         ({}, {"id": 7}, None),
     ],
 )
-def test_conditions_that_name_partitions(spec, rows, expected):
+def test_conditions_may_name_partitions(spec, rows, expected):
     space = PartitionSpace.from_spec(spec)
     named = named_by(RowFilter.parse(rows), space)
     assert (None if named is None else " ".join(space.texts(named))) == expected

@@ -59,12 +59,12 @@ def test_equal_filters_are_equal_values_however_written():
         ({"day": {"gte": "2013-03-01", "lte": "2013-02-01"}}, "no value lies within"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_the_reason(spec, complaint):
+def test_an_invalid_filter_is_rejected_with_the_reason(spec, complaint):
     with pytest.raises(InvalidFilter, match=complaint):
         RowFilter.parse(spec, columns=("origin", "day"))
 
 
-def test_a_filter_travels_along_the_columns_that_are_passed_on():
+def test_a_filter_propagates_along_preserved_columns():
     rows = RowFilter.parse({"origin": "JFK", "dep_delay": {"gt": 15}})
 
     passed = rows.propagate({"origin": ["departs_from", "airport"]})
@@ -73,7 +73,7 @@ def test_a_filter_travels_along_the_columns_that_are_passed_on():
     assert rows.propagate({}) is None
 
 
-def test_conditions_go_to_sql_as_data():
+def test_conditions_are_passed_to_sql_as_data():
     rows = RowFilter.parse({"o'rigin": {"in": ["JFK", "'; --"]}, "n": {"gt": 1, "lte": 5}})
 
     assert to_sql(rows) == [
@@ -92,7 +92,7 @@ def test_conditions_go_to_sql_as_data():
         {"a": {"in": ["x", "y"]}, "b": "x"},
     ],
 )
-def test_conditions_of_two_columns_that_one_column_carries_are_dropped(spec):
+def test_conditions_of_two_columns_preserved_in_one_are_dropped(spec):
     rows = RowFilter.parse(spec | {"c": 1})
 
     assert rows.propagate({"a": ["k"], "b": ["k"]}) is None
@@ -111,6 +111,6 @@ def test_two_bounds_of_one_column_stay_together():
 
 
 @pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
-def test_a_text_that_no_column_holds_is_refused(text):
+def test_a_text_that_no_column_can_contain_is_rejected(text):
     with pytest.raises(InvalidFilter, match="a text column cannot contain"):
         RowFilter.parse({"a": text})

@@ -171,7 +171,7 @@ def lineage(text: str) -> dict[str, str]:
         ),
     ],
 )
-def test_lineage_goes_by_what_is_read(text: str, expected: dict[str, str]) -> None:
+def test_lineage_lists_the_columns_read(text: str, expected: dict[str, str]) -> None:
     assert lineage(text) == expected
 
 
@@ -190,7 +190,7 @@ def test_lineage_goes_by_what_is_read(text: str, expected: dict[str, str]) -> No
         ("SELECT x, y + 1 FROM u", None),
     ],
 )
-def test_names_are_those_of_postgres(text: str, columns: tuple[str, ...] | None) -> None:
+def test_column_names_equal_those_of_postgres(text: str, columns: tuple[str, ...] | None) -> None:
     assert derived(text).columns == columns
 
 
@@ -216,7 +216,7 @@ def test_names_are_those_of_postgres(text: str, columns: tuple[str, ...] | None)
         ("SELECT " + "(" * 3000 + "1" + ")" * 3000, "it is nested too deep"),
     ],
 )
-def test_what_is_not_understood_is_left_open_and_said(text: str, note: str) -> None:
+def test_unsupported_sql_has_no_lineage_and_a_note(text: str, note: str) -> None:
     found = derived(text)
     assert (found.columns, found.lineage) == (None, None)
     assert found.note is not None
@@ -230,9 +230,9 @@ def test_what_is_not_understood_is_left_open_and_said(text: str, note: str) -> N
         ("SELECT x, y + 1 FROM u", "its column names are unknown: name column 2 of the SELECT"),
     ],
 )
-def test_names_that_are_not_known_are_said(text: str, note: str) -> None:
+def test_unknown_names_are_noted(text: str, note: str) -> None:
     assert (derived(text).note or "").startswith(note)
 
 
-def test_a_column_without_a_name_counts_for_all() -> None:
+def test_an_unnamed_column_counts_for_every_column() -> None:
     assert lineage("SELECT x, y + 1 FROM u") == {"x": "u.x", "*": "u.y"}

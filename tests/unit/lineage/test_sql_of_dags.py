@@ -58,7 +58,7 @@ def columns(dag: CompiledDag, dataset: str) -> tuple[str, ...] | None:
     return found
 
 
-def test_what_is_derived_reaches_the_jobs_behind_in_any_order_of_the_file() -> None:
+def test_derived_columns_reach_downstream_jobs_in_any_file_order() -> None:
     dag = compiled(
         sql("last", "SELECT * FROM middle", "middle"),
         sql("middle", "SELECT a, sum(b) AS n FROM src GROUP BY a", "src"),
@@ -69,12 +69,12 @@ def test_what_is_derived_reaches_the_jobs_behind_in_any_order_of_the_file() -> N
     assert lineage(dag, "middle") == {"a": {"src.a"}, "n": {"src.b"}, "*": {"src.a"}}
 
 
-def test_datasets_of_other_dags_come_with_the_catalog() -> None:
+def test_datasets_of_other_dags_come_from_the_catalog() -> None:
     dag = compiled(sql("here", "SELECT * FROM far", "far"))
     assert columns(dag, "here") == ("p", "q")
 
 
-def test_what_rows_are_picked_by_shapes_all_and_the_partition_is_added() -> None:
+def test_columns_that_select_rows_affect_all_and_the_partition_is_added() -> None:
     dag = compiled(
         source(["at", "a"], DAYS),
         sql("made", "SELECT a FROM src", "src", partitioning={"day": {"time": "day"}}),
@@ -83,7 +83,7 @@ def test_what_rows_are_picked_by_shapes_all_and_the_partition_is_added() -> None
     assert lineage(dag, "made") == {"a": {"src.a"}, "*": {"src.at", "src.dt"}}
 
 
-def test_what_rows_are_merged_and_followed_by_shapes_all() -> None:
+def test_merge_keys_and_cursors_affect_all_columns() -> None:
     follow = {"dataset": "src", "cursor": {"column": "id", "type": "integer"}}
     job = sql("made", "SELECT k + 1 AS k, a FROM src", follow)
     job |= {
@@ -95,14 +95,14 @@ def test_what_rows_are_merged_and_followed_by_shapes_all() -> None:
     assert lineage(dag, "made") == {"k": {"src.k"}, "a": {"src.a"}, "*": {"src.id", "src.k"}}
 
 
-def test_what_places_rows_in_partitions_shapes_all() -> None:
+def test_columns_that_determine_the_partition_affect_all() -> None:
     by_shop = {"shop": {"dynamic": True}}
     job = sql("made", "SELECT upper(b) AS shop, a FROM src", "src", partitioning=by_shop)
     dag = compiled(source(["a", "b"]), job | {"execution_strategy": "Full"})
     assert lineage(dag, "made") == {"shop": {"src.b"}, "a": {"src.a"}, "*": {"src.b"}}
 
 
-def test_a_declared_lineage_wins_and_a_list_keeps_its_names() -> None:
+def test_declared_lineage_takes_precedence_and_a_list_keeps_its_names() -> None:
     dag = compiled(
         source(["a", "b"]),
         sql("said", "SELECT a, b FROM src", "src", columns={"a": ["src.a"]}),
@@ -116,7 +116,7 @@ def test_a_declared_lineage_wins_and_a_list_keeps_its_names() -> None:
     }
 
 
-def test_an_input_that_no_select_of_the_job_names_is_read_whole() -> None:
+def test_an_input_absent_from_every_select_is_read_entirely() -> None:
     dag = compiled(
         source(["a", "b"]),
         sql("job", {"one": "SELECT a FROM src", "two": "SELECT p FROM far"}, "src", "far"),
@@ -127,7 +127,7 @@ def test_an_input_that_no_select_of_the_job_names_is_read_whole() -> None:
     assert lineage(dag, "set_off") == {"a": {"src.a"}, "*": {"far.*"}}
 
 
-def test_what_cannot_be_told_is_noted_and_counts_as_reading_everything() -> None:
+def test_underivable_lineage_is_noted_and_counts_as_reading_everything() -> None:
     dag = compiled(source(), sql("odd", "SELECT a FROM src, nowhere", "src"))
     assert (columns(dag, "odd"), lineage(dag, "odd")) == (None, {})
     (note,) = dag.notes
@@ -142,13 +142,13 @@ def test_other_operators_have_no_sql(operator: str) -> None:
     assert (columns(dag, "made"), lineage(dag, "made"), dag.notes) == (None, {}, ())
 
 
-def test_names_that_were_derived_are_checked_like_declared_ones() -> None:
+def test_derived_names_are_checked_like_declared_ones() -> None:
     follower = sql("last", "SELECT n FROM middle", "middle", columns={"n": ["middle.m"]})
     with pytest.raises(InvalidDag, match="'middle' has no column 'm'; it has n"):
         compiled(source(["a"]), sql("middle", "SELECT a AS n FROM src", "src"), follower)
 
 
-def test_derived_names_are_no_part_of_the_config_but_a_new_one_makes_a_version() -> None:
+def test_derived_names_are_not_config_but_a_new_one_creates_a_version() -> None:
     star = sql("here", "SELECT * FROM far", "far")
     grown = CatalogEntry(name="far", dag_name="o", job_name="far", columns=("p", "q", "r"))
     before, after = compiled(star), compiled(star, far=grown)
@@ -160,7 +160,7 @@ def test_derived_names_are_no_part_of_the_config_but_a_new_one_makes_a_version()
     assert diff(before, after).regenerated == {"here": ("r",)}
 
 
-def test_names_that_come_to_be_known_make_nothing_stale() -> None:
+def test_names_derived_later_make_nothing_stale() -> None:
     star = sql("here", "SELECT * FROM far", "far")
     unknown = compiled(star, far=CatalogEntry(name="far", dag_name="o", job_name="far"))
     assert columns(unknown, "here") is None
@@ -170,7 +170,7 @@ def test_names_that_come_to_be_known_make_nothing_stale() -> None:
     }
 
 
-def test_a_new_column_of_a_source_rebuilds_what_reads_all_of_its_columns() -> None:
+def test_a_new_column_of_a_source_rebuilds_readers_of_all_columns() -> None:
     star, sums = sql("star", "SELECT * FROM src", "src"), sql("n", "SELECT a FROM src", "src")
     before = compiled(source(["a"]), star, sums)
     after = compiled(source(["a", "b"]), star, sums)
@@ -182,7 +182,7 @@ def test_a_cycle_is_reported_once() -> None:
         compiled(sql("a", "SELECT x FROM b", "b"), sql("b", "SELECT x FROM a", "a"))
 
 
-def test_what_a_select_passes_stands_on_its_input() -> None:
+def test_columns_preserved_by_a_select_are_stored_on_its_input() -> None:
     dag = compiled(
         source(["a", "b"]), sql("made", "SELECT a AS k, max(b) FROM src GROUP BY a", "src")
     )
@@ -190,25 +190,25 @@ def test_what_a_select_passes_stands_on_its_input() -> None:
     assert read.preserved_columns == {"a": ("k",)}
 
 
-def test_what_not_every_output_passes_is_not_passed() -> None:
+def test_a_column_not_preserved_by_every_output_is_not_preserved() -> None:
     both = sql("one", {"one": "SELECT a, b FROM src", "two": "SELECT a FROM src"}, "src")
     (read,) = compiled(source(["a", "b"]), both).jobs[1].inputs
     assert read.preserved_columns == {"a": ("a",)}
 
 
-def test_what_the_file_says_of_passing_wins() -> None:
+def test_declared_preserved_columns_take_precedence() -> None:
     said = sql("made", "SELECT a, b FROM src", {"dataset": "src", "passes": {"a": "b"}})
     (read,) = compiled(source(["a", "b"]), said).jobs[1].inputs
     assert read.preserved_columns == {"a": ("b",)}
 
 
-def test_a_passed_column_has_to_be_there() -> None:
+def test_a_declared_preserved_column_must_exist() -> None:
     said = sql("made", "SELECT a FROM src", {"dataset": "src", "passes": {"a": "b"}})
     with pytest.raises(InvalidDag, match="'made' has no column 'b'"):
         compiled(source(["a"]), said)
 
 
-def test_sql_of_another_runtime_is_not_read() -> None:
+def test_sql_of_another_runtime_is_not_analyzed() -> None:
     """The dialect may differ, with another meaning of ``GROUP BY ALL`` or ``"a"``."""
     elsewhere = sql("made", "SELECT a, count(*) AS n FROM src GROUP BY a", "src")
     dag = compiled(source(["a", "b"]), elsewhere | {"runtime": "external"})
@@ -220,7 +220,7 @@ def test_sql_of_another_runtime_is_not_read() -> None:
     assert read.preserved_columns is None
 
 
-def test_a_select_that_is_not_understood_passes_nothing() -> None:
+def test_an_unsupported_select_preserves_no_columns() -> None:
     """The function may read any rows, so results can differ for unchanged rows."""
     dag = compiled(source(["a", "b"]), sql("made", "SELECT a, mine(b) AS m FROM src", "src"))
     (read,) = dag.jobs[1].inputs

@@ -23,13 +23,13 @@ async def client() -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def test_loops_that_turn_are_healthy(client: httpx2.AsyncClient) -> None:
+async def test_running_loops_are_healthy(client: httpx2.AsyncClient) -> None:
     with pulsing("plan", 1.0):
         answer = await client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-async def test_a_loop_that_hangs_is_named(client: httpx2.AsyncClient) -> None:
+async def test_a_stuck_loop_is_named(client: httpx2.AsyncClient) -> None:
     with pulsing("plan", 1.0) as hanging, pulsing("reap", 5.0), pulsing("trim", 3600.0) as slow:
         hanging.last -= 301
         slow.last -= 3601
@@ -40,14 +40,14 @@ async def test_a_loop_that_hangs_is_named(client: httpx2.AsyncClient) -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_a_loop_that_has_ended_is_not_missed(client: httpx2.AsyncClient) -> None:
+async def test_a_loop_that_ended_is_ignored(client: httpx2.AsyncClient) -> None:
     with pulsing("kafka", 1.0) as ended:
         ended.last -= 1000
     assert (await client.get("/healthz")).status_code == 200
     assert pulse_module.pulses() == ()
 
 
-async def test_what_waits_is_alive_but_not_ready(client: httpx2.AsyncClient) -> None:
+async def test_a_waiting_process_is_alive_but_not_ready(client: httpx2.AsyncClient) -> None:
     with pulsing("kafka", 1.0, waits_for="has not joined its group") as kafka:
         assert (await client.get("/healthz")).status_code == 200
         answer = await client.get("/readyz")
@@ -57,7 +57,7 @@ async def test_what_waits_is_alive_but_not_ready(client: httpx2.AsyncClient) -> 
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_what_is_lacking_makes_it_unready() -> None:
+async def test_a_missing_dependency_makes_the_process_unready() -> None:
     async def away() -> str | None:
         return "does not answer"
 
@@ -69,7 +69,7 @@ async def test_what_is_lacking_makes_it_unready() -> None:
     assert (answer.status_code, answer.json()["problems"]) == (503, {"database": "does not answer"})
 
 
-async def test_metrics_bear_the_org_and_python_its_own(client: httpx2.AsyncClient) -> None:
+async def test_metrics_have_the_org_and_include_those_of_python(client: httpx2.AsyncClient) -> None:
     TASKS_REAPED.inc()
     with pulsing("plan", 1.0):
         text = (await client.get("/metrics")).text
@@ -83,7 +83,7 @@ async def test_metrics_bear_the_org_and_python_its_own(client: httpx2.AsyncClien
     assert "_created" not in text
 
 
-async def test_open_metrics_are_spoken_to_who_asks(client: httpx2.AsyncClient) -> None:
+async def test_openmetrics_are_returned_on_request(client: httpx2.AsyncClient) -> None:
     accept = {"accept": "application/openmetrics-text; version=1.0.0"}
     answer = await client.get("/metrics", headers=accept)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")

@@ -55,7 +55,7 @@ def test_a_frozen_process_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:http"])
-def test_an_address_that_names_no_port_fails(address: str) -> None:
+def test_an_address_without_a_port_fails(address: str) -> None:
     assert failure(address) is not None
 
 

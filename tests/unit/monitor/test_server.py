@@ -11,7 +11,7 @@ from engine.monitor.app import monitor
 from engine.monitor.server import MonitorServer
 
 
-async def test_it_serves_until_it_is_told_to_stop() -> None:
+async def test_the_server_runs_until_it_is_stopped() -> None:
     server, stop = MonitorServer(monitor("acme", {}), "127.0.0.1:0"), asyncio.Event()
     running = asyncio.create_task(server.run(stop))
     async with asyncio.timeout(30), httpx2.AsyncClient(base_url=server.url) as client:
@@ -22,7 +22,7 @@ async def test_it_serves_until_it_is_told_to_stop() -> None:
             await client.get("/healthz", headers={"connection": "close"})
 
 
-def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ServiceUnavailable, match="cannot listen"):
@@ -30,6 +30,6 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 
 @pytest.mark.parametrize("address", ["9464x", "", "127.0.0.1:http", "127.0.0.1:99999"])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_rejected(address: str) -> None:
     with pytest.raises(InvalidInput, match="host:port"):
         MonitorServer(monitor("acme", {}), address)

@@ -46,7 +46,9 @@ def up(mapping: Mapping, text: str, existing: str | None = None) -> list[str]:
         (BY_ORIGIN, ORIGINS, {"origin": "origin"}),
     ],
 )
-def test_the_obvious_is_inferred(source: PartitionSpace, target: PartitionSpace, spec: Any) -> None:
+def test_unambiguous_mappings_are_inferred(
+    source: PartitionSpace, target: PartitionSpace, spec: Any
+) -> None:
     assert infer(source, target) == spec
     assert Mapping.from_spec(None, source, target).to_spec() == spec
 
@@ -63,7 +65,7 @@ def test_the_obvious_is_inferred(source: PartitionSpace, target: PartitionSpace,
         ),
     ],
 )
-def test_the_rest_must_be_said(source: Any, target: Any, message: str) -> None:
+def test_ambiguous_mappings_must_be_declared(source: Any, target: Any, message: str) -> None:
     spaces = PartitionSpace.from_spec(source), PartitionSpace.from_spec(target)
     with pytest.raises(InvalidMapping, match=f"job a, input b: .*{message}.*DAG file"):
         Mapping.from_spec(None, *spaces, "job a, input b")
@@ -75,13 +77,13 @@ def test_a_day_needs_its_25_hours() -> None:
     assert down(mapping, "2013-11-03T01-0500") == ["2013-11-03"]
 
 
-def test_a_utc_day_meets_two_days_of_new_york() -> None:
+def test_a_utc_day_overlaps_two_days_of_new_york() -> None:
     mapping = Mapping.from_spec(None, OPEN_DAYS, DAYS)
     assert down(mapping, "2013-02-13") == ["2013-02-12..2013-02-13"]
     assert down(mapping, "2013-01-01") == ["2013-01-01"]  # clamped
 
 
-def test_a_trailing_week() -> None:
+def test_a_window_may_span_a_trailing_week() -> None:
     mapping = Mapping.from_spec({"dt": {"window": [-6, 0]}}, OPEN_DAYS, OPEN_DAYS)
     assert up(mapping, "2013-02-13") == ["2013-02-07..2013-02-13"]
     assert down(mapping, "2013-02-13") == ["2013-02-13..2013-02-19"]
@@ -93,7 +95,7 @@ def test_offsets_count_in_output_units() -> None:
     assert down(mapping, "2013-01-31") == ["2013-01..2013-02"]
 
 
-def test_a_skipped_day_counts_as_a_place_and_needs_nothing() -> None:
+def test_a_skipped_day_counts_in_offsets_and_needs_no_input() -> None:
     apia = PartitionSpace.from_spec({"dt": {"time": "day", "zone": "Pacific/Apia"}})
     mapping = Mapping.from_spec({"dt": {"window": [-1, -1]}}, OPEN_DAYS, apia)
     assert up(mapping, "2011-12-31") == []
@@ -103,7 +105,7 @@ def test_a_skipped_day_counts_as_a_place_and_needs_nothing() -> None:
     ]
 
 
-def test_a_map_and_a_window_in_one_product() -> None:
+def test_a_product_may_combine_a_map_and_a_window() -> None:
     mapping = Mapping.from_spec(REGIONAL, BY_ORIGIN, BY_REGION)
     assert down(mapping, "dt=2013-02-13/origin=LGA") == ["dt=2013-02/region=NY"]
     assert up(mapping, "dt=2013-02/region=NY") == ["dt=2013-02-01..2013-02-28/origin=JFK..LGA"]
@@ -124,14 +126,14 @@ def test_last_without_known_partitions_is_the_end_of_the_universe_or_everything(
     assert endless.up(WHOLE.universe) == OPEN_DAYS.universe
 
 
-def test_last_along_one_dimension_of_a_product() -> None:
+def test_last_may_apply_to_one_dimension_of_a_product() -> None:
     target = PartitionSpace.from_spec({"origin": {"static": ["EWR", "JFK", "LGA"]}})
     mapping = Mapping.from_spec("last", BY_ORIGIN, target)
     assert up(mapping, "JFK", "dt=2013-02-01..2013-02-03") == ["dt=2013-02-03"]
     assert down(mapping, "dt=2013-02-03/origin=JFK", "dt=2013-02-01..2013-02-03") == ["*"]
 
 
-def test_identity_keeps_the_set_and_gives_it_the_targets_space() -> None:
+def test_identity_keeps_the_set_in_the_space_of_the_target() -> None:
     days = DAYS.parse("2013-02-13")
     assert Mapping.from_spec("identity", DAYS, DAYS).down(days) is days
     twin = PartitionSpace.from_spec(DAYS.to_spec())
@@ -158,16 +160,16 @@ def test_identity_keeps_the_set_and_gives_it_the_targets_space() -> None:
         ({"dt": "dt", "region": "last"}, "uses an input dimension twice"),
     ],
 )
-def test_a_wrong_spec_is_refused(spec: Any, message: str) -> None:
+def test_an_invalid_spec_is_rejected(spec: Any, message: str) -> None:
     with pytest.raises(InvalidMapping, match=f"job a, input b: .*{message}"):
         Mapping.from_spec(spec, BY_ORIGIN, BY_REGION, "job a, input b")
 
 
-def test_identity_needs_the_same_grid() -> None:
+def test_identity_requires_the_same_grid() -> None:
     with pytest.raises(InvalidMapping, match="identity needs the same keys"):
         Mapping.from_spec("identity", OPEN_DAYS, DAYS)
 
 
-def test_last_needs_an_order() -> None:
+def test_last_requires_an_ordered_dimension() -> None:
     with pytest.raises(InvalidMapping, match="last needs one time or range dimension"):
         Mapping.from_spec("last", ORIGINS, WHOLE)

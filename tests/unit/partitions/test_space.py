@@ -23,12 +23,12 @@ def only(*names: str) -> PartitionSpace:
     return PartitionSpace.from_spec({name: FLIGHTS[name] for name in names})
 
 
-def test_a_spec_comes_back_as_it_was() -> None:
+def test_a_spec_reads_back_unchanged() -> None:
     assert PartitionSpace.from_spec(FLIGHTS).to_spec() == FLIGHTS
     assert PartitionSpace.from_spec(None).to_spec() == {}
 
 
-def test_spaces_with_the_same_keys_are_equal_whatever_their_columns() -> None:
+def test_spaces_with_equal_keys_and_different_columns_are_equal() -> None:
     bare = {name: value for name, value in FLIGHTS["dt"].items() if name != "column"}
     other = PartitionSpace.from_spec({"dt": bare})
     assert other == only("dt")
@@ -52,7 +52,7 @@ def test_spaces_with_the_same_keys_are_equal_whatever_their_columns() -> None:
         ("tail", {}, True),
     ],
 )
-def test_a_space_is_alike_another_where_a_key_of_both_means_the_same(
+def test_spaces_are_alike_if_common_keys_have_the_same_meaning(
     name: str, changes: dict[str, Any], is_alike: bool
 ) -> None:
     spec = {key: value for key, value in (FLIGHTS[name] | changes).items() if value is not None}
@@ -60,7 +60,7 @@ def test_a_space_is_alike_another_where_a_key_of_both_means_the_same(
     assert not only("dt", "origin").is_alike(only("dt"))
 
 
-def test_of_a_space_that_is_alike_it_takes_what_it_has_too() -> None:
+def test_the_common_part_of_an_alike_space_is_taken() -> None:
     fewer = PartitionSpace.from_spec({"origin": {"static": ["LGA", "JFK"]}})
     taken = fewer.part_of(only("origin").parse("EWR..JFK"))
     assert fewer.texts(taken) == ["JFK"]
@@ -82,12 +82,14 @@ def test_of_a_space_that_is_alike_it_takes_what_it_has_too() -> None:
         ([], "*", ["*"]),
     ],
 )
-def test_texts_are_read_and_written(names: list[str], text: str | None, texts: list[str]) -> None:
+def test_texts_are_parsed_and_formatted(
+    names: list[str], text: str | None, texts: list[str]
+) -> None:
     space = only(*names)
     assert space.texts(space.parse(text)) == texts
 
 
-def test_neighbours_become_one_range() -> None:
+def test_adjacent_keys_become_one_range() -> None:
     space = only("dt", "origin")
     keys = [f"dt=2013-02-{day:02}/origin={o}" for day in (3, 1, 2) for o in ("JFK", "EWR")]
     assert space.texts(space.from_keys(keys)) == ["dt=2013-02-01..2013-02-03/origin=EWR..JFK"]
@@ -115,7 +117,7 @@ def test_neighbours_become_one_range() -> None:
         ([], "2013-02-13", r"names no dimension.*write \*"),
     ],
 )
-def test_a_wrong_text_is_refused(names: list[str], text: str, message: str) -> None:
+def test_an_invalid_text_is_rejected(names: list[str], text: str, message: str) -> None:
     space = only(*names)
     with pytest.raises(InvalidPartition, match=message):
         space.parse(text)
@@ -140,7 +142,7 @@ def test_a_set_has_no_values(text: str) -> None:
         only("dt", "tail").values(text)
 
 
-def test_negative_buckets_have_clear_keys() -> None:
+def test_negative_buckets_have_unambiguous_keys() -> None:
     space = PartitionSpace.from_spec({"n": {"range": 10, "start": -20, "end": 10}})
     assert list(space.keys(space.universe)) == ["-20--11", "-10--1", "0-9"]
     assert space.values("-10--1")["n"] == DimensionValue("-10--1", -10, 0)
@@ -154,7 +156,7 @@ def test_an_unbounded_set_is_neither_listed_nor_counted() -> None:
         space.universe.count()
 
 
-def test_blocks_lie_on_the_grid_of_the_first_ordered_dimension() -> None:
+def test_blocks_follow_the_grid_of_the_first_ordered_dimension() -> None:
     space = only("origin", "bucket")
     some = space.parse("origin=EWR..JFK/bucket=20000-29999..40000-49999")
     assert list(space.blocks(some, 2)) == [
@@ -171,12 +173,12 @@ def test_blocks_lie_on_the_grid_of_the_first_ordered_dimension() -> None:
     ]
 
 
-def test_a_slot_may_lie_before_the_bounds() -> None:
+def test_a_block_key_may_precede_the_bounds() -> None:
     space = PartitionSpace.from_spec({"n": {"range": 1, "start": 3, "end": 9}})
     assert list(space.blocks(space.parse("3-3"), 4)) == [("0-0", ["3-3"])]
 
 
-def test_sets_of_different_spaces_do_not_mix() -> None:
+def test_sets_of_different_spaces_cannot_be_combined() -> None:
     with pytest.raises(InvalidPartition, match="do not mix"):
         only("dt").universe | only("origin").universe
 
@@ -200,6 +202,6 @@ def test_sets_of_different_spaces_do_not_mix() -> None:
         ({"a=b": {"dynamic": True}}, "'a=b' cannot be a key"),
     ],
 )
-def test_a_wrong_spec_is_refused(spec: dict[str, Any], message: str) -> None:
+def test_an_invalid_spec_is_rejected(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidPartition, match=message):
         PartitionSpace.from_spec(spec)

@@ -34,7 +34,7 @@ def listed(grain: str, zone: str, text: str) -> list[str]:
         ("year", "1969", "1969-01-01", "1970-01-01"),
     ],
 )
-def test_a_key_is_a_half_open_window(grain: str, key: str, start: str, end: str) -> None:
+def test_a_key_has_a_half_open_window(grain: str, key: str, start: str, end: str) -> None:
     window = tuple(datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (start, end))
     assert TimeDimension(grain).window(key) == window
 
@@ -50,7 +50,7 @@ def test_a_key_is_a_half_open_window(grain: str, key: str, start: str, end: str)
         ("Australia/Lord_Howe", "2013-10-06", 23.5),
     ],
 )
-def test_a_day_is_as_long_as_the_clock_makes_it(zone: str, day: str, hours: float) -> None:
+def test_the_length_of_a_day_follows_the_clock(zone: str, day: str, hours: float) -> None:
     assert length("day", zone, day) == hours * HOUR
 
 
@@ -63,7 +63,7 @@ def test_an_hour_shown_twice_has_two_keys() -> None:
     ]
 
 
-def test_an_hour_may_always_say_its_offset() -> None:
+def test_an_hour_may_always_include_its_offset() -> None:
     hours = space("hour", "America/New_York")
     assert hours.parse("2013-11-03T01-0400") == hours.parse("2013-11-03T01")
     assert hours.values("2013-02-13T05-0500")["t"].key == "2013-02-13T05"
@@ -86,19 +86,19 @@ def test_hours_start_on_the_half_hour_of_utc_in_kolkata() -> None:
     assert end - start == HOUR
 
 
-def test_a_change_by_half_an_hour_stretches_and_shrinks_an_hour() -> None:
+def test_a_clock_change_by_half_an_hour_changes_the_length_of_an_hour() -> None:
     assert length("hour", "Australia/Lord_Howe", "2013-04-07T01") == 1.5 * HOUR
     assert length("hour", "Australia/Lord_Howe", "2013-10-06T02") == 0.5 * HOUR
     assert len(listed("hour", "Australia/Lord_Howe", "2013-04-07T00..2013-04-07T23")) == 24
 
 
-def test_a_day_that_a_zone_skipped_is_no_key() -> None:
+def test_a_day_skipped_by_a_zone_has_no_key() -> None:
     assert listed("day", "Pacific/Apia", "2011-12-29..2011-12-31") == ["2011-12-29", "2011-12-31"]
     with pytest.raises(InvalidPartition):
         space("day", "Pacific/Apia").parse("2011-12-30")
 
 
-def test_a_day_starts_late_where_midnight_is_skipped() -> None:
+def test_a_day_with_a_skipped_midnight_starts_late() -> None:
     start, _ = TimeDimension("day", "America/Sao_Paulo").window("2013-10-20")
     assert start == datetime(2013, 10, 20, 3, tzinfo=UTC)
 
@@ -123,7 +123,7 @@ def test_a_day_starts_late_where_midnight_is_skipped() -> None:
         ("year", "2013-01"),
     ],
 )
-def test_a_wrong_key_is_refused_with_a_right_one(grain: str, key: str) -> None:
+def test_an_invalid_key_is_rejected_with_a_valid_example(grain: str, key: str) -> None:
     with pytest.raises(InvalidPartition, match=r"dimension 't': .* write one like 2013"):
         space(grain).parse(key)
 
@@ -132,6 +132,6 @@ def test_a_wrong_key_is_refused_with_a_right_one(grain: str, key: str) -> None:
     ("grain", "zone", "message"),
     [("minute", "UTC", "no time grain 'minute'"), ("day", "Mars/Base", "no time zone 'Mars/Base'")],
 )
-def test_an_unknown_grain_or_zone_is_refused(grain: str, zone: str, message: str) -> None:
+def test_an_unknown_grain_or_zone_is_rejected(grain: str, zone: str, message: str) -> None:
     with pytest.raises(InvalidPartition, match=message):
         space(grain, zone)

@@ -29,7 +29,7 @@ def wanted(world, *changes, **existing):
 
 
 class TestNeeds:
-    def test_a_partition_is_a_task_that_must_run_if_directly_invalidated(self):
+    def test_a_task_must_run_if_its_partition_is_directly_invalidated(self):
         world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a", "flights"))
         rewritten = change("a", "2013-02-13..2013-02-14", reason="rewritten")
 
@@ -38,12 +38,12 @@ class TestNeeds:
             ("2013-02-14", ("2013-02-14",), True),
         ]
 
-    def test_what_only_a_parent_may_change_need_not_run(self):
+    def test_a_task_need_not_run_if_only_upstream_tasks_may_change_it(self):
         world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", MONTH, "a"))
 
         assert wanted(world, change("flights", "2013-02-13")) == [("2013-02", ("2013-02",), False)]
 
-    def test_neighbours_share_a_task_up_to_the_job_s_measure(self):
+    def test_adjacent_partitions_share_a_task_up_to_the_block_size(self):
         scaling = {"partitions_per_task": 10}
         world = lineage(FLIGHTS, made("a", DAY, "flights", scaling=scaling))
 
@@ -55,7 +55,7 @@ class TestNeeds:
         assert max(len(keys) for _, keys, _ in found) == 10
         assert len(found) in (3, 4)
 
-    def test_a_block_must_run_if_any_of_it_is_directly_invalidated(self):
+    def test_a_block_must_run_if_any_partition_is_directly_invalidated(self):
         world = lineage(
             FLIGHTS,
             made("a", DAY, "flights"),
@@ -73,7 +73,7 @@ class TestNeeds:
         ]
 
     @pytest.mark.parametrize("strategy", ["Full", "PerUpdate"])
-    def test_a_whole_is_one_task_with_all_its_partitions(self, strategy):
+    def test_a_single_run_is_one_task_with_all_partitions(self, strategy):
         world = lineage(FLIGHTS, made("all", DAY, "flights", strategy=strategy))
         existing = {"all": "2013-02-01..2013-02-03"}
 
@@ -98,7 +98,7 @@ class TestInputs:
         ),
     )
 
-    def test_upstream_are_the_parents_partitions_without_the_sources(self):
+    def test_upstream_partitions_exclude_sources(self):
         found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02", "2013-04"])
 
         assert {
@@ -109,7 +109,7 @@ class TestInputs:
             "wide": ANY_PARTITION,
         }
 
-    def test_any_upstream_partition_may_turn_out_to_be_the_last(self):
+    def test_a_reader_of_the_last_depends_on_any_upstream_partition(self):
         bounded = {"dt": {"time": "day", "start": "2013-02-01", "end": "2013-03-01"}}
         world = lineage(
             source("flights", bounded),
@@ -121,14 +121,14 @@ class TestInputs:
             job_id("daily"): ANY_PARTITION
         }
 
-    def test_upstream_takes_ranges_as_well(self):
+    def test_upstream_accepts_ranges(self):
         found = upstream(self.WORLD, self.WORLD.job(job_id("month")), ["2013-02..2013-03"])
 
         needed = found[job_id("daily")]
         assert needed is not ANY_PARTITION
         assert texts(needed) == "2013-02-01..2013-03-31"
 
-    def test_a_run_reads_what_its_mappings_say_and_of_the_endless_what_is_known(self):
+    def test_a_run_reads_mapped_inputs_and_existing_unbounded_partitions(self):
         def existing(dataset):
             texts = {"wide": "2013-01-01..2013-01-02", "flights": "2013-02-01..2013-05-05"}
             return self.WORLD.space(dataset).parse(texts[self.WORLD.dataset(dataset).name])
@@ -206,7 +206,7 @@ def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
     assert found == (None if missing is None else {"flights": missing})
 
 
-def test_a_whole_counts_its_inputs_together():
+def test_a_single_run_counts_its_inputs_together():
     read = reads("flights", wait_for=3)
     world = lineage(FLIGHTS, made("out", DAY, read, strategy="Full"))
     there = existing_from(
@@ -219,7 +219,7 @@ def test_a_whole_counts_its_inputs_together():
     }
 
 
-def test_a_whole_that_names_no_partitions_needs_what_any_could_need():
+def test_a_single_run_without_partitions_needs_inputs_of_any_partition():
     world = lineage(
         source("a", {}),
         source("b", ORIGIN),
@@ -236,7 +236,7 @@ def test_a_whole_that_names_no_partitions_needs_what_any_could_need():
     assert missing_inputs(world, world.job(job_id("out")), [], there) == {"b": ["JFK..LGA"]}
 
 
-def test_inputs_that_hold_each_say_what_is_missing():
+def test_each_input_lists_its_missing_partitions():
     world = lineage(
         FLIGHTS,
         source("airports", ORIGIN),

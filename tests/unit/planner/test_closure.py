@@ -34,7 +34,7 @@ def first_columns(world, found):
     return step.dirty_columns(world.job(step.job).outputs)
 
 
-def test_a_change_of_a_source_hits_its_readers_and_what_reads_them_parents_first():
+def test_a_change_of_a_source_triggers_downstream_jobs_in_order():
     world = lineage(
         made("monthly", MONTH, "daily"), made("daily", DAY | ORIGIN, "flights"), FLIGHTS
     )
@@ -66,7 +66,7 @@ def test_only_partitions_invalidated_from_outside_must_run():
     }
 
 
-def test_the_bottom_of_a_diamond_is_one_step_behind_both_arms():
+def test_the_end_of_a_diamond_is_one_step_after_both_arms():
     world = lineage(
         FLIGHTS,
         made("left", DAY, "flights"),
@@ -81,7 +81,7 @@ def test_the_bottom_of_a_diamond_is_one_step_behind_both_arms():
     assert [via.from_job for via in found.steps[-1].triggers] == [job_id("left"), job_id("right")]
 
 
-def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through_it():
+def test_an_invalidated_output_triggers_its_producer_and_its_readers():
     world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
 
     found = planned(world, change("daily", "2013-02-13", columns="x"))
@@ -93,7 +93,7 @@ def test_a_produced_dataset_that_is_wrong_hits_its_producer_and_the_rest_through
     assert found.steps[0].triggers[0].mapping is None
 
 
-def test_a_rewritten_dataset_hits_only_what_reads_it():
+def test_a_rewritten_output_triggers_only_its_readers():
     world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
 
     found = planned(world, change("daily", "2013-02-13", reason="rewritten"))
@@ -103,7 +103,7 @@ def test_a_rewritten_dataset_hits_only_what_reads_it():
     assert texts(found.changed_partitions[dataset_id("daily")]) == "2013-02-13"
 
 
-def test_rewritten_and_recomputed_at_once_both_reach_the_readers():
+def test_a_rewrite_and_a_recomputation_both_reach_the_readers():
     world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("copy", DAY, "daily"))
 
     found = planned(
@@ -116,7 +116,7 @@ def test_rewritten_and_recomputed_at_once_both_reach_the_readers():
     assert directly_invalidated(world, found) == {"daily": "2013-02-13", "copy": "2013-02-20"}
 
 
-def test_sources_are_stamped_with_what_changed():
+def test_changed_partitions_of_sources_are_recorded():
     world = lineage(FLIGHTS)
 
     found = planned(world, change("flights", "2013-02-13"), change("flights", "2013-02-14"))
@@ -127,7 +127,7 @@ def test_sources_are_stamped_with_what_changed():
 
 
 class TestColumns:
-    def test_a_change_of_columns_that_nobody_reads_is_pruned_with_the_reason(self):
+    def test_a_change_of_unread_columns_is_pruned_with_the_reason(self):
         world = lineage(
             FLIGHTS,
             made("daily", DAY, "flights"),
@@ -142,7 +142,7 @@ class TestColumns:
             "changed columns {notes} are not read; it reads {dep_delay, origin}"
         )
 
-    def test_dirty_columns_go_on_from_job_to_job(self):
+    def test_dirty_columns_propagate_from_job_to_job(self):
         world = lineage(
             FLIGHTS,
             made("a", DAY, "flights"),
@@ -157,7 +157,7 @@ class TestColumns:
         assert first_columns(world, found) == {dataset_id("a"): frozenset({"x"})}
         assert pruned(world, found) == [("a", "c", "columns")]
 
-    def test_each_output_of_a_job_has_dirty_columns_of_its_own(self):
+    def test_each_output_of_a_job_has_its_own_dirty_columns(self):
         world = lineage(
             FLIGHTS,
             made("a", DAY, "flights", also=["b"]),
@@ -171,7 +171,7 @@ class TestColumns:
         assert list(steps(world, found)) == ["a", "of_b"]
         assert first_columns(world, found) == {dataset_id("b"): frozenset({"y"})}
 
-    def test_columns_stay_with_the_partitions_in_which_they_are_dirty(self):
+    def test_columns_are_dirty_only_in_the_changed_partitions(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"), columns=["daily.x <- flights.a"])
 
         found = planned(
@@ -183,7 +183,7 @@ class TestColumns:
         assert steps(world, found) == {"daily": "2013-02-13"}
         assert pruned(world, found) == [("flights", "daily", "columns")]
 
-    def test_unknown_columns_reach_all(self):
+    def test_unknown_columns_reach_every_reader(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"), columns=["daily.x <- flights.u"])
 
         assert steps(world, planned(world, change("flights", "2013-02-13")))
@@ -208,22 +208,22 @@ class TestRows:
 
         assert steps(self.WORLD, found)["daily"] == "dt=2013-02-19..2013-02-20"
 
-    def test_a_condition_travels_along_a_passed_column_and_narrows_beyond(self):
+    def test_a_condition_propagates_along_a_preserved_column(self):
         found = planned(self.WORLD, change("flights", "2013-02-13", row_filter={"from": "JFK"}))
 
         assert steps(self.WORLD, found) == {"daily": "dt=2013-02-13/origin=JFK", "by_origin": "JFK"}
 
-    def test_a_condition_on_another_column_is_dropped_which_widens(self):
+    def test_a_condition_on_another_column_is_dropped(self):
         found = planned(self.WORLD, change("flights", "2013-02-13", row_filter={"delay": 7}))
 
         assert steps(self.WORLD, found) == {"daily": "dt=2013-02-13", "by_origin": "*"}
 
-    def test_rows_that_no_partition_can_hold_are_pruned(self):
+    def test_rows_outside_of_every_partition_are_pruned(self):
         found = planned(self.WORLD, change("flights", "2013-02-13", row_filter={"from": "SFO"}))
 
         assert pruned(self.WORLD, found) == [("flights", "daily", "rows")]
 
-    def test_a_scope_without_partitions_is_pruned_at_once(self):
+    def test_a_scope_without_partitions_is_pruned(self):
         found = planned(
             self.WORLD, change("flights", "2013-02-13", row_filter={"day": "2014-01-01"})
         )
@@ -247,7 +247,7 @@ class TestStrategies:
             made("copy", {}, "log"),
         )
 
-    def test_full_is_a_single_run_of_all_that_finite_bounds_allow(self):
+    def test_a_full_job_is_a_single_run_of_all_bounded_partitions(self):
         world = lineage(
             source("f", ORIGIN), made("g", ORIGIN, "f", strategy="Full"), made("h", ORIGIN, "g")
         )
@@ -266,7 +266,7 @@ class TestStrategies:
 
         assert steps(world, found) == {"all": "2013-02-01..2013-02-02 2013-02-13"}
 
-    def test_a_whole_runs_though_nothing_of_it_is_known_and_not_for_what_it_does_not_touch(self):
+    def test_a_single_run_without_existing_partitions_runs_only_if_triggered(self):
         world = lineage(
             FLIGHTS,
             PLANES,
@@ -288,7 +288,7 @@ class TestStrategies:
         ("bounds", "built"),
         [({"start": "2013-01-01", "end": "2013-01-03"}, "*"), ({}, None)],
     )
-    def test_a_whole_has_all_that_finite_bounds_allow_if_any_input_is_there(self, bounds, built):
+    def test_a_single_run_has_all_bounded_partitions_if_any_input_exists(self, bounds, built):
         """Without bounds no keys can be found if the input that determines them is empty."""
         day = {"dt": DAY["dt"] | bounds}
         world = lineage(
@@ -304,7 +304,7 @@ class TestStrategies:
         assert steps(world, found) == ({"all": built} if built else {})
 
     @pytest.mark.parametrize("strategy", ["Full", "PerPartition"])
-    def test_what_comes_to_be_first_is_new_in_all_columns(self, strategy):
+    def test_all_columns_of_a_new_partition_are_dirty(self, strategy):
         """A downstream task may be waiting already, with no other trigger for the new partition."""
         world = lineage(
             source("events"),
@@ -331,7 +331,7 @@ class TestStrategies:
         assert steps(world, again) == {"tails": "N1"}
         assert pruned(world, again) == [("tails", "names", "columns")]
 
-    def test_per_update_carries_the_row_filters_of_what_it_follows(self):
+    def test_per_update_has_the_row_filters_of_its_followed_input(self):
         world = self.follower()
 
         found = planned(
@@ -354,19 +354,19 @@ class TestStrategies:
             pytest.param(change("log", "*", row_filter={"id": 9}), id="rows of its own output"),
         ],
     )
-    def test_per_update_reads_all_rows_if_any_trigger_is_of_all(self, other):
+    def test_per_update_reads_all_rows_if_any_trigger_does(self, other):
         found = planned(self.follower(), change("events", row_filter={"id": 7}), other)
 
         assert found.steps[0].row_filters == (None,)
 
-    def test_per_update_reads_the_new_rows_of_what_has_grown(self):
+    def test_per_update_reads_the_new_rows_of_an_arrival(self):
         grown = planned(self.follower(), change("events", reason="arrival"))
         assert grown.steps[0].row_filters == ({},)
 
         both = change("events", reason="arrival"), change("events", row_filter={"id": 7})
         assert planned(self.follower(), *both).steps[0].row_filters == ({}, {"id": 7})
 
-    def test_a_manual_job_is_left_alone_and_so_is_what_reads_it(self):
+    def test_a_manual_job_and_its_readers_are_not_triggered(self):
         world = lineage(
             FLIGHTS, made("m", DAY, "flights", activation="manual"), made("n", DAY, "m")
         )
@@ -389,7 +389,7 @@ class TestStrategies:
 class TestExtent:
     """Unbounded scopes are limited to the extent of the dataset."""
 
-    def test_what_determines_no_day_touches_every_known_day(self):
+    def test_an_input_that_determines_no_day_triggers_every_existing_day(self):
         world = lineage(PLANES, made("daily", DAY, "planes"), made("copy", DAY, "daily"))
 
         found = planned(world, change("planes", "*"), existing={"daily": "2013-02-01..2013-02-03"})
@@ -399,7 +399,7 @@ class TestExtent:
             "copy": "2013-02-01..2013-02-03",
         }
 
-    def test_what_was_never_built_reaches_as_far_as_its_inputs(self):
+    def test_an_unbuilt_output_extends_as_far_as_its_inputs(self):
         world = lineage(FLIGHTS, PLANES, made("a", DAY, "flights"), made("b", MONTH, "a", "planes"))
 
         found = planned(
@@ -410,7 +410,7 @@ class TestExtent:
 
         assert steps(world, found) == {"b": "2013-01..2013-02"}
 
-    def test_the_first_word_of_what_determines_no_day_builds_all_that_bounds_allow(self):
+    def test_the_first_event_of_an_undetermined_input_builds_all_bounded_partitions(self):
         bounded = {"dt": {"time": "day", "start": "2013-02-01", "end": "2013-02-04"}}
         world = lineage(
             PLANES,
@@ -428,7 +428,7 @@ class TestExtent:
 
         assert steps(world, found) == {"alone": "*"}
 
-    def test_static_keys_are_all_meant_and_dynamic_ones_that_are_known(self):
+    def test_all_static_keys_and_existing_dynamic_keys_are_triggered(self):
         world = lineage(
             FLIGHTS,
             made("static", DAY | ORIGIN, "flights"),
@@ -446,7 +446,7 @@ class TestExtent:
             "dynamic": "dt=2013-02-13/tail=N1 dt=2013-02-13/tail=N2",
         }
 
-    def test_two_changes_over_unmapped_dimensions_meet_in_one_plan_as_they_would_in_two(self):
+    def test_two_changes_over_unmapped_dimensions_combine_as_in_two_plans(self):
         world = lineage(
             FLIGHTS, source("tails", TAIL), made("both", DAY | TAIL, "flights", "tails")
         )
@@ -462,7 +462,7 @@ class TestExtent:
             "dt=2013-02-02/tail=N2",
         }
 
-    def test_a_new_partition_counts_as_existing_for_what_is_unmapped(self):
+    def test_a_new_partition_counts_as_existing_for_unmapped_inputs(self):
         world = lineage(FLIGHTS, PLANES, made("daily", DAY, "planes", "flights"))
 
         found = planned(
@@ -474,14 +474,14 @@ class TestExtent:
 
         assert steps(world, found) == {"daily": "2013-02-01..2013-02-02"}
 
-    def test_all_of_a_dataset_is_what_is_known_of_it(self):
+    def test_a_whole_dataset_means_its_existing_partitions(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"))
 
         found = planned(world, change("flights"), existing={"flights": "2013-02-01 2013-02-05"})
 
         assert steps(world, found) == {"daily": "2013-02-01 2013-02-05"}
 
-    def test_all_of_a_source_that_nobody_knows_is_what_finite_bounds_allow(self):
+    def test_a_whole_empty_source_means_its_bounded_partitions(self):
         world = lineage(source("airports", ORIGIN), FLIGHTS)
 
         found = planned(
@@ -496,7 +496,7 @@ class TestExtent:
         }
         assert pruned(world, found) == [("flights", None, "partitions")]
 
-    def test_all_of_what_was_never_built_is_what_its_inputs_would_give(self):
+    def test_a_whole_unbuilt_output_means_the_partitions_of_its_inputs(self):
         bounded = {"dt": {"time": "day", "start": "2013-02-01", "end": "2013-02-04"}}
         world = lineage(
             FLIGHTS, PLANES, made("daily", DAY, "flights"), made("bounded", bounded, "planes")
@@ -513,7 +513,7 @@ class TestExtent:
         assert steps(world, found) == {"daily": "2013-02-01..2013-02-03", "bounded": "*"}
         assert not nothing.steps
 
-    def test_an_open_range_ends_where_the_dataset_does(self):
+    def test_an_open_range_ends_at_the_last_existing_partition(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"))
 
         found = planned(
@@ -522,7 +522,7 @@ class TestExtent:
 
         assert steps(world, found) == {"daily": "2013-02-02..2013-02-05"}
 
-    def test_of_the_last_partition_only_a_change_of_the_last_counts(self):
+    def test_only_a_change_of_the_last_partition_triggers_its_reader(self):
         world = lineage(FLIGHTS, made("latest", {}, reads("flights", "last")))
         existing = {"flights": "2013-02-01..2013-02-05"}
 
@@ -533,12 +533,12 @@ class TestExtent:
 
 
 class TestKnown:
-    def test_nothing_is_asked_for_where_nothing_is_unmapped(self):
+    def test_no_state_is_requested_without_unmapped_dimensions(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
 
         assert planned(world, change("flights", "2013-02-13")).steps
 
-    def test_all_that_one_pass_misses_is_asked_for_at_once(self):
+    def test_all_missing_state_of_a_pass_is_requested_together(self):
         world = lineage(PLANES, *(made(f"daily{n}", DAY, "planes") for n in range(3)))
 
         with pytest.raises(MissingState) as needed:
@@ -546,7 +546,7 @@ class TestKnown:
 
         assert needed.value.datasets == {dataset_id(f"daily{n}") for n in range(3)}
 
-    def test_what_was_never_built_asks_for_its_inputs_next(self):
+    def test_an_unbuilt_output_requests_the_state_of_its_inputs(self):
         world = lineage(FLIGHTS, PLANES, made("daily", DAY, "flights", "planes"))
 
         with pytest.raises(MissingState) as needed:
@@ -556,7 +556,7 @@ class TestKnown:
 
 
 class TestInvalidations:
-    def test_each_invalidation_names_the_jobs_that_it_affects(self):
+    def test_each_invalidation_lists_the_jobs_it_affects(self):
         world = lineage(
             FLIGHTS,
             source("weather", DAY),
@@ -577,7 +577,7 @@ class TestInvalidations:
             idle.id: frozenset(),
         }
 
-    def test_jobs_that_have_their_tasks_already_are_passed_through(self):
+    def test_a_resumed_plan_skips_jobs_that_have_tasks(self):
         world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a"))
         resumed = change("flights", "2013-02-13", processed_by=frozenset({job_id("a")}))
 
@@ -586,13 +586,13 @@ class TestInvalidations:
         assert steps(world, found) == {"b": "2013-02-13"}
         assert found.invalidations == {resumed.id: {job_id("a"), job_id("b")}}
 
-    def test_a_job_that_only_some_causes_have_passed_gets_its_step(self):
+    def test_a_job_processed_for_some_invalidations_has_a_step(self):
         world = lineage(FLIGHTS, made("a", DAY, "flights"))
         resumed = change("flights", "2013-02-13", processed_by=frozenset({job_id("a")}))
 
         assert planned(world, resumed, change("flights", "2013-02-14")).steps
 
-    def test_many_kinds_of_dirt_are_widened_into_one(self):
+    def test_many_scopes_are_widened_into_one(self):
         world = lineage(
             source("events"),
             made("log", {}, reads("events", cursor={"column": "id"}), strategy="PerUpdate"),
@@ -614,6 +614,6 @@ class TestInvalidations:
             (change("nowhere"), UnknownName),
         ],
     )
-    def test_a_scope_that_the_dataset_cannot_have_is_refused(self, wrong, error):
+    def test_a_scope_invalid_for_the_dataset_is_rejected(self, wrong, error):
         with pytest.raises(error):
             planned(lineage(FLIGHTS), wrong)

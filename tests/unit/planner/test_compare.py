@@ -16,12 +16,12 @@ def compared(before, now):
     return differences(steps(*before), steps(*now), now[0])
 
 
-def test_the_same_is_no_difference():
+def test_equal_plans_have_no_differences():
     world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", MONTH, "a"))
     assert compared((world, change("flights", WEEK)), (world, change("flights", WEEK))) == ()
 
 
-def test_jobs_come_and_go():
+def test_jobs_are_added_and_removed():
     old = lineage(FLIGHTS, made("a", DAY, "flights"))
     new = lineage(FLIGHTS, made("b", DAY, "flights"))
     assert compared((old, change("flights", WEEK)), (new, change("flights", WEEK))) == (
@@ -30,7 +30,7 @@ def test_jobs_come_and_go():
     )
 
 
-def test_partitions_come_and_go():
+def test_partitions_are_added_and_removed():
     world = lineage(FLIGHTS, made("a", DAY, "flights"))
     before = (world, change("flights", WEEK))
     assert compared(before, (world, change("flights", "2013-02-16..2013-02-18"))) == (
@@ -40,14 +40,14 @@ def test_partitions_come_and_go():
     )
 
 
-def test_partitions_that_are_cut_otherwise_are_told_whole():
+def test_partitions_of_another_partitioning_are_listed_completely():
     old = lineage(FLIGHTS, made("a", DAY, "flights"))
     new = lineage(FLIGHTS, made("a", MONTH, "flights"))
     (found,) = compared((old, change("flights", WEEK)), (new, change("flights", WEEK)))
     assert (found.more, found.fewer) == (("2013-02",), (WEEK,))
 
 
-def test_what_runs_for_sure_counts_too():
+def test_a_changed_must_run_is_a_difference():
     world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a"))
     wrong = change("b", "2013-02-11")
     (found,) = compared((world, change("flights", WEEK)), (world, change("flights", WEEK), wrong))

@@ -38,7 +38,7 @@ def documented(*changes, **existing):
     return found
 
 
-def test_a_document_says_what_is_recomputed_why_and_what_is_not():
+def test_a_document_lists_steps_triggers_and_pruned_edges():
     found = documented(FLIGHTS, PLANES)
 
     assert found == {
@@ -118,7 +118,7 @@ def test_part_of_a_step_may_be_directly_invalidated():
     ]
 
 
-def test_the_way_back_is_the_shortest_and_ends_at_what_changed():
+def test_the_path_is_the_shortest_and_ends_at_the_change():
     hops = path_to(documented(FLIGHTS), str(job_id("monthly")))
 
     assert [(hop["name"], hop["dataset"], hop["from"]) for hop in hops] == [
@@ -133,13 +133,13 @@ def test_the_way_back_is_the_shortest_and_ends_at_what_changed():
     assert hops[1]["invalidations"] == [str(FLIGHTS.id)]
 
 
-def test_the_way_back_from_an_output_that_was_wrong_ends_there():
+def test_the_path_from_an_invalidated_output_ends_there():
     (hop,) = path_to(documented(change("daily", "2013-02-13")), str(job_id("daily")))
 
     assert (hop["dataset"], hop["mapping"], hop["from"]) == ("daily", "itself", None)
 
 
-def test_the_way_back_ends_at_a_job_that_an_earlier_plan_took():
+def test_the_path_ends_at_a_job_of_an_earlier_plan():
     resumed = change("flights", "2013-02-13", processed_by=frozenset({job_id("daily")}))
 
     (hop,) = path_to(documented(resumed), str(job_id("long")))
@@ -147,12 +147,12 @@ def test_the_way_back_ends_at_a_job_that_an_earlier_plan_took():
     assert hop["from"] == str(job_id("daily"))
 
 
-def test_a_job_without_a_step_is_said_to_have_none():
+def test_the_path_of_a_job_without_a_step_is_rejected():
     with pytest.raises(UnknownName, match="no step of job"):
         path_to(documented(FLIGHTS), str(uuid4()))
 
 
-def test_row_filters_stand_in_the_document():
+def test_row_filters_are_in_the_document():
     world = lineage(
         source("events"),
         made("log", {}, reads("events", cursor={"column": "id"}), strategy="PerUpdate"),
@@ -165,7 +165,7 @@ def test_row_filters_stand_in_the_document():
     assert step["row_filters"] == [{"id": {"lt": 7}}]
 
 
-def test_stamps_are_named_by_dataset():
+def test_changed_partitions_are_listed_by_dataset():
     found = planned(WORLD, FLIGHTS)
 
     assert set(found.changed_partitions) == {dataset_id("flights")}

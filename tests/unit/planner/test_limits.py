@@ -13,24 +13,24 @@ def beyond(world, limit):
     return [str(each) for each in exceeded_limits(planned(world, WEEK), world, limit)]
 
 
-def test_within_its_limits_there_is_nothing_to_say():
+def test_a_plan_within_the_limits_exceeds_none():
     world = lineage(FLIGHTS, made("a", DAY, "flights", scaling={"blast_radius": 7}))
     assert beyond(world, 7) == beyond(world, None) == []
 
 
-def test_the_orgs_limit_is_for_all_together():
+def test_the_limit_of_the_org_applies_to_the_whole_plan():
     world = lineage(FLIGHTS, made("a", DAY, "flights"), made("b", DAY, "a"))
     assert beyond(world, 13) == ["14 partitions in all; the org allows 13 in one plan"]
 
 
-def test_a_jobs_limit_is_for_its_own():
+def test_the_limit_of_a_job_applies_to_its_partitions():
     world = lineage(
         FLIGHTS, made("a", DAY, "flights", scaling={"blast_radius": 6}), made("b", DAY, "a")
     )
     assert beyond(world, None) == ["7 partitions of job a; job a allows 6 in one plan"]
 
 
-def test_tasks_of_many_partitions_count_by_their_partitions():
+def test_limits_count_partitions_and_not_tasks():
     scaling = {"partitions_per_task": 100, "blast_radius": 6}
     assert len(beyond(lineage(FLIGHTS, made("a", DAY, "flights", scaling=scaling)), None)) == 1
 
@@ -38,7 +38,7 @@ def test_tasks_of_many_partitions_count_by_their_partitions():
 @pytest.mark.parametrize(
     "more", [{}, {"scaling": {"partitions_per_task": 3}}, {"strategy": "Full"}]
 )
-def test_tasks_are_counted_as_they_are_made(more):
+def test_the_task_count_equals_the_number_of_blocks(more):
     world = lineage(FLIGHTS, made("a", DAY, "flights", **more))
     (step,) = planned(world, WEEK, existing={"a": "2013-02-11"}).steps
     assert task_count(step, world) == len(list(step_blocks(step, world.job(step.job))))

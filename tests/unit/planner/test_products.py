@@ -14,12 +14,12 @@ NOTHING = {"pairs": None, "planes": None, "routes": None, "prices": None, "after
 FIRST = "tail=N1/route=A"
 
 
-def test_both_inputs_at_once_build_the_first():
+def test_two_new_inputs_build_their_product():
     found = planned(WORLD, change("planes", "N1"), change("routes", "A"), existing=NOTHING)
     assert steps(WORLD, found) == {"pairs": FIRST, "after": FIRST}
 
 
-def test_an_input_builds_the_product_with_what_is_known_of_the_other():
+def test_an_input_builds_the_product_with_existing_keys_of_the_other():
     existing = NOTHING | {"planes": "N1 N2", "routes": "A"}
     found = planned(WORLD, change("routes", "B"), existing=existing)
     assert steps(WORLD, found)["pairs"] == "tail=N1/route=B tail=N2/route=B"
@@ -30,13 +30,13 @@ def test_one_input_alone_builds_nothing():
         assert steps(WORLD, planned(WORLD, change(one, key), existing=NOTHING)) == {}
 
 
-def test_an_input_without_a_part_in_the_keys_hits_the_product():
+def test_an_input_without_dimensions_in_the_keys_triggers_the_product():
     existing = NOTHING | {"planes": "N1", "routes": "A"}
     found = planned(WORLD, change("prices"), existing=existing)
     assert steps(WORLD, found)["pairs"] == FIRST
 
 
-def test_new_keys_meet_what_exists_and_each_other():
+def test_new_keys_are_combined_with_existing_and_new_ones():
     existing = NOTHING | {"planes": "N1", "routes": "A", "prices": "*", "pairs": FIRST}
     found = planned(WORLD, change("planes", "N2"), change("routes", "B"), existing=existing)
     assert steps(WORLD, found)["pairs"] == " ".join(
@@ -44,13 +44,13 @@ def test_new_keys_meet_what_exists_and_each_other():
     )
 
 
-def test_an_output_that_is_invalidated_as_a_whole_is_built():
+def test_a_wholly_invalidated_output_is_built():
     existing = NOTHING | {"planes": "N1", "routes": "A B"}
     found = planned(WORLD, change("pairs"), existing=existing)
     assert steps(WORLD, found)["pairs"] == "tail=N1/route=A tail=N1/route=B"
 
 
-def test_days_without_an_end_meet_keys():
+def test_unbounded_days_are_combined_with_keys():
     world = lineage(
         source("days", DAY), source("planes", TAIL), made("pairs", DAY | TAIL, "days", "planes")
     )

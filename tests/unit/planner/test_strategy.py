@@ -14,7 +14,7 @@ def _found(name: str, partitions: str):
     return change(name, partitions, reason="found")
 
 
-def test_partitions_that_only_a_run_s_own_change_hits_run_if_they_are_stale() -> None:
+def test_partitions_triggered_only_by_a_reported_change_run_if_stale() -> None:
     world = lineage(A, B, made("c", DAY, "a", "b"))
     (step,) = planned(world, _found("a", f"{FIRST}..{SECOND}"), change("b", SECOND)).steps
     assert texts(step.directly_invalidated) == SECOND
@@ -22,7 +22,7 @@ def test_partitions_that_only_a_run_s_own_change_hits_run_if_they_are_stale() ->
 
 
 @pytest.mark.parametrize("other", [None, "b"])
-def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str | None) -> None:
+def test_a_single_run_runs_if_stale_unless_otherwise_triggered(other: str | None) -> None:
     world = lineage(A, B, made("c", FEBRUARY, "a", "b", strategy="Full"))
     changes = [_found("a", FIRST), *([change(other, SECOND)] if other else [])]
     existing = {"c": "2013-02-01..2013-02-28"}
@@ -32,7 +32,7 @@ def test_a_unit_runs_if_it_is_stale_only_where_nothing_else_hits_it(other: str |
 
 
 @pytest.mark.parametrize("other", [(), ("b",)])
-def test_a_unit_runs_for_partitions_that_its_last_run_was_not_asked_for(
+def test_a_single_run_runs_for_partitions_outside_of_its_last_run(
     other: tuple[str, ...],
 ) -> None:
     """Even if another trigger may produce an unchanged result."""

@@ -80,5 +80,5 @@ def test_a_role_includes_earlier_roles() -> None:
     assert not Role.READER.includes(Role.WRITER)
 
 
-def test_the_local_user_has_all_rights_within_the_org() -> None:
+def test_the_local_user_is_an_admin_of_the_org() -> None:
     assert Caller.local(ORG, "ann") == Caller(ORG, "ann", Role.ADMIN, is_operator=True)

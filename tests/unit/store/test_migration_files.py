@@ -29,7 +29,7 @@ def test_a_file_without_directives_runs_in_a_transaction_beside_any_code(tmp_pat
     assert migration.locks == ()
 
 
-def test_directives_may_stand_between_other_comments(tmp_path: Path) -> None:
+def test_directives_may_appear_between_other_comments(tmp_path: Path) -> None:
     migration = read(
         tmp_path,
         "-- Reason.\n\n-- knockon: oldest code 0002\n--knockon: locks knockon.tasks SHARE \n"
@@ -42,7 +42,7 @@ def test_directives_may_stand_between_other_comments(tmp_path: Path) -> None:
     )
 
 
-def test_a_concurrent_build_declares_its_lock_itself(tmp_path: Path) -> None:
+def test_a_concurrent_build_declares_its_lock_implicitly(tmp_path: Path) -> None:
     migration = read(
         tmp_path,
         "-- knockon: outside transaction\n-- Not CREATE INDEX CONCURRENTLY x, but:\n"
@@ -75,7 +75,7 @@ def test_a_concurrent_build_declares_its_lock_itself(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_right_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_invalid_directives_are_rejected(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         read(tmp_path, text)
 
@@ -90,11 +90,11 @@ def test_numbers_and_names_are_checked(tmp_path: Path) -> None:
         read_migrations(tmp_path)
 
 
-def test_the_number_of_the_code_is_that_of_its_newest_migration() -> None:
+def test_the_code_number_is_that_of_the_newest_migration() -> None:
     assert code_number() == read_migrations(migrations_dir())[-1].version
 
 
-def test_files_installed_by_an_upgrade_leave_the_number_of_a_running_process(
+def test_files_installed_by_an_upgrade_keep_the_code_number_of_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = code_number()

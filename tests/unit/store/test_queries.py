@@ -37,18 +37,18 @@ def test_statements_are_named_after_file_and_line(tmp_path: Path) -> None:
         ("-- :name a\n-- Says nothing.\n", "tasks.a .* is empty"),
     ],
 )
-def test_a_bad_file_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+def test_an_invalid_file_is_rejected(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "tasks.sql").write_text(text)
     with pytest.raises(InvalidInput, match=complaint):
         load_queries(tmp_path)
 
 
-def test_an_unknown_name_says_where_to_add_it() -> None:
+def test_an_unknown_name_is_rejected_with_the_file_to_add_it() -> None:
     with pytest.raises(UnknownName, match=r"no statement 'no\.such'"):
         query("no.such")
 
 
-def test_every_statement_of_the_project_loads_and_says_what_it_does() -> None:
+def test_every_statement_of_the_project_loads_and_has_a_description() -> None:
     directory = sql_dir() / "queries"
     for name in load_queries(directory):
         assert query(name).startswith(f"/* {name} */")

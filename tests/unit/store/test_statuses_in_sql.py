@@ -16,7 +16,7 @@ GROUPS = {
 }
 
 
-def test_a_list_of_statuses_is_a_group_with_a_name() -> None:
+def test_every_list_of_statuses_is_a_named_group() -> None:
     lists = [
         (path.name, found)
         for folder in ("migrations", "queries")
@@ -28,7 +28,7 @@ def test_a_list_of_statuses_is_a_group_with_a_name() -> None:
     assert unnamed == []
 
 
-def test_the_settings_of_scaling_have_their_defaults_in_python_alone() -> None:
+def test_defaults_of_scaling_settings_are_only_in_python() -> None:
     """A generated column reads the setting that has no default."""
     texts = "".join(path.read_text() for path in (SQL / "queries").glob("*.sql"))
     assert "scaling ->>" not in texts

@@ -46,7 +46,7 @@ def test_an_event_names_the_attempt_the_job_and_the_datasets() -> None:
     assert columns == [{"name": "dt"}, {"name": "total"}]
 
 
-def test_attempts_are_runs_of_their_own() -> None:
+def test_each_attempt_is_its_own_run() -> None:
     first, again = lease("*"), lease("*")
     object.__setattr__(again, "attempt", 3)
 
@@ -62,7 +62,7 @@ def test_the_task_is_found_by_the_run(attempt: int) -> None:
         assert [each for each in tasks if first <= each <= last] == [task]
 
 
-def test_partitions_are_told_as_time_as_a_subset_and_as_they_are() -> None:
+def test_partitions_are_reported_as_times_as_a_subset_and_as_keys() -> None:
     event = told(lease(*KEYS))
 
     facets = event["run"]["facets"]
@@ -76,7 +76,7 @@ def test_partitions_are_told_as_time_as_a_subset_and_as_they_are() -> None:
     }
 
 
-def test_what_is_told_of_partitions_can_be_read_back() -> None:
+def test_reported_partitions_can_be_read_back() -> None:
     event = {**told(lease(*KEYS)), "producer": "somebody"}
     source = {"name": "sales", "namespace": "knockon://default"}
     read = bound("openlineage", json.loads(DAILY), None, **source)
@@ -91,7 +91,7 @@ def test_ranges_and_the_unpartitioned_have_no_subset() -> None:
         assert "subset" not in event["outputs"][0]["outputFacets"]
 
 
-def test_column_lineage_tells_apart_what_makes_one_column_and_what_shapes_all() -> None:
+def test_column_lineage_distinguishes_columns_and_the_whole_dataset() -> None:
     facet = told(lease(*KEYS, lineage=LINEAGE))["outputs"][0]["facets"]["columnLineage"]
 
     def of(column: str) -> dict[str, str]:
@@ -105,7 +105,7 @@ def test_column_lineage_tells_apart_what_makes_one_column_and_what_shapes_all() 
     assert facet["dataset"] == [of("dt"), of("id")]
 
 
-def test_any_column_stands_for_all_that_are_known() -> None:
+def test_any_column_expands_to_all_known_columns() -> None:
     every = [[SALES, ORDERS, ["total"], [EVERY]]]
     facet = told(lease(*KEYS, lineage=every))["outputs"][0]["facets"]["columnLineage"]
 
@@ -113,11 +113,11 @@ def test_any_column_stands_for_all_that_are_known() -> None:
     assert fields == ["dt", "id", "amount"]
 
 
-def test_without_lineage_nothing_is_said_of_it() -> None:
+def test_without_lineage_there_is_no_facet() -> None:
     assert "columnLineage" not in told(lease(*KEYS))["outputs"][0]["facets"]
 
 
-def test_counts_are_summed_where_all_are_known() -> None:
+def test_counts_are_summed_if_all_are_known() -> None:
     both = (
         Output("sales", KEYS[0], row_count=3, bytes=10),
         Output("sales", KEYS[1], row_count=4),
@@ -130,14 +130,14 @@ def test_counts_are_summed_where_all_are_known() -> None:
     assert "outputStatistics" not in told(lease(*KEYS))["outputs"][0]["outputFacets"]
 
 
-def test_a_failure_says_why() -> None:
+def test_a_failure_has_its_error() -> None:
     event = told(lease(*KEYS), "FAIL", error="no\n" * 10_000)
 
     assert event["run"]["facets"]["errorMessage"]["message"].startswith("no\nno")
     assert len(event["run"]["facets"]["errorMessage"]["message"]) == 10_000
 
 
-def test_our_own_facet_is_as_its_schema_says() -> None:
+def test_the_facet_of_knockon_matches_its_schema() -> None:
     schema = json.loads(Path("docs/reference/openlineage/TaskRunFacet.json").read_text("utf-8"))
     facet = told(lease(*KEYS))["run"]["facets"]["knockon_task"]
     ours = msgspec.json.schema(Task)["$defs"]["Task"]["properties"]

@@ -26,20 +26,20 @@ def _where(spec: dict[str, Any], text: str, **columns: str) -> str:
         ("date", "2013-03-10", "2013-03-11"),
     ],
 )
-def test_a_window_takes_the_form_of_its_column(kind: str, start: str, end: str) -> None:
+def test_a_window_is_formatted_for_the_type_of_its_column(kind: str, start: str, end: str) -> None:
     found = _where({"dt": DAY}, "2013-03-10", dt=kind)
     assert f"\"dt\" >= '{start}'" in found
     assert f"\"dt\" < '{end}'" in found
 
 
-def test_where_a_clock_change_skips_midnight_a_date_still_belongs_to_its_day() -> None:
+def test_a_date_belongs_to_its_day_even_if_midnight_is_skipped() -> None:
     havana = {"dt": {"time": "day", "zone": "America/Havana"}}
     found = _where(havana, "2013-03-10", dt="date")  # this day began at one o'clock
     assert found == "\"dt\" >= '2013-03-10'::date AND \"dt\" < '2013-03-11'::date"
     assert "'2013-03-10 00:00:00'" in _where(havana, "2013-03-10", dt="timestamp without time zone")
 
 
-def test_of_an_hour_that_comes_twice_local_times_lie_in_one_only() -> None:
+def test_local_times_belong_to_one_of_two_repeated_hours() -> None:
     hourly = {"at": {"time": "hour", "zone": "America/New_York"}}
     kind = "timestamp without time zone"
     first = _where(hourly, "2013-11-03T01", at=kind)
@@ -62,16 +62,18 @@ def test_of_an_hour_that_comes_twice_local_times_lie_in_one_only() -> None:
         ({"k": {"range": 10}}, "*", "TRUE"),
     ],
 )
-def test_keys_ranges_and_open_ends(spec: dict[str, Any], text: str, expected: str) -> None:
+def test_keys_ranges_and_open_ends_are_conditions(
+    spec: dict[str, Any], text: str, expected: str
+) -> None:
     assert _where(spec, text, k="bigint", id="bigint") == expected
 
 
-def test_no_partition_is_no_row() -> None:
+def test_no_partition_selects_no_row() -> None:
     empty = PartitionSpace.from_spec({"k": {"range": 10}}).empty
     assert within(empty, Table("s", "t", {})).as_string(None) == "FALSE"
 
 
-def test_a_union_of_products_is_cut_box_by_box() -> None:
+def test_a_union_of_products_is_filtered_box_by_box() -> None:
     space = PartitionSpace.from_spec({"k": {"range": 10}, "o": {"static": ["a", "b", "c"]}})
     union = space.from_keys(["k=0-9/o=a", "k=0-9/o=b", "k=20-29/o=c"])
     table = Table("s", "t", {"k": "integer", "o": "text"})
@@ -81,7 +83,7 @@ def test_a_union_of_products_is_cut_box_by_box() -> None:
     )
 
 
-def test_a_column_that_cannot_tell_is_refused() -> None:
+def test_an_unsuitable_partition_column_is_rejected() -> None:
     with pytest.raises(InvalidInput, match="type text cannot store a time"):
         _where({"dt": DAY}, "2013-03-10", dt="text")
     with pytest.raises(TaskFailed, match=r"s\.t has no partition column 'dt'"):

@@ -54,12 +54,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def test_what_a_module_imports_from_its_project_is_hashed_and_nothing_is_run(project: Path) -> None:
+def test_imported_project_modules_are_hashed_without_execution(project: Path) -> None:
     assert project_code("models.delays").keys() == OWN
     assert "models" not in sys.modules
 
 
-def test_installed_packages_count_where_they_are_the_jobs_own(project: Path) -> None:
+def test_installed_packages_are_hashed_if_they_contain_the_job(project: Path) -> None:
     (project / "late.py").write_text("import installed\nx = 1\n")
     assert "installed" not in project_code("models.delays")
     assert project_code("installed").keys() == {"installed"}
@@ -79,7 +79,7 @@ def test_installed_packages_count_where_they_are_the_jobs_own(project: Path) -> 
         ("late.py", "x = (\n", {"late"}),
     ],
 )
-def test_edits_of_code_count_and_others_do_not(
+def test_only_edits_of_code_change_the_hash(
     project: Path, file: str, text: str, changes: set[str]
 ) -> None:
     before = project_code("models.delays")
@@ -88,7 +88,7 @@ def test_edits_of_code_count_and_others_do_not(
     assert {name for name in after if after[name] != before.get(name)} == changes
 
 
-def test_what_differs_is_named(project: Path) -> None:
+def test_differing_modules_are_named(project: Path) -> None:
     code = project_code("models.delays")
     check_project_code(code)
     (project / "late.py").write_text("x = 2\n")
@@ -100,7 +100,7 @@ def test_what_differs_is_named(project: Path) -> None:
         check_project_code(code)
 
 
-def test_the_code_that_was_imported_counts_and_not_the_file_that_came_after(project: Path) -> None:
+def test_the_imported_code_is_compared_and_not_a_later_file(project: Path) -> None:
     before = project_code("late")
     __import__("late")
     (project / "late.py").write_text("x = 2\n")
@@ -110,11 +110,11 @@ def test_the_code_that_was_imported_counts_and_not_the_file_that_came_after(proj
         check_project_code(before)
 
 
-def test_the_standard_library_is_nobodys_code() -> None:
+def test_the_standard_library_is_not_hashed() -> None:
     assert project_code("json.decoder") == {}
 
 
-def test_a_module_that_is_not_there_is_an_error(project: Path) -> None:
+def test_a_missing_module_is_an_error(project: Path) -> None:
     for name in ("nowhere", "models.nowhere", "late.x", ""):
         with pytest.raises(InvalidInput, match="there is no module"):
             project_code(name)

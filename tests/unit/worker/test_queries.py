@@ -44,7 +44,7 @@ def _lease(sql: Any, *outputs: str) -> Lease:
         ("SELECT 1 /* a; -- b */", "SELECT 1 /* a; -- b */"),
     ],
 )
-def test_what_stands_after_the_statement_goes_and_nothing_else(said: str, runs: str) -> None:
+def test_only_text_after_the_statement_is_removed(said: str, runs: str) -> None:
     assert queries_of(_lease(said, "out")) == {"out": runs}
 
 
@@ -56,6 +56,6 @@ def test_several_outputs_have_a_select_each() -> None:
 @pytest.mark.parametrize(
     "said", [None, "", "  ", 7, "SELECT '\0'", {}, {"a": "SELECT 1"}, {"a": "SELECT 1", "b": None}]
 )
-def test_anything_else_is_refused(said: Any) -> None:
+def test_any_other_config_is_rejected(said: Any) -> None:
     with pytest.raises(InvalidInput, match=r"config\.sql"):
         queries_of(_lease(said, "a", "b") if not isinstance(said, str) else _lease(said, "a"))

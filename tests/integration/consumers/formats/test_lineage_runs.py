@@ -85,7 +85,7 @@ async def feed_for(database: Database, *sources: dict[str, Any]) -> Feed:
     return Feed(await World.made(database, *(sources or (told("orders"), told("visits")))))
 
 
-async def test_an_output_that_only_the_start_names_counts_when_the_run_completes(
+async def test_an_output_named_only_at_the_start_is_invalidated_on_completion(
     database: Database,
 ) -> None:
     feed = await feed_for(database)
@@ -102,7 +102,7 @@ async def test_an_output_that_only_the_start_names_counts_when_the_run_completes
     assert (await feed.take(event("COMPLETE"))).invalidations == ()
 
 
-async def test_what_the_end_names_counts_as_the_end_has_it(database: Database) -> None:
+async def test_outputs_named_at_the_end_replace_those_of_the_start(database: Database) -> None:
     feed = await feed_for(database)
 
     await feed.take(event("START", output("orders"), output("visits")))
@@ -112,7 +112,7 @@ async def test_what_the_end_names_counts_as_the_end_has_it(database: Database) -
     assert done.unnamed_runs == 0
 
 
-async def test_a_change_of_all_of_a_dataset_is_not_taken_back(database: Database) -> None:
+async def test_an_announced_change_of_a_whole_dataset_is_not_narrowed(database: Database) -> None:
     feed = await feed_for(database)
     overwrite = {"lifecycleStateChange": {"lifecycleStateChange": "OVERWRITE"}}
 
@@ -123,7 +123,7 @@ async def test_a_change_of_all_of_a_dataset_is_not_taken_back(database: Database
 
 
 @pytest.mark.parametrize("kind", ["FAIL", "ABORT"])
-async def test_a_run_that_failed_may_have_written(database: Database, kind: str) -> None:
+async def test_a_failed_run_may_have_written(database: Database, kind: str) -> None:
     feed = await feed_for(database)
 
     await feed.take(event("START", output("orders", "2013-02-13")), event(kind))
@@ -133,7 +133,7 @@ async def test_a_run_that_failed_may_have_written(database: Database, kind: str)
     assert "the run failed" in invalidation["note"]
 
 
-async def test_start_and_end_may_come_in_any_order(database: Database) -> None:
+async def test_start_and_end_may_arrive_in_any_order(database: Database) -> None:
     """Both may be in different partitions of a topic."""
     feed = await feed_for(database)
 
@@ -144,7 +144,7 @@ async def test_start_and_end_may_come_in_any_order(database: Database) -> None:
     assert await feed.world.rows(REMEMBERED) == []
 
 
-async def test_start_and_end_may_come_at_once(database: Database) -> None:
+async def test_start_and_end_may_be_ingested_concurrently(database: Database) -> None:
     feed = await feed_for(database)
     runs = [f"r{n}" for n in range(8)]
 
@@ -157,7 +157,7 @@ async def test_start_and_end_may_come_at_once(database: Database) -> None:
     assert await feed.world.rows(REMEMBERED) == []
 
 
-async def test_runs_do_not_mix(database: Database) -> None:
+async def test_outputs_of_different_runs_are_kept_separate(database: Database) -> None:
     feed = await feed_for(database)
 
     await feed.take(event("START", output("orders"), run="a"), event("START", run="b"))
@@ -167,7 +167,7 @@ async def test_runs_do_not_mix(database: Database) -> None:
     assert [row["run"] for row in await feed.world.rows(REMEMBERED)] == ["a"]
 
 
-async def test_a_run_whose_end_is_never_reported_counts_after_a_week(database: Database) -> None:
+async def test_a_run_without_a_reported_end_is_invalidated_after_a_week(database: Database) -> None:
     feed = await feed_for(database)
     await feed.take(event("START", output("orders", "2013-02-13")))
     await feed.take()
@@ -183,7 +183,7 @@ async def test_a_run_whose_end_is_never_reported_counts_after_a_week(database: D
     assert await feed.world.rows(REMEMBERED) == []
 
 
-async def test_a_run_that_ends_after_weeks_of_silence_counts_again(database: Database) -> None:
+async def test_an_expired_run_that_ends_is_invalidated_again(database: Database) -> None:
     feed = await feed_for(database)
     await feed.take(event("START", output("orders", "2013-02-13")))
     await feed.world.rows(
@@ -200,7 +200,7 @@ async def test_a_run_that_ends_after_weeks_of_silence_counts_again(database: Dat
     assert await feed.invalidations() == [("orders", "2013-02-13")] * 2
 
 
-async def test_what_has_expired_is_forgotten_after_a_month(database: Database) -> None:
+async def test_expired_announcements_are_deleted_after_a_month(database: Database) -> None:
     feed = await feed_for(database)
     await feed.take(event("START", output("orders", "2013-02-13")))
     await feed.world.rows(
@@ -210,7 +210,7 @@ async def test_what_has_expired_is_forgotten_after_a_month(database: Database) -
     assert await feed.world.rows("SELECT FROM run_outputs") == []
 
 
-async def test_an_announcement_after_it_expired_counts_as_new(database: Database) -> None:
+async def test_an_announcement_after_its_expiry_is_new(database: Database) -> None:
     feed = await feed_for(database)
     start = event("START", output("orders", "2013-02-13"))
     await feed.take(start)
@@ -219,7 +219,7 @@ async def test_an_announcement_after_it_expired_counts_as_new(database: Database
     assert len(await feed.world.rows(REMEMBERED)) == 1
 
 
-async def test_a_dataset_bound_while_the_run_goes_on_counts(database: Database) -> None:
+async def test_a_dataset_bound_during_a_run_is_invalidated(database: Database) -> None:
     feed = await feed_for(database, told("orders"))
     await feed.take(event("START", output("users", "2013-02-13")))
     await feed.world.deploy(told("users"), dag="more")
@@ -229,7 +229,7 @@ async def test_a_dataset_bound_while_the_run_goes_on_counts(database: Database) 
     assert await feed.invalidations() == [("users", "2013-02-13")]
 
 
-async def test_an_output_that_no_source_binds_can_be_replayed(database: Database) -> None:
+async def test_an_unbound_output_can_be_replayed(database: Database) -> None:
     feed = await feed_for(database, told("orders"))
     done = await feed.take(event("START", output("users", "2013-02-13")), event("COMPLETE"))
     [letter] = done.rejections
@@ -255,7 +255,7 @@ async def test_an_announced_output_is_registered_by_a_rule(database: Database) -
     assert await feed.invalidations() == [("shop_users", "2013-02-13")]
 
 
-async def test_no_more_is_remembered_than_fits(
+async def test_announcements_are_limited_in_size(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.flow.ingestion.openlineage_runs.MOST", 2)
@@ -273,7 +273,7 @@ async def test_no_more_is_remembered_than_fits(
     assert await feed.invalidations() == [("orders", "2013-02-13")]
 
 
-async def test_odd_texts_are_remembered(database: Database) -> None:
+async def test_announcements_may_contain_any_text(database: Database) -> None:
     feed = await feed_for(database, told("orders", unknown="ignore"))
 
     await feed.take(event("START", output("a\0b"), output("orders", "2013-02-13"), run="r\0" * 300))
@@ -282,7 +282,7 @@ async def test_odd_texts_are_remembered(database: Database) -> None:
     assert await feed.invalidations() == [("orders", "2013-02-13")]
 
 
-async def test_what_a_run_announced_outlives_its_consumer(
+async def test_announcements_survive_a_restart_of_the_consumer(
     database: Database, broker: Broker
 ) -> None:
     async with topic_on(broker) as topic:

@@ -56,7 +56,7 @@ async def taken(world: World, delivery: Delivery) -> Ingested:
         return await ingest(conn, world.org, Batch(consumer="k", received=tuple(outcome)))
 
 
-async def test_a_run_invalidates_all_that_it_wrote(database: Database) -> None:
+async def test_a_run_invalidates_all_of_its_outputs(database: Database) -> None:
     world = await World.made(
         database, told("orders", DAILY), told("visits", WEEKLY), job("made", "orders")
     )
@@ -72,7 +72,7 @@ async def test_a_run_invalidates_all_that_it_wrote(database: Database) -> None:
     assert await world.tasks() == {"queued": ["made[2013-02-13]"]}
 
 
-async def test_an_unknown_dataset_is_a_dead_letter_by_itself(database: Database) -> None:
+async def test_an_unknown_dataset_is_a_dead_letter_of_its_own(database: Database) -> None:
     world = await World.made(database, told("orders", DAILY))
 
     done = await taken(world, completed(written("users"), written("orders", "2013-02-13")))
@@ -89,7 +89,7 @@ async def test_an_unknown_dataset_is_a_dead_letter_by_itself(database: Database)
     assert [row["name"] for row in await world.rows(STORED)] == ["orders", "users"]
 
 
-async def test_a_job_may_bind_several_datasets(database: Database) -> None:
+async def test_a_source_may_bind_several_datasets(database: Database) -> None:
     both = told("orders", DAILY, unknown="ignore")
     both["outputs"].append({"dataset": "visits", "partitioning": DAILY})
     world = await World.made(database, both)
@@ -110,7 +110,7 @@ def heard(name: str, *days: str) -> dict[str, Any]:
     return {**written("", *days), "name": name}
 
 
-async def test_an_output_that_a_rule_covers_is_registered(database: Database) -> None:
+async def test_an_output_matching_a_rule_is_registered(database: Database) -> None:
     world = await World.made(database, discovering())
 
     done = await taken(world, completed(heard("shop.users", "2013-02-13"), heard("crm.users")))
@@ -123,7 +123,7 @@ async def test_an_output_that_a_rule_covers_is_registered(database: Database) ->
     assert [row["dag_name"] for row in rows] == ["found", "w"]
 
 
-async def test_it_can_be_read_from_then_on_and_outlives_deploys(database: Database) -> None:
+async def test_a_registered_dataset_can_be_read_and_survives_deploys(database: Database) -> None:
     world = await World.made(database, discovering())
     await taken(world, completed(heard("shop.users", "2013-02-13")))
     await world.deploy(discovering(), job("made", "shop_users"))
@@ -141,7 +141,7 @@ async def test_it_can_be_read_from_then_on_and_outlives_deploys(database: Databa
     )
 
 
-async def test_two_consumers_may_hear_of_it_at_once(database: Database) -> None:
+async def test_concurrent_consumers_register_a_dataset_once(database: Database) -> None:
     world = await World.made(database, discovering())
 
     outputs = [heard(f"shop.t{i}", "2013-02-13") for i in range(5)]
@@ -154,7 +154,7 @@ async def test_two_consumers_may_hear_of_it_at_once(database: Database) -> None:
     assert [row["name"] for row in names] == [f"shop_t{i}" for i in range(5)]
 
 
-async def test_a_name_that_is_taken_is_left_alone(database: Database) -> None:
+async def test_an_existing_dataset_is_not_registered_again(database: Database) -> None:
     world = await World.made(database, discovering(dataset="{table}"), source("users"))
 
     done = await taken(world, completed(heard("shop.users"), heard("shop.orders")))
@@ -163,7 +163,7 @@ async def test_a_name_that_is_taken_is_left_alone(database: Database) -> None:
     assert await world.rows(STORED) == []
 
 
-async def test_two_names_there_are_never_one_dataset_here(database: Database) -> None:
+async def test_two_names_are_never_registered_as_one_dataset(database: Database) -> None:
     world = await World.made(
         database, discovering(name="{a}.{b}", dataset="{a}_{b}"), job("made", "orders")
     )
@@ -175,7 +175,7 @@ async def test_two_names_there_are_never_one_dataset_here(database: Database) ->
     assert [row["name"] for row in await world.rows(STORED)] == ["x_y_z"]
 
 
-async def test_a_dag_with_jobs_that_run_takes_nobody_in(database: Database) -> None:
+async def test_no_dataset_is_registered_in_a_dag_with_jobs(database: Database) -> None:
     world = await World.made(database, discovering())
     await world.deploy(source("mine"), job("made", "mine"), dag="found")
 
@@ -201,7 +201,7 @@ async def test_each_source_has_its_own_rule(database: Database) -> None:
     ]
 
 
-async def test_a_rule_that_is_too_wide_ends_somewhere(
+async def test_a_rule_registers_a_limited_number_of_datasets(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.flow.deployment.auto_register.MAX_DATASETS", 3)
@@ -212,7 +212,7 @@ async def test_a_rule_that_is_too_wide_ends_somewhere(
     assert len(done.rejections) == 2
 
 
-async def test_what_was_turned_away_is_registered_when_a_rule_covers_it(
+async def test_a_rejected_output_is_registered_by_a_later_rule(
     database: Database,
 ) -> None:
     world = await World.made(database, told("orders", DAILY))
@@ -228,7 +228,7 @@ async def test_what_was_turned_away_is_registered_when_a_rule_covers_it(
 
 
 @pytest.mark.parametrize("name", ["shop.", "shop.a b", "shop.a.b", "shop." + "x" * 500])
-async def test_a_name_that_makes_no_dataset_is_not_registered(
+async def test_a_name_invalid_for_a_dataset_is_not_registered(
     database: Database, name: str
 ) -> None:
     world = await World.made(database, discovering())

@@ -29,7 +29,7 @@ def fake() -> FakeRegistry:
         yield found
 
 
-async def test_a_schema_is_asked_for_once(fake: FakeRegistry) -> None:
+async def test_a_schema_is_fetched_once(fake: FakeRegistry) -> None:
     fake.put(1, SALE)
     fake.put(2, {"type": "object"}, "JSON")
     here = Registry(fake.url)
@@ -42,7 +42,7 @@ async def test_a_schema_is_asked_for_once(fake: FakeRegistry) -> None:
     assert isinstance(here.schemas.by_id[2], JsonSchema)
 
 
-async def test_what_a_schema_refers_to_is_asked_for_too(fake: FakeRegistry) -> None:
+async def test_referenced_schemas_are_fetched(fake: FakeRegistry) -> None:
     line = {"type": "record", "name": "Line", "fields": [{"name": "price", "type": "Money"}]}
     bill = {"type": "record", "name": "Bill", "fields": [{"name": "line", "type": "Line"}]}
     to_money = {"name": "Money", "subject": "money", "version": 3}
@@ -58,7 +58,7 @@ async def test_what_a_schema_refers_to_is_asked_for_too(fake: FakeRegistry) -> N
     assert schema.read(b"\x0a") == {"line": {"price": {"cents": 5}}}
 
 
-async def test_a_registry_that_fails_for_a_moment_is_asked_again(fake: FakeRegistry) -> None:
+async def test_a_transient_failure_of_the_registry_is_retried(fake: FakeRegistry) -> None:
     fake.put(1, SALE)
     fake.failures = 2
     here = Registry(fake.url)
@@ -104,7 +104,7 @@ async def test_a_password_is_read_from_the_environment(
     assert isinstance(here.schemas.by_id[1], AvroSchema)
 
 
-async def test_what_the_registry_does_not_have_rejects_its_messages_until_it_does(
+async def test_messages_with_a_missing_schema_are_rejected_until_it_exists(
     fake: FakeRegistry,
 ) -> None:
     here = Registry(fake.url)
@@ -120,7 +120,7 @@ async def test_what_the_registry_does_not_have_rejects_its_messages_until_it_doe
     assert isinstance(here.schemas.by_id[1], AvroSchema)
 
 
-async def test_messages_wait_while_the_registry_is_away(
+async def test_messages_wait_while_the_registry_is_unavailable(
     database: Database, broker: Broker, fake: FakeRegistry
 ) -> None:
     fake.put(1, SALE)

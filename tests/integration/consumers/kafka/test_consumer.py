@@ -24,7 +24,7 @@ def consumer(broker, ledger, topic) -> KafkaConsumer:
 
 
 @on_both
-async def test_every_event_is_written_with_its_place(consumer, ledger, topic):
+async def test_every_event_is_ingested_with_its_position(consumer, ledger, topic):
     async with running(consumer):
         await topic.send("a")
         await ledger.until(events=1)
@@ -50,7 +50,7 @@ async def test_a_restart_resumes_from_the_stored_position(consumer, ledger, topi
 
 
 @on_both
-async def test_the_ledger_is_right_and_the_broker_is_not_asked(consumer, ledger, topic):
+async def test_stored_positions_take_precedence_over_those_of_the_broker(consumer, ledger, topic):
     await topic.send("a", "b", "c")
     async with running(consumer):
         await ledger.until(events=3)
@@ -63,7 +63,7 @@ async def test_the_ledger_is_right_and_the_broker_is_not_asked(consumer, ledger,
 
 
 @on_both
-async def test_poison_is_kept_and_what_is_good_around_it_arrives(consumer, ledger, topic):
+async def test_poison_messages_are_rejected_and_others_ingested(consumer, ledger, topic):
     large = b" " * 10_000_000
     await topic.send("a")
     await topic.send_bytes(b"{", trace=b"\x00\xff")
@@ -102,7 +102,9 @@ async def test_headers_reach_the_format_and_the_dead_letter(broker, ledger, topi
 
 
 @on_both
-async def test_what_the_client_cannot_decode_is_passed_over_and_said(broker, ledger, wide_topic):
+async def test_a_message_the_client_cannot_decode_is_skipped_and_reported(
+    broker, ledger, wide_topic
+):
     consumer = KafkaConsumer(settings(broker, wide_topic.name), ledger.ingest, ledger.positions)
     await wide_topic.send("a", partition=2)
     await wide_topic.send_with_bad_header("bad", partition=2)
@@ -119,7 +121,7 @@ async def test_what_the_client_cannot_decode_is_passed_over_and_said(broker, led
 
 
 @on_both
-async def test_a_group_shares_the_partitions_and_hands_them_over(broker, ledger, wide_topic):
+async def test_a_group_shares_and_hands_over_partitions(broker, ledger, wide_topic):
     group = settings(broker, wide_topic.name)
     first = KafkaConsumer(group, ledger.ingest, ledger.positions)
     newcomer_wrote = asyncio.Event()
@@ -148,7 +150,7 @@ async def test_a_group_shares_the_partitions_and_hands_them_over(broker, ledger,
     assert Counter(ledger.notes) == sent
 
 
-async def test_a_batch_is_kept_until_the_database_takes_it(consumer, ledger, topic):
+async def test_a_batch_is_retried_until_the_database_accepts_it(consumer, ledger, topic):
     refusals = [psycopg.OperationalError("away"), psycopg.OperationalError("away"), OSError()]
     tried = []
 
@@ -166,7 +168,7 @@ async def test_a_batch_is_kept_until_the_database_takes_it(consumer, ledger, top
     assert tried[0] is tried[1] is tried[2] is tried[3]
 
 
-async def test_positions_are_asked_for_until_the_database_answers(broker, ledger, topic):
+async def test_reading_positions_is_retried_until_the_database_responds(broker, ledger, topic):
     refusals = [psycopg.OperationalError("away")]
 
     async def positions():
@@ -182,7 +184,7 @@ async def test_positions_are_asked_for_until_the_database_answers(broker, ledger
 
 
 @on_both
-async def test_a_stop_gives_up_on_a_database_that_stays_away(consumer, ledger, topic):
+async def test_a_stop_does_not_wait_for_an_unavailable_database(consumer, ledger, topic):
     tried = asyncio.Event()
 
     async def refuse(batch):
@@ -201,7 +203,9 @@ async def test_a_stop_gives_up_on_a_database_that_stays_away(consumer, ledger, t
 
 
 @on_both
-async def test_whoever_was_overtaken_drops_its_batch_and_goes_on_behind(consumer, ledger, topic):
+async def test_a_consumer_with_an_outdated_position_drops_its_batch_and_continues(
+    consumer, ledger, topic
+):
     async def overtake(batch):
         if batch.received:
             ledger.before = None
@@ -218,7 +222,7 @@ async def test_whoever_was_overtaken_drops_its_batch_and_goes_on_behind(consumer
 
 
 @on_both
-async def test_latest_begins_at_the_end_and_remembers_that(broker, ledger, topic):
+async def test_latest_starts_at_the_end_and_stores_the_position(broker, ledger, topic):
     group = settings(broker, topic.name, start="latest")
     await topic.send("old")
     async with running(KafkaConsumer(group, ledger.ingest, ledger.positions)):
@@ -232,7 +236,7 @@ async def test_latest_begins_at_the_end_and_remembers_that(broker, ledger, topic
 
 
 @on_kafka
-async def test_a_partition_that_is_added_later_is_read_from_its_beginning(broker, ledger, topic):
+async def test_a_partition_added_later_is_read_from_its_beginning(broker, ledger, topic):
     group = settings(broker, topic.name, start="latest")
     await topic.send("old")
     async with running(KafkaConsumer(group, ledger.ingest, ledger.positions)):
@@ -258,9 +262,7 @@ class FirstOnly(RoundRobinPartitionAssignor):
         return dict.fromkeys(members, first)
 
 
-async def test_all_partitions_of_a_topic_begin_at_once_whoever_gets_them(
-    broker, ledger, wide_topic
-):
+async def test_start_positions_of_all_partitions_are_stored_at_once(broker, ledger, wide_topic):
     """In a growing group, partitions of later members must not count as new partitions."""
     first = settings(broker, wide_topic.name, start="latest")
     first = replace(first, client={**first.client, "partition_assignment_strategy": (FirstOnly,)})
@@ -278,7 +280,7 @@ async def test_all_partitions_of_a_topic_begin_at_once_whoever_gets_them(
 
 
 @on_both
-async def test_the_broker_is_told_for_its_lag_tools(broker, consumer, ledger, topic):
+async def test_offsets_are_committed_to_the_broker_for_lag_tools(broker, consumer, ledger, topic):
     partition = TopicPartition(topic.name, 0)
     async with AIOKafkaConsumer(
         bootstrap_servers=broker.bootstrap_servers, group_id=f"group-of-{topic.name}"
@@ -298,7 +300,7 @@ async def until_told(lag_tool: AIOKafkaConsumer, partition: TopicPartition, offs
             await asyncio.sleep(0.1)
 
 
-async def test_a_broker_that_comes_late_or_goes_away_is_waited_for(ledger):
+async def test_a_broker_that_starts_late_or_restarts_is_awaited(ledger):
     broker = EmbeddedBroker()
     consumer = KafkaConsumer(settings(broker, "changes"), ledger.ingest, ledger.positions)
 
@@ -316,7 +318,7 @@ async def test_a_broker_that_comes_late_or_goes_away_is_waited_for(ledger):
     assert ledger.notes == ["a", "b"]
 
 
-async def test_a_stop_does_not_wait_for_a_broker_that_is_away(ledger):
+async def test_a_stop_does_not_wait_for_an_unavailable_broker(ledger):
     broker = EmbeddedBroker()
     consumer = KafkaConsumer(settings(broker, "changes"), ledger.ingest, ledger.positions)
 

@@ -21,7 +21,7 @@ async def read(broker, topic: str, count: int) -> list:
 
 
 @on_both
-async def test_a_rejected_message_is_sent_there_whole_with_the_reason(broker, ledger, topic):
+async def test_a_rejected_message_is_sent_unchanged_with_the_reason(broker, ledger, topic):
     async with topic_on(broker) as letters:
         told = settings(broker, topic.name, dead_letter_topic=letters.name)
         await topic.send("a")
@@ -42,7 +42,7 @@ async def test_a_rejected_message_is_sent_there_whole_with_the_reason(broker, le
 
 
 @on_both
-async def test_the_topic_that_a_source_names_gets_its_letters(broker, ledger, topic):
+async def test_a_source_may_have_its_own_dead_letter_topic(broker, ledger, topic):
     async with topic_on(broker) as own, topic_on(broker) as usual, topic_on(broker) as other:
         told = settings(
             broker,
@@ -61,7 +61,9 @@ async def test_the_topic_that_a_source_names_gets_its_letters(broker, ledger, to
 
 
 @on_kafka
-async def test_one_that_is_not_there_holds_up_no_other(broker, ledger, topic, monkeypatch):
+async def test_a_missing_dead_letter_topic_does_not_block_others(
+    broker, ledger, topic, monkeypatch
+):
     monkeypatch.setattr("consumers.kafka.dead_letters._TIMEOUT_SECONDS", 0.5)
     async with topic_on(broker) as usual, topic_on(broker) as other:
         told = settings(
@@ -81,7 +83,7 @@ async def test_one_that_is_not_there_holds_up_no_other(broker, ledger, topic, mo
 
 
 @on_kafka
-async def test_it_is_sent_before_the_positions_are_committed(broker, ledger, topic):
+async def test_a_dead_letter_is_sent_before_positions_are_committed(broker, ledger, topic):
     async with topic_on(broker) as letters:
         told = settings(broker, topic.name, dead_letter_topic=letters.name)
         crashes = [OSError("crashed before the commit")]
@@ -104,7 +106,7 @@ async def test_it_is_sent_before_the_positions_are_committed(broker, ledger, top
 @on_kafka
 @pytest.mark.parametrize("whose", ["of all", "its own"])
 @pytest.mark.parametrize("where", ["nowhere", "the topic itself"])
-async def test_a_topic_that_cannot_be_had_stops_nothing(
+async def test_an_unusable_dead_letter_topic_does_not_stop_the_consumer(
     broker, ledger, topic, where, whose, monkeypatch
 ):
     monkeypatch.setattr("consumers.kafka.dead_letters._TIMEOUT_SECONDS", 0.2)

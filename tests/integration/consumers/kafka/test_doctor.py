@@ -14,7 +14,7 @@ async def lag(world: World, broker) -> str:
     return detail
 
 
-async def test_the_lag_is_from_the_stored_positions_to_the_ends(database, broker, topic):
+async def test_lag_is_measured_from_stored_positions(database, broker, topic):
     of_topic = source("a", source={"kind": "kafka", "topic": topic.name, "dataset": "a"})
     world = await World.made(database, of_topic, job("b", "a"))
     connections = SourceConnections(

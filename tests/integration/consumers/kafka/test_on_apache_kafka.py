@@ -32,7 +32,7 @@ async def test_compressed_batches_are_read(broker, consumer, ledger, topic, code
     assert [int(note) for note in ledger.notes] == list(range(20))
 
 
-async def test_only_what_was_committed_is_read_and_markers_are_passed(
+async def test_only_committed_messages_are_read_and_markers_are_skipped(
     broker, consumer, ledger, topic
 ):
     producer = AIOKafkaProducer(
@@ -54,9 +54,7 @@ async def test_only_what_was_committed_is_read_and_markers_are_passed(
     assert [position for _, position, _ in ledger.events] == ["0", "4", "6"]
 
 
-async def test_the_position_passes_the_marker_behind_the_last_message(
-    broker, consumer, ledger, topic
-):
+async def test_the_position_advances_past_a_trailing_marker(broker, consumer, ledger, topic):
     producer = AIOKafkaProducer(
         bootstrap_servers=broker.bootstrap_servers, transactional_id=topic.name
     )
@@ -78,7 +76,7 @@ async def delete_records(broker: Broker, topic: str, before: int) -> None:
         await admin.close()
 
 
-async def test_what_the_broker_deleted_before_it_was_read_is_a_loss_that_is_kept(
+async def test_messages_deleted_before_they_were_read_are_recorded_as_lost(
     broker, consumer, ledger, topic
 ):
     await topic.send("a")
@@ -95,7 +93,7 @@ async def test_what_the_broker_deleted_before_it_was_read_is_a_loss_that_is_kept
     assert ledger.notes == ["a", "d"]
 
 
-async def test_whatever_is_deleted_while_it_waits_is_either_read_or_a_loss_that_is_kept(
+async def test_messages_deleted_during_a_commit_are_read_or_recorded_as_lost(
     broker, consumer, ledger, topic
 ):
     holding, go_on = asyncio.Event(), asyncio.Event()

@@ -31,7 +31,7 @@ class Slow:
         return await self._ledger.positions()
 
 
-async def test_a_pause_beyond_the_session_timeout_costs_no_membership(broker, ledger, topic):
+async def test_a_pause_beyond_the_session_timeout_keeps_the_membership(broker, ledger, topic):
     slow = Slow(ledger)
     group = settings(broker, topic.name)
     async with running(KafkaConsumer(group, slow.ingest, slow.positions)):
@@ -49,9 +49,7 @@ async def test_a_pause_beyond_the_session_timeout_costs_no_membership(broker, le
     assert slow.asked == asked, "positions are read again after a rebalance only"
 
 
-async def test_whoever_pauses_beyond_the_poll_interval_is_replaced_and_drops_what_it_held(
-    broker, ledger, topic
-):
+async def test_a_pause_beyond_the_poll_interval_loses_partitions_and_batch(broker, ledger, topic):
     slow = Slow(ledger)
     group = settings(broker, topic.name)
     impatient = settings(broker, topic.name, client={**group.client, "max_poll_interval_ms": 500})

@@ -28,7 +28,7 @@ def offset_of(position: str | None) -> int | None:
 
 
 @on_both
-async def test_earliest_reads_all_again_and_latest_nothing(group, consumer, ledger, topic):
+async def test_earliest_reads_all_messages_and_latest_none(group, consumer, ledger, topic):
     await topic.send("a", "b")
     async with running(consumer):
         await ledger.until(events=2)
@@ -48,7 +48,7 @@ async def test_earliest_reads_all_again_and_latest_nothing(group, consumer, ledg
 
 
 @on_kafka
-async def test_a_time_begins_with_the_first_message_that_is_not_older(group, ledger, topic):
+async def test_a_time_selects_the_first_message_not_older(group, ledger, topic):
     for hours, note in enumerate("abc"):
         await topic.send_at(NOON + timedelta(hours=hours), note)
 
@@ -57,14 +57,14 @@ async def test_a_time_begins_with_the_first_message_that_is_not_older(group, led
     assert await rewound(group, ledger, NOON + timedelta(days=1)) == [(0, 3)]
 
 
-async def test_a_broker_that_is_away_is_said(broker, ledger, topic):
+async def test_an_unavailable_broker_is_reported(broker, ledger, topic):
     away = settings(broker, topic.name, bootstrap_servers="127.0.0.1:1")
     with pytest.raises(ServiceUnavailable, match="broker did not return offsets"):
         await rewinds(away, ledger.positions, "earliest")
 
 
 @on_kafka
-async def test_a_consumer_that_is_at_work_follows(group, consumer, ledger, topic):
+async def test_a_running_consumer_follows_a_rewind(group, consumer, ledger, topic):
     async with running(consumer):
         await topic.send("a", "b")
         await ledger.until(events=2)
@@ -76,7 +76,7 @@ async def test_a_consumer_that_is_at_work_follows(group, consumer, ledger, topic
 
 
 @on_both
-async def test_the_deployed_topics_are_rewound_in_the_ledger_itself(database, broker, topic):
+async def test_deployed_topics_are_rewound_in_the_database(database, broker, topic):
     of_topic = source("a", source={"kind": "kafka", "topic": topic.name, "dataset": "a"})
     world = await World.made(database, of_topic, job("b", "a"))
     connections = SourceConnections(
@@ -97,7 +97,7 @@ async def test_the_deployed_topics_are_rewound_in_the_ledger_itself(database, br
     assert stored == {"stream": topic.stream(), "position": back.after}
 
 
-async def test_without_a_broker_there_is_nothing_to_rewind(database):
+async def test_a_rewind_without_a_broker_is_rejected(database):
     world = await World.made(database, source("a"), job("b", "a"))
     connections = SourceConnections(
         name="knockon.test", source_url=database.url, bootstrap_servers=None
@@ -106,7 +106,7 @@ async def test_without_a_broker_there_is_nothing_to_rewind(database):
         await Consumers(database, world.org, connections).rewind("earliest")
 
 
-def test_a_place_that_is_none_is_a_wrong_call():
+def test_an_invalid_start_is_a_usage_error():
     result = CliRunner().invoke(app, ["--from", "yesterday"])
     assert result.exit_code == 2
     assert "yesterday" in result.output

@@ -45,7 +45,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, security: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
-async def test_a_user_with_the_password_is_let_in(
+async def test_a_user_with_the_password_is_accepted(
     broker, ledger, topic, security, monkeypatch, mechanism
 ):
     set_all(monkeypatch, security | {"KAFKA_SASL_MECHANISM": mechanism})
@@ -62,7 +62,7 @@ async def test_a_user_with_the_password_is_let_in(
     assert PASSWORD not in repr(Settings())
 
 
-async def test_a_wrong_password_is_said_and_tried_again_ever_more_slowly(
+async def test_a_wrong_password_is_reported_and_retried_with_backoff(
     broker, ledger, topic, security, monkeypatch, caplog
 ):
     set_all(monkeypatch, security | {"KAFKA_SASL_PASSWORD": "tr0ub4dor"})
@@ -92,18 +92,18 @@ async def test_a_wrong_password_is_said_and_tried_again_ever_more_slowly(
     assert "tr0ub4dor" not in f"{lines} {caplog.text}"
 
 
-def test_what_is_missing_is_said(broker, security, monkeypatch):
+def test_a_missing_setting_is_reported(broker, security, monkeypatch):
     set_all(monkeypatch, security | {"KAFKA_SASL_PASSWORD": ""})
     with pytest.raises(InvalidInput, match="KNOCKON_KAFKA_SASL_PASSWORD"):
         kafka_security(Settings())
 
 
-def test_a_file_that_is_none_is_said():
+def test_a_missing_file_is_reported():
     wrong = Settings(kafka_security_protocol="SSL", kafka_ssl_ca="/nowhere/ca.pem")
     with pytest.raises(InvalidInput, match="KNOCKON_KAFKA_SSL_CA"):
         kafka_security(wrong)
 
 
-def test_a_password_is_no_part_of_what_settings_show():
+def test_settings_do_not_show_a_password():
     secret = Settings(kafka_sasl_password=SecretStr("hunter2"))
     assert "hunter2" not in f"{secret!r} {secret.model_dump_json()}"

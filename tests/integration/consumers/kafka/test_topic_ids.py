@@ -33,7 +33,7 @@ async def until_told(client, partitions, *, of: set[TopicPartition]) -> dict[Top
 
 
 @on_both
-async def test_a_topic_keeps_its_id_until_it_is_made_anew(broker, wide_topic):
+async def test_a_topic_keeps_its_id_until_it_is_recreated(broker, wide_topic):
     partitions = partitions_of(wide_topic)
     async with reading(broker, *partitions) as client:
         before = await topic_ids(client, partitions)
@@ -50,7 +50,7 @@ async def test_a_topic_keeps_its_id_until_it_is_made_anew(broker, wide_topic):
 
 
 @on_both
-async def test_of_topics_of_which_the_client_does_not_know_yet_any_broker_tells(broker, topic):
+async def test_ids_of_topics_unknown_to_the_client_are_found(broker, topic):
     there, nowhere = TopicPartition(topic.name, 0), TopicPartition(f"no-{topic.name}", 0)
     async with AIOKafkaConsumer(**broker.connection) as client:
         assert (await topic_ids(client, [there, nowhere])).keys() == {there}
@@ -58,7 +58,7 @@ async def test_of_topics_of_which_the_client_does_not_know_yet_any_broker_tells(
 
 
 @on_both
-async def test_a_broker_before_28_does_not_tell(broker, topic):
+async def test_a_broker_before_version_28_returns_no_ids(broker, topic):
     partition = TopicPartition(topic.name, 0)
     async with reading(broker, partition) as client:
         assert await topic_ids(client, [partition])
@@ -67,7 +67,7 @@ async def test_a_broker_before_28_does_not_tell(broker, topic):
         assert await topic_ids(client, [partition]) == {}
 
 
-async def test_a_broker_that_is_away_does_not_tell():
+async def test_an_unavailable_broker_returns_no_ids():
     partition = TopicPartition("changes", 0)
     with EmbeddedBroker() as broker:
         await broker.create_topic("changes")

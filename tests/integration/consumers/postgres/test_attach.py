@@ -35,13 +35,13 @@ async def test_attaching_again_replaces(t):
     assert logged == [("insert", ["BOS"], None, 1)]
 
 
-async def test_one_session_may_attach_any_number_of_times(t):
+async def test_a_session_may_attach_any_number_of_times(t):
     for _ in range(8):  # past the point where psycopg prepares a statement
         await t.attach("t", ORIGIN, announce=True)
         await t.detach("t", "d")
 
 
-async def test_one_table_may_be_two_datasets(t):
+async def test_a_table_may_be_attached_as_two_datasets(t):
     await t.attach("t", ORIGIN, dataset="by_origin")
     await t.attach("t", {"dest": {"dynamic": True}}, dataset="by_dest")
     await t.run("INSERT INTO t VALUES (1, 'JFK', 'BOS')")
@@ -49,7 +49,7 @@ async def test_one_table_may_be_two_datasets(t):
     assert rows == [("by_dest", ["BOS"]), ("by_origin", ["JFK"])]
 
 
-async def test_detach_takes_away_what_attach_made_for_one_dataset(t):
+async def test_detach_removes_the_capture_of_one_dataset(t):
     await t.attach("t", ORIGIN, dataset="one")
     await t.attach("t", ORIGIN, dataset="two")
     await t.detach("t", "one")
@@ -69,13 +69,13 @@ async def test_a_renamed_table_stays_attached_and_can_be_detached(t):
     assert await triggers(t) == await functions(t) == 0
 
 
-async def test_the_column_of_a_dimension_may_be_given(t):
+async def test_the_column_of_a_dimension_may_be_overridden(t):
     await t.attach("t", {"o": {"dynamic": True, "column": "origin"}}, columns={"o": "dest"})
     logged = await t.logged("INSERT INTO t VALUES (1, 'JFK', 'BOS')")
     assert logged == [("insert", ["BOS"], None, 1)]
 
 
-async def test_announcing_logs_all_that_is_there(t):
+async def test_announcing_logs_all_existing_partitions(t):
     await t.run("INSERT INTO t SELECT i, i FROM generate_series(1, 1500) i")
     await t.attach("t", ORIGIN, announce=True)
     ((kind, partitions, rows),) = await t.rows(
@@ -90,7 +90,7 @@ async def test_announcing_an_empty_table_logs_nothing(t):
     assert await t.rows("SELECT * FROM knockon_source.changes") == []
 
 
-async def test_names_are_never_sql(source):
+async def test_names_are_quoted(source):
     dataset, origin = "it's $body$; {x} %s", "or\"ig'in {1} %s"
     quoted = '"' + origin.replace('"', '""') + '"'
     await source.run(
@@ -124,14 +124,16 @@ async def test_names_are_never_sql(source):
         ("t", {"origin": {"sometimes": 1}}, {}, InvalidPartition, "exactly one of"),
     ],
 )
-async def test_what_cannot_be_attached_is_said(t, table, partitioning, columns, error, message):
+async def test_objects_that_cannot_be_attached_are_rejected(
+    t, table, partitioning, columns, error, message
+):
     await t.run("CREATE VIEW v AS SELECT * FROM t")
     with pytest.raises(error, match=message):
         await t.attach(table, partitioning, columns=columns)
     assert await triggers(t) == 0
 
 
-async def test_attaching_does_not_hold_up_writers_behind_a_long_transaction(t, connect):
+async def test_attaching_does_not_block_writers_behind_a_long_transaction(t, connect):
     writer = await connect()
     await writer.execute("INSERT INTO t VALUES (1, 'JFK')")
     with pytest.raises(ServiceUnavailable, match="locked"):

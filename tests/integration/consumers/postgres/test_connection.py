@@ -8,7 +8,7 @@ from tests.support.proxy import proxy_to
 
 
 @pytest.mark.parametrize("statement", [b"SET search_path", b"knockon_source.readers"])
-async def test_a_source_that_goes_silent_is_given_up(database_url: str, statement: bytes) -> None:
+async def test_an_unresponsive_source_times_out(database_url: str, statement: bytes) -> None:
     async with proxy_to(database_url) as proxy:
         assert not await has_log(proxy.url)
         proxy.go_dead_at(statement)

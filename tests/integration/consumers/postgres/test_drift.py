@@ -81,7 +81,7 @@ LAST = "INSERT INTO t VALUES (99, 'LAST', 1)"
                      id="partition column retyped"),
     ],
 )  # fmt: skip
-async def test_everything_counts_as_changed_and_is_announced(t, repaired, statements):
+async def test_a_repaired_capture_counts_as_a_change_of_everything(t, repaired, statements):
     events = await repaired(t, *statements, last=LAST)
     assert (True, None, None) in events
     assert any("BOS" in (partitions or ()) for _, partitions, _ in events)
@@ -97,7 +97,7 @@ async def test_writes_of_a_replica_are_captured_after_a_restore(t, repaired):
     assert events[0] == (True, None, None)
 
 
-async def test_the_old_table_of_a_swap_is_captured_no_more(t, repaired):
+async def test_the_old_table_of_a_swap_is_no_longer_captured(t, repaired):
     await repaired(
         t,
         "CREATE TABLE t_new (LIKE t INCLUDING ALL)",
@@ -117,7 +117,7 @@ async def test_the_old_table_of_a_swap_is_captured_no_more(t, repaired):
         ("ALTER TABLE t ALTER COLUMN v TYPE numeric(3) USING v / 10", ("v",)),
     ],
 )
-async def test_a_changed_column_is_all_that_changed(t, repaired, statement, columns):
+async def test_an_altered_column_counts_as_changed_alone(t, repaired, statement, columns):
     events = await repaired(t, statement, last="INSERT INTO t (id, origin) VALUES (99, 'LAST')")
     assert events == [(True, None, columns)]
 
@@ -175,7 +175,7 @@ async def test_a_new_partition_is_announced_alone_and_captured(parted, repaired)
     assert events == [(False, ("BOS",), None)]
 
 
-async def test_an_empty_partition_is_no_change(parted, repaired):
+async def test_an_empty_partition_is_not_a_change(parted, repaired):
     events = await repaired(
         parted, "CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (20) TO (30)", last=LAST
     )
@@ -183,7 +183,7 @@ async def test_an_empty_partition_is_no_change(parted, repaired):
 
 
 @pytest.mark.parametrize("statement", ["ALTER TABLE t DETACH PARTITION t_0", "DROP TABLE t_0"])
-async def test_a_partition_that_is_gone_takes_its_rows_along(parted, repaired, statement):
+async def test_a_removed_partition_counts_as_a_change_of_everything(parted, repaired, statement):
     events = await repaired(parted, statement, last=LAST)
     assert events[0] == (True, None, None)
 
@@ -214,7 +214,7 @@ async def test_a_dropped_table_counts_as_changed_once(t, ledger, running):
     assert await drift(t) == []
 
 
-async def test_attaching_by_hand_makes_up_for_what_was_missed(t):
+async def test_attaching_again_by_hand_counts_as_a_change_of_everything(t):
     await t.run("ALTER TABLE t DISABLE TRIGGER ALL", "DELETE FROM t")
     await t.run("DELETE FROM knockon_source.changes")
     await t.attach("t", ORIGIN)
@@ -248,7 +248,7 @@ async def verdict(source: Source) -> tuple[str, str]:
     return check.verdict, check.detail
 
 
-async def test_doctor_is_green_only_while_everything_is_attached(t):
+async def test_doctor_passes_only_while_everything_is_attached(t):
     assert await verdict(t) == ("ok", "public.t attached")
     await t.run("ALTER TABLE t DISABLE TRIGGER ALL")
     assert (await verdict(t))[0] == "fail"

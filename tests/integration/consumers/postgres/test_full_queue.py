@@ -41,7 +41,7 @@ async def _number(connection: AsyncConnection[Any], query: str) -> float:
     return float(row["n"])
 
 
-async def test_a_full_queue_stops_neither_writers_nor_knockon(small_queue: str) -> None:
+async def test_a_full_notify_queue_stops_neither_writers_nor_consumers(small_queue: str) -> None:
     connect = AsyncConnection.connect
     async with (
         await connect(small_queue, autocommit=True, row_factory=dict_row) as writer,

@@ -78,7 +78,7 @@ def window(dimension: TimeDimension, instant: datetime) -> str:
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("grain", GRAINS)
-async def test_an_instant_has_the_key_of_its_window(source, grain, zone):
+async def test_a_timestamp_with_zone_has_the_key_of_its_window(source, grain, zone):
     await store(source, grain, zone)
     dimension, values = TimeDimension(grain, zone), list(instants(zone))
     doubtful = 0
@@ -99,7 +99,7 @@ async def test_an_instant_has_the_key_of_its_window(source, grain, zone):
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("grain", GRAINS)
-async def test_a_reading_without_a_zone_is_the_dimensions_own(source, grain, zone):
+async def test_a_timestamp_without_zone_uses_the_zone_of_the_dimension(source, grain, zone):
     await store(source, grain, zone)
     dimension, values = TimeDimension(grain, zone), list(instants(zone))
     readings = [
@@ -117,7 +117,7 @@ def offset(zone: str, instant: datetime) -> int:
 
 
 @pytest.mark.parametrize("zone", ZONES)
-async def test_every_key_of_a_reading_can_be_parsed(source, zone):
+async def test_every_key_of_a_local_time_can_be_parsed(source, zone):
     """Including local times skipped by the clock."""
     await store(source, "hour", zone)
     dimension = TimeDimension("hour", zone)
@@ -128,7 +128,7 @@ async def test_every_key_of_a_reading_can_be_parsed(source, zone):
             assert dimension.parse(key)
 
 
-async def test_a_date_is_its_day(source):
+async def test_a_date_has_the_key_of_its_day(source):
     dimension = TimeDimension("day", "Pacific/Apia")
     days = [date(2011, 12, 29), date(2011, 12, 30), date(2011, 12, 31)]
     actual = await keys(source, dimension, "date", days)
@@ -154,7 +154,7 @@ async def test_a_time_out_of_bounds_has_no_key(source, start, end, value, key):
     assert actual == [key]
 
 
-async def test_a_bound_between_the_two_windows_of_a_repeated_hour_cuts_off_both(source):
+async def test_a_bound_within_a_repeated_hour_excludes_both_windows(source):
     await store(source, "hour", "America/New_York")
     dimension = TimeDimension("hour", "America/New_York", None, "2013-11-03T01-0500")
     values = ["2013-11-03 00:30", "2013-11-03 01:30"]
@@ -184,7 +184,7 @@ async def test_a_number_has_the_key_of_its_bucket(source, size, type_):
         ("numeric", 10_000, "9999.9999999999999999999999", 0),
     ],
 )
-async def test_no_cast_nor_quotient_rounds_a_number_up(source, type_, size, value, start):
+async def test_casts_and_quotients_do_not_round_up(source, type_, size, value, start):
     dimension = RangeDimension(size)
     assert await keys(source, dimension, type_, [value]) == [dimension.format(start // size)]
 
@@ -203,7 +203,7 @@ async def test_a_number_out_of_bounds_has_no_key(source, value, key):
     assert await keys(source, dimension, "numeric", [value]) == [key]
 
 
-async def test_a_text_has_a_key_when_it_can_be_one(source):
+async def test_a_text_that_is_a_valid_key_has_a_key(source):
     texts = [
         "JFK",
         "",
@@ -266,7 +266,7 @@ _SETTINGS = [
 ]
 
 
-async def test_a_key_does_not_hang_on_the_session(source):
+async def test_a_key_does_not_depend_on_session_settings(source):
     columns = ", ".join(f"{name} {kind}" for name, (kind, _, _) in _TYPED.items())
     values = [f"CAST({value} AS {kind}) AS {name}" for name, (kind, value, _) in _TYPED.items()]
     key = "/".join(f"{name}={text or '*'}" for name, (_, _, text) in _TYPED.items())
@@ -285,7 +285,7 @@ async def test_a_key_does_not_hang_on_the_session(source):
     assert await source.rows("SELECT partitions FROM knockon_source.changes") == [([key],)]
 
 
-async def test_money_is_no_key(source):
+async def test_money_has_no_key(source):
     """Its text depends on lc_monetary, and so does reading the text back."""
     await source.run("CREATE DOMAIN price AS money", "CREATE TABLE s (id int, m money, p price)")
     for name in ("m", "p"):

@@ -61,13 +61,13 @@ async def test_a_change_is_ingested_as_an_event(flights, ledger, running):
     assert msgspec.json.decode(delivery.value or b"", type=SourceEvent) == event
 
 
-async def test_what_was_written_before_the_start_is_taken(flights, ledger, running):
+async def test_changes_written_before_the_start_are_ingested(flights, ledger, running):
     await flights.run(insert(1), insert(2))
     async with running():
         assert await ledger.until(2) == ["1", "2"]
 
 
-async def test_polling_makes_up_for_a_lost_notification(flights, ledger, running):
+async def test_polling_finds_changes_without_a_notification(flights, ledger, running):
     silent = "INSERT INTO knockon_source.changes (dataset, kind) VALUES ('flights', 'insert')"
     async with running(poll_seconds=0.01):
         await flights.run(insert(1))
@@ -76,7 +76,7 @@ async def test_polling_makes_up_for_a_lost_notification(flights, ledger, running
         assert await ledger.until(2) == ["1", "2"]
 
 
-async def test_a_long_backlog_is_taken_in_pages(flights, ledger, running, monkeypatch):
+async def test_a_long_backlog_is_ingested_in_pages(flights, ledger, running, monkeypatch):
     monkeypatch.setattr(listener, "PAGE", 4)
     await flights.run(*(insert(i) for i in range(10)))
     async with running():
@@ -102,7 +102,7 @@ async def test_a_restart_resumes_within_a_page(flights, ledger, running, monkeyp
         assert await ledger.until(10) == [str(i) for i in range(1, 11)]
 
 
-async def test_a_quiet_poll_writes_nothing(flights, ledger, running):
+async def test_a_poll_without_changes_writes_nothing(flights, ledger, running):
     await flights.run(insert(1))
     async with running():
         await ledger.until(1)
@@ -116,7 +116,7 @@ async def test_a_quiet_poll_writes_nothing(flights, ledger, running):
     assert len(ledger.batches) == 2
 
 
-async def test_taken_changes_are_trimmed(flights, ledger, running):
+async def test_ingested_changes_are_trimmed(flights, ledger, running):
     async with running():
         for i in range(3):
             await flights.run(insert(i))
@@ -127,7 +127,9 @@ async def test_taken_changes_are_trimmed(flights, ledger, running):
     assert await flights.rows("SELECT id FROM knockon_source.changes") == []
 
 
-async def test_rubbish_in_the_log_is_rejected_and_stops_nothing(flights, ledger, running):
+async def test_invalid_rows_in_the_log_are_rejected_and_do_not_stop_the_consumer(
+    flights, ledger, running
+):
     await flights.run(
         "ALTER TABLE knockon_source.changes DROP CONSTRAINT changes_kind_check",
         "INSERT INTO knockon_source.changes (dataset, kind, partitions, columns) VALUES"
@@ -153,7 +155,7 @@ async def test_a_killed_session_catches_up(flights, ledger, running):
         assert await ledger.until(3) == ["1", "2", "3"]
 
 
-async def test_a_connection_that_went_dead_without_a_word_is_replaced(flights, ledger, running):
+async def test_a_silently_dead_connection_is_replaced(flights, ledger, running):
     async with (
         proxy_to(flights.url) as proxy,
         running(source_url=proxy.url, heartbeat_seconds=0.2),
@@ -166,7 +168,7 @@ async def test_a_connection_that_went_dead_without_a_word_is_replaced(flights, l
         assert await ledger.until(4) == ["1", "2", "3", "4"]
 
 
-async def test_it_says_when_it_reads(flights, ledger, running):
+async def test_the_pulse_reports_when_the_source_is_read(flights, ledger, running):
     lacks = []
     positions = ledger.positions
 
@@ -182,7 +184,7 @@ async def test_it_says_when_it_reads(flights, ledger, running):
     assert pulses() == ()
 
 
-async def test_an_outage_of_knockon_loses_nothing(flights, ledger, running):
+async def test_an_outage_of_the_knockon_database_loses_nothing(flights, ledger, running):
     failures = 0
 
     async def fail_twice(batch):
@@ -198,7 +200,7 @@ async def test_an_outage_of_knockon_loses_nothing(flights, ledger, running):
     assert failures == 3
 
 
-async def test_a_commit_whose_reply_is_lost_is_not_repeated(flights, ledger, running):
+async def test_a_commit_with_a_lost_reply_is_not_repeated(flights, ledger, running):
     async def lose_the_reply(batch):
         ledger.after = None
         raise psycopg.OperationalError("the connection broke")
@@ -211,7 +213,7 @@ async def test_a_commit_whose_reply_is_lost_is_not_repeated(flights, ledger, run
         assert await ledger.until(2) == ["1", "2"]
 
 
-async def test_two_consumers_under_one_name_take_each_change_once(flights, ledger, running):
+async def test_two_consumers_with_one_name_ingest_each_change_once(flights, ledger, running):
     async with running(), running():
         for i in range(20):
             await flights.run(insert(i))
@@ -229,7 +231,7 @@ async def test_a_source_may_be_attached_after_the_start(source, ledger, running)
         assert await ledger.until(1) == ["1"]
 
 
-async def test_the_source_may_be_knockons_own_database(database_url, ledger, running):
+async def test_the_source_may_be_the_knockon_database(database_url, ledger, running):
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(FLIGHTS)
         await attach(connection, TENANT, "flights", "flights", ORIGIN)
@@ -238,7 +240,7 @@ async def test_the_source_may_be_knockons_own_database(database_url, ledger, run
             assert await ledger.until(1) == ["1"]
 
 
-async def test_changes_without_an_org_are_taken_if_they_are_of_its_datasets(
+async def test_changes_without_an_org_are_ingested_for_datasets_of_the_org(
     flights, ledger, running
 ):
     legacy = "INSERT INTO knockon_source.changes (dataset, kind) VALUES ('{}', 'insert')"
@@ -250,12 +252,12 @@ async def test_changes_without_an_org_are_taken_if_they_are_of_its_datasets(
     }
 
 
-async def test_it_stops_while_the_source_is_away(ledger, running):
+async def test_a_consumer_stops_while_the_source_is_unavailable(ledger, running):
     async with running(source_url="host=/nowhere dbname=none"):
         pass
 
 
-async def test_it_is_never_left_in_a_transaction(flights, ledger, running):
+async def test_no_transaction_stays_open_while_ingesting(flights, ledger, running):
     await flights.run(insert(1))
     states = []
 
@@ -273,7 +275,7 @@ async def test_it_is_never_left_in_a_transaction(flights, ledger, running):
     assert states == [("idle", None)]
 
 
-async def test_an_error_of_any_kind_is_waited_out(flights, ledger, running):
+async def test_any_error_is_retried(flights, ledger, running):
     """An unforeseen error must not end the other consumers of the process."""
     failures = [ValueError("unforeseen"), KeyError("k")]
 

@@ -48,13 +48,13 @@ async def write(source, count):
         await source.connection.execute(WRITE, ["d"])
 
 
-async def test_nothing_is_there_at_first(source):
+async def test_an_empty_log_has_no_changes(source):
     reader = Reader(source)
     assert await reader.drain() == []
     assert reader.is_last
 
 
-async def test_what_was_read_does_not_come_again(source):
+async def test_changes_are_read_once(source):
     reader = Reader(source)
     await write(source, 2)
     assert await reader.drain() == [1, 2]
@@ -64,9 +64,7 @@ async def test_what_was_read_does_not_come_again(source):
 
 
 @pytest.mark.parametrize("limit", [1, 100])
-async def test_what_began_earlier_and_commits_later_is_neither_lost_nor_doubled(
-    source, connect, limit
-):
+async def test_a_transaction_that_commits_late_is_read_exactly_once(source, connect, limit):
     early, late, reader = await connect(), await connect(), Reader(source, limit)
     await early.execute(WRITE, ["d"])
     await late.execute(WRITE, ["d"])
@@ -79,7 +77,7 @@ async def test_what_began_earlier_and_commits_later_is_neither_lost_nor_doubled(
     assert await reader.drain() == []
 
 
-async def test_what_commits_between_two_pages_waits_for_the_next_drain(source, connect):
+async def test_a_commit_between_two_pages_is_read_by_the_next_drain(source, connect):
     early, reader = await connect(), Reader(source, 2)
     await early.execute(WRITE, ["d"])
     await write(source, 3)
@@ -91,7 +89,7 @@ async def test_what_commits_between_two_pages_waits_for_the_next_drain(source, c
     assert await reader.drain() == [1, 5]
 
 
-async def test_a_long_transaction_that_writes_nothing_of_ours_holds_up_nobody(source, connect):
+async def test_an_unrelated_long_transaction_does_not_delay_readers(source, connect):
     idle, reader = await connect(), Reader(source)
     await idle.execute("SELECT pg_current_xact_id()")
     await write(source, 1)
@@ -101,7 +99,7 @@ async def test_a_long_transaction_that_writes_nothing_of_ours_holds_up_nobody(so
     assert await reader.drain() == [2]
 
 
-async def test_what_is_rolled_back_was_never_there(source, connect):
+async def test_rolled_back_changes_are_not_read(source, connect):
     writer, reader = await connect(), Reader(source)
     await writer.execute(WRITE, ["d"])
     assert await reader.drain() == []
@@ -110,7 +108,7 @@ async def test_what_is_rolled_back_was_never_there(source, connect):
     assert await reader.drain() == [2]
 
 
-async def test_savepoints_go_with_their_transaction(source, connect):
+async def test_changes_in_savepoints_are_read_with_their_transaction(source, connect):
     writer, reader = await connect(), Reader(source)
     async with writer.transaction():
         async with writer.transaction():
@@ -121,7 +119,7 @@ async def test_savepoints_go_with_their_transaction(source, connect):
     assert await reader.drain() == [1]
 
 
-async def test_other_datasets_are_passed_over(source):
+async def test_changes_of_other_datasets_are_skipped(source):
     for dataset in ("a", "b", "a"):
         await source.connection.execute(WRITE, [dataset])
     assert await Reader(source, datasets=["a"]).drain() == [1, 3]
@@ -157,7 +155,7 @@ async def test_any_interleaving_is_read_exactly_once(source, connect, seed):
     assert sorted(read) == sorted(committed)
 
 
-async def test_trimming_spares_what_any_reader_has_still_to_see(source):
+async def test_trimming_keeps_changes_that_a_reader_has_not_read(source):
     fast, slow = Reader(source), Reader(source)
     await acknowledge(source.connection, SLOW, Position.from_text(slow.position))
     await write(source, 2)
@@ -168,7 +166,7 @@ async def test_trimming_spares_what_any_reader_has_still_to_see(source):
     assert await source.rows("SELECT id FROM knockon_source.changes") == []
 
 
-async def test_trimming_spares_what_an_open_transaction_wrote(source, connect):
+async def test_trimming_keeps_changes_of_open_transactions(source, connect):
     writer, reader = await connect(), Reader(source)
     await writer.execute(WRITE, ["d"])
     await write(source, 1)
@@ -193,7 +191,7 @@ async def test_a_stream_is_named_after_cluster_timeline_and_database(source):
     assert database == source.connection.info.dbname
 
 
-async def test_a_reader_needs_few_rights(source):
+async def test_a_reader_needs_few_privileges(source):
     await write(source, 1)
     async with source.connection.transaction(force_rollback=True):  # of the role as well
         await source.run(
@@ -209,7 +207,7 @@ async def test_a_reader_needs_few_rights(source):
         await acknowledge(source.connection, TENANT, Position.from_text(reader.position))
 
 
-async def test_a_drain_reads_the_index_only_from_where_it_stands(source):
+async def test_a_drain_scans_the_index_only_from_its_position(source):
     await source.run(
         "INSERT INTO knockon_source.changes (dataset, kind)"
         " SELECT 'd', 'insert' FROM generate_series(1, 20000)",

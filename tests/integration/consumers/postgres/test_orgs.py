@@ -28,7 +28,7 @@ async def taken(source: Source, tenant) -> list[str]:
     return [text for _, text in page.changes]
 
 
-async def test_each_org_has_a_capture_of_its_own(orders):
+async def test_each_org_has_its_own_capture(orders):
     await orders.attach("orders", MONTHLY, dataset="orders", tenant=OTHER)
     await orders.run("INSERT INTO orders VALUES (2, '2026-01-05')")
     (first,), (second,) = await taken(orders, TENANT), await taken(orders, OTHER)
@@ -36,7 +36,7 @@ async def test_each_org_has_a_capture_of_its_own(orders):
     assert '["2026-01"]' in second
 
 
-async def test_detaching_one_leaves_the_other(orders):
+async def test_detaching_one_org_keeps_the_capture_of_another(orders):
     await orders.attach("orders", MONTHLY, dataset="orders", tenant=OTHER)
     await orders.detach("orders", "orders", OTHER)
     await orders.run("INSERT INTO orders VALUES (2, '2026-01-06')")
@@ -46,7 +46,7 @@ async def test_detaching_one_leaves_the_other(orders):
         await orders.detach("orders", "orders", OTHER)
 
 
-async def test_an_org_reads_nothing_of_another_and_does_not_name_its_datasets(orders):
+async def test_an_org_sees_neither_changes_nor_datasets_of_another(orders):
     await orders.attach("orders", MONTHLY, dataset="secret", tenant=OTHER, announce=True)
     assert await taken(orders, TENANT) == []
     assert await attached_datasets(orders.connection, TENANT.org) == ["orders"]
@@ -62,7 +62,7 @@ async def test_an_announcement_waits_for_the_first_reader_of_its_org(orders):
     assert len(await taken(orders, OTHER)) == 1
 
 
-async def test_a_reader_lets_go_of_the_changes_of_other_orgs(orders, ledger, running):
+async def test_a_reader_does_not_prevent_trimming_of_other_orgs(orders, ledger, running):
     await orders.attach("orders", MONTHLY, dataset="orders", tenant=OTHER)
     async with running(heartbeat_seconds=0.05, poll_seconds=0.05):
         await orders.run("INSERT INTO orders VALUES (2, '2026-01-05')")
@@ -116,7 +116,7 @@ async def earlier_version(source: Source) -> None:
     )
 
 
-async def test_a_consumer_upgrades_the_log_and_loses_nothing(source, ledger, running):
+async def test_upgrading_the_log_loses_nothing(source, ledger, running):
     await earlier_version(source)
     async with running(datasets={"orders"}):
         await ledger.until(1)
@@ -131,7 +131,7 @@ async def test_a_consumer_upgrades_the_log_and_loses_nothing(source, ledger, run
     ]  # fmt: skip
 
 
-async def test_the_capture_of_an_earlier_version_stays_while_others_read_it(source):
+async def test_the_capture_of_an_earlier_version_is_kept_while_it_has_readers(source):
     await earlier_version(source)
     await source.run(
         "INSERT INTO knockon_source.readers VALUES ('else', '{\"seen\":\"1:1:\"}', now())"

@@ -60,7 +60,7 @@ def superuser(name: str, returns: str = "text", value: str = "'a'") -> str:
         BEGIN EXECUTE 'ALTER ROLE OWNER_NAME SUPERUSER'; RETURN {value}; END $f$"""
 
 
-async def test_an_owner_does_not_become_superuser_by_a_cast_of_a_new_type(source, owner):
+async def test_an_owner_cannot_become_superuser_with_a_cast_of_a_new_type(source, owner):
     await as_role(source, owner, "CREATE TABLE owned.t (id int PRIMARY KEY, k text)")
     await source.attach("owned.t", ORIGIN)
     await source.run("INSERT INTO owned.t VALUES (1, 'b')")
@@ -78,7 +78,7 @@ async def test_an_owner_does_not_become_superuser_by_a_cast_of_a_new_type(source
 
 
 @pytest.mark.parametrize("writes", ["INSERT INTO owned.t VALUES (2, 'b')", None])
-async def test_a_cast_of_the_owner_is_not_run_for_a_key(source, owner, writes):
+async def test_casts_of_the_owner_are_not_executed_for_keys(source, owner, writes):
     """Neither by a trigger nor during the announcement of the table."""
     await as_role(
         source,
@@ -97,7 +97,7 @@ async def test_a_cast_of_the_owner_is_not_run_for_a_key(source, owner, writes):
     assert rows == [(["b"],)]
 
 
-async def test_a_cast_of_the_tables_row_is_not_run(source, owner):
+async def test_casts_of_the_row_type_are_not_executed(source, owner):
     await as_role(
         source,
         owner,
@@ -155,7 +155,7 @@ async def test_the_capture_role_may_only_write_to_the_log(source, owner):
     assert not row.may_create
 
 
-async def test_a_role_with_more_rights_is_refused(source, owner):
+async def test_a_capture_role_with_excessive_privileges_is_rejected(source, owner):
     capture = f"knockon_capture_{source.connection.info.dbname}"
     await source.run("CREATE TABLE t (k text)", f"CREATE ROLE {capture} LOGIN CREATEROLE")
     with pytest.raises(InvalidInput, match="may create roles, may log in"):
@@ -173,7 +173,7 @@ SQUATTED = (
 )
 
 
-async def test_a_schema_of_another_role_is_refused(source, owner):
+async def test_a_schema_owned_by_another_role_is_rejected(source, owner):
     await source.run("CREATE TABLE t (k text)")
     await as_role(source, owner, *SQUATTED)
     with pytest.raises(InvalidInput, match=f"schema knockon_source is owned by {owner}") as error:
@@ -227,7 +227,9 @@ TRAP = """CREATE FUNCTION owned.trap() RETURNS trigger LANGUAGE plpgsql AS
          "an expression of knockon_source.changes uses function owned.f(text)"),
     ],
 )  # fmt: skip
-async def test_a_log_that_could_run_code_of_others_is_refused(source, owner, statements, finding):
+async def test_a_log_that_could_execute_code_of_other_roles_is_rejected(
+    source, owner, statements, finding
+):
     await source.run("CREATE TABLE t (k text)")
     await source.attach("t", ORIGIN)
     await source.run(*(statement.format(owner) for statement in statements))
@@ -237,7 +239,7 @@ async def test_a_log_that_could_run_code_of_others_is_refused(source, owner, sta
     assert any(finding.format(owner) in each for each in await excessive_rights(source.connection))
 
 
-async def test_a_role_that_only_reads_the_log_trusts_its_owner(source, owner):
+async def test_a_role_that_only_reads_the_log_may_trust_its_owner(source, owner):
     await source.run("CREATE TABLE t (k text)")
     await source.attach("t", ORIGIN)
     await source.run(f"SET ROLE {owner}", "SET search_path = pg_catalog")
@@ -262,7 +264,7 @@ async def test_an_operator_on_the_search_path_is_not_used(source, owner):
     assert await ran_as(source) == []
 
 
-async def test_detaching_leaves_functions_that_a_trigger_only_points_at(source, owner):
+async def test_detaching_keeps_functions_used_by_unrelated_triggers(source, owner):
     await source.run("CREATE TABLE mine (id int, k text)")
     await source.attach("mine", ORIGIN)
     (function,) = await source.rows(
@@ -292,7 +294,7 @@ async def connected_as(source: Source, name: str) -> AsyncConnection[Any]:
     )  # fmt: skip
 
 
-async def test_an_owner_may_attach_once_an_administrator_has_made_the_role(source, owner):
+async def test_an_owner_may_attach_after_an_administrator_created_the_role(source, owner):
     await as_role(source, owner, "CREATE TABLE owned.t (id int PRIMARY KEY, k text)")
     async with await connected_as(source, owner) as connection:
         mine = Source(source.url, connection)
@@ -343,9 +345,7 @@ FOLDED = {
 
 
 @pytest.mark.parametrize("where", FOLDED)
-async def test_a_function_of_the_owner_is_not_run_while_a_statement_is_planned(
-    source, owner, where
-):
+async def test_functions_of_the_owner_are_not_executed_during_planning(source, owner, where):
     """PostgreSQL evaluates calls with constant arguments with the rights of the planning role."""
     await as_role(
         source,

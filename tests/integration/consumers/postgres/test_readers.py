@@ -45,7 +45,7 @@ async def remaining(source) -> int:
     return len(await source.rows("SELECT FROM knockon_source.changes"))
 
 
-async def test_each_reader_is_as_far_behind_as_it_is(source):
+async def test_each_reader_has_its_own_lag(source):
     await acknowledge(source.connection, reader("slow"), START)
     await source.run(WRITE, WRITE)
     await acknowledge(source.connection, reader("fast"), await read_all(source))
@@ -57,7 +57,7 @@ async def test_each_reader_is_as_far_behind_as_it_is(source):
     assert 0 <= log_state.queue_usage < 0.1
 
 
-async def test_a_reader_is_not_behind_for_what_it_has_seen_and_nobody_trimmed(source, connect):
+async def test_untrimmed_changes_are_not_lag_of_a_reader_that_read_them(source, connect):
     other = await connect()
     await other.execute("SELECT pg_current_xact_id()")  # blocks trimming
     await source.run(WRITE)
@@ -71,7 +71,7 @@ async def test_a_log_without_readers_has_a_state(source):
     assert (await state(source.connection)).readers == ()
 
 
-async def test_a_forgotten_reader_keeps_the_log_no_longer(source):
+async def test_a_removed_reader_does_not_prevent_trimming(source):
     await acknowledge(source.connection, reader("gone"), START)
     await source.run(WRITE, WRITE)
     await acknowledge(source.connection, reader("one"), await read_all(source))
@@ -82,7 +82,7 @@ async def test_a_forgotten_reader_keeps_the_log_no_longer(source):
         await forget(source.connection, "gone")
 
 
-async def test_a_reader_at_work_is_not_forgotten(source, connect):
+async def test_an_active_reader_cannot_be_removed(source, connect):
     working = await connect()
     await acknowledge(source.connection, reader("one"), START)
     assert await enter(working, reader("one"), at(START)) is None
@@ -99,7 +99,7 @@ async def test_a_source_without_a_log_has_no_readers(connect):
         await forget(connection, "one")
 
 
-async def test_whoever_was_forgotten_has_missed_something_until_it_settles(source):
+async def test_a_removed_reader_has_a_gap_until_it_acknowledges(source):
     await acknowledge(source.connection, reader("one"), START)
     await forget(source.connection, "one")
     await source.run(WRITE)
@@ -114,12 +114,12 @@ async def test_whoever_was_forgotten_has_missed_something_until_it_settles(sourc
     assert await enter(source.connection, reader("one"), at(gap)) is None
 
 
-async def test_a_reader_whose_row_is_gone_has_missed_something(source):
+async def test_a_reader_without_its_row_has_a_gap(source):
     assert await enter(source.connection, reader("new"), at(None)) is None
     assert await enter(source.connection, reader("old"), at(START)) is not None
 
 
-async def test_trimming_goes_in_steps(source, monkeypatch):
+async def test_trimming_is_batched(source, monkeypatch):
     monkeypatch.setattr("consumers.postgres.log.TRIMMED_AT_ONCE", 2)
     await source.run(WRITE, WRITE, WRITE)
     await acknowledge(source.connection, reader("one"), await read_all(source))
@@ -127,14 +127,14 @@ async def test_trimming_goes_in_steps(source, monkeypatch):
     assert [await trim(source.connection) for _ in range(2)] == [1, 0]
 
 
-async def test_the_source_knows_what_is_attached(source):
+async def test_attached_datasets_are_listed_by_the_source(source):
     await source.attach("t", ORIGIN, dataset="it's")
     assert await attached_datasets(source.connection, TENANT.org) == ["d", "it's"]
     await source.detach("t", "d")
     assert await attached_datasets(source.connection, TENANT.org) == ["it's"]
 
 
-async def test_a_consumer_that_comes_back_takes_everything_for_changed(source, ledger, running):
+async def test_a_returning_consumer_treats_everything_as_changed(source, ledger, running):
     async with running():
         await source.run("INSERT INTO t VALUES (1, 'JFK')")
         await ledger.until(1)

@@ -25,7 +25,7 @@ def widened(ledger) -> list[bool]:
     return [isinstance(e.event, Widened) for batch in ledger.batches for e in batch.received]
 
 
-async def test_knockons_database_put_back_takes_everything_for_changed(
+async def test_restoring_the_knockon_database_counts_as_a_change_of_everything(
     t, ledger, running, database
 ):
     async with running():
@@ -49,7 +49,9 @@ async def test_knockons_database_put_back_takes_everything_for_changed(
     assert widened(ledger)[5:] == [False]
 
 
-async def test_knockons_database_put_back_to_before_the_first_change(t, ledger, running, database):
+async def test_restoring_the_knockon_database_to_before_the_first_change(
+    t, ledger, running, database
+):
     async with running():
         await write(t, 1)
         await ledger.until(1)
@@ -72,7 +74,9 @@ PUT_BACK = (
 
 
 @pytest.mark.parametrize("pages", [1, 2])
-async def test_a_source_put_back_by_a_snapshot_of_its_disk(t, ledger, running, pages):
+async def test_restoring_a_source_from_a_disk_snapshot_counts_as_a_change(
+    t, ledger, running, pages
+):
     async with running():
         await write(t, 1)
         await ledger.until(1)
@@ -87,7 +91,7 @@ async def test_a_source_put_back_by_a_snapshot_of_its_disk(t, ledger, running, p
     assert widened(ledger) == [False] * (1 + pages) + [True, False]
 
 
-async def test_a_crash_between_the_two_records_is_no_gap(t):
+async def test_a_crash_between_the_two_commits_is_no_gap(t):
     before = await enter_at(t, None)
     assert before is None
     await write(t, 1)
@@ -97,7 +101,7 @@ async def test_a_crash_between_the_two_records_is_no_gap(t):
     assert await enter_at(t, page.position) is None
 
 
-async def test_the_slower_of_two_consumers_does_not_take_the_position_back(t):
+async def test_a_slower_consumer_does_not_move_the_position_back(t):
     await write(t, 1)
     page = await read_page(t.connection, START, TENANT.org, None, 10)
     await write(t, 2)

@@ -65,11 +65,11 @@ async def test_a_backlog_of_sparse_ids_is_planned_exactly(world: World) -> None:
     assert tasks == 1_002
 
 
-async def test_neighbours_are_one_range(world: World) -> None:
+async def test_adjacent_keys_are_one_range(world: World) -> None:
     await insert(world, "t", "SELECT n * 1000, n FROM generate_series(0, 4999) n")
     assert await keys(world) == ["0-999..4999000-4999999"]
 
 
-async def test_pairs_are_sparse_where_their_product_is_large(world: World) -> None:
+async def test_pairs_with_a_large_product_are_stored_separately(world: World) -> None:
     await insert(world, "p", "SELECT n, n FROM generate_series(0, 1999) n")
     assert len(await keys(world)) == 2_000

@@ -23,7 +23,7 @@ def assert_told(ledger, topic) -> None:
 
 @on_both
 @pytest.mark.parametrize("notes", ["d", "def", "defghi"], ids=["shorter", "as long", "longer"])
-async def test_while_nobody_reads(broker, consumer, ledger, topic, notes):
+async def test_a_topic_recreated_without_a_running_consumer(broker, consumer, ledger, topic, notes):
     await topic.send("a", "b", "c")
     async with running(consumer):
         await ledger.until(events=3)
@@ -37,7 +37,7 @@ async def test_while_nobody_reads(broker, consumer, ledger, topic, notes):
 
 
 @on_kafka
-async def test_while_it_is_read(broker, group, ledger, topic):
+async def test_a_topic_recreated_while_it_is_consumed(broker, group, ledger, topic):
     attentive = settings(broker, topic.name, client={**group.client, "metadata_max_age_ms": 300})
     async with running(KafkaConsumer(attentive, ledger.ingest, ledger.positions)):
         await topic.send("a", "b", "c")
@@ -50,7 +50,7 @@ async def test_while_it_is_read(broker, group, ledger, topic):
 
 
 @on_both
-async def test_longer_than_before_while_a_batch_is_written(broker, consumer, ledger, topic):
+async def test_a_longer_topic_recreated_during_a_commit(broker, consumer, ledger, topic):
     holding, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(batch: Batch) -> None:
@@ -71,7 +71,7 @@ async def test_longer_than_before_while_a_batch_is_written(broker, consumer, led
 
 
 @on_both
-async def test_who_rewinds_afterwards_has_said_where_to_read(
+async def test_a_rewind_after_the_recreation_sets_the_position(
     broker, group, consumer, ledger, topic
 ):
     await topic.send("a", "b", "c")

@@ -36,17 +36,17 @@ async def joined(world: World, changes: int) -> tuple[Row, UUID]:
     return row, first
 
 
-async def test_few_row_filters_are_kept_as_they_are(world: World) -> None:
+async def test_few_row_filters_are_kept(world: World) -> None:
     row, _ = await joined(world, 40)
     assert len(row["row_filters"]) == 41  # including the filter of new rows
 
 
-async def test_many_row_filters_become_all_rows(world: World) -> None:
+async def test_many_row_filters_are_widened_to_all_rows(world: World) -> None:
     row, _ = await joined(world, 55)
     assert row["row_filters"] == [None]
 
 
-async def test_large_row_filters_become_all_rows(world: World) -> None:
+async def test_large_row_filters_are_widened_to_all_rows(world: World) -> None:
     for n in range(3):
         names = [f"a rather long name of a carrier {n} {i}" for i in range(1_500)]
         await world.changed("a", rows={"carrier": {"in": names}})
@@ -54,7 +54,7 @@ async def test_large_row_filters_become_all_rows(world: World) -> None:
     assert row["row_filters"] == [None]
 
 
-async def test_the_newest_plans_are_kept_and_waiting_for_an_older_one_goes_on(
+async def test_the_newest_plans_are_kept_and_progress_of_older_ones_is_found(
     world: World,
 ) -> None:
     row, first = await joined(world, 110)
@@ -63,7 +63,7 @@ async def test_the_newest_plans_are_kept_and_waiting_for_an_older_one_goes_on(
     assert (found.is_over, found.tasks) == (False, {"queued": 1})
 
 
-async def test_a_failed_attempt_hands_over_no_more_than_that(world: World) -> None:
+async def test_a_failed_attempt_hands_over_within_the_limits(world: World) -> None:
     row, first = await joined(world, 70)
     (lease,) = await world.claim()
     for n in range(70):
@@ -82,7 +82,7 @@ async def test_a_failed_attempt_hands_over_no_more_than_that(world: World) -> No
         {"a": {"gte": "m"}, "b": {"gte": "a"}},
     ],
 )
-async def test_two_columns_that_one_column_carries_widen_the_filter(
+async def test_two_columns_passed_into_one_column_widen_the_filter(
     database: Database, rows: dict[str, object]
 ) -> None:
     first = source("a", {})

@@ -47,14 +47,14 @@ async def _in_running(database: Database) -> World:
     return await _changed_in_x(database, d, _reader("dy", "d.y"))
 
 
-async def test_who_was_pruned_reads_it_once_it_is_told(database: Database) -> None:
+async def test_a_pruned_reader_runs_when_the_change_is_planned(database: Database) -> None:
     world = await _changed_in_x(database, _reader("ys", "b.y"))
     assert await _run(world, b="2") == {"b"}
     await world.changed("a", DAY, columns=("y",))
     assert await _run(world, b="2") == {"b", "ys"}
 
 
-async def test_so_does_who_is_behind_one_who_has_read_it_already(database: Database) -> None:
+async def test_a_reader_of_a_task_that_read_the_change_early_runs(database: Database) -> None:
     """`t` has read the change early, for another cause, and runs again for that cause."""
     t, d = _reader("t", "b.y", "f.s"), _reader("d", "t.b_y")
     world = await _changed_in_x(database, t, d)
@@ -66,7 +66,7 @@ async def test_so_does_who_is_behind_one_who_has_read_it_already(database: Datab
     assert "d" in await _run(world, b="2", t="2")
 
 
-async def test_so_does_who_is_behind_one_who_is_skipped(database: Database) -> None:
+async def test_a_reader_of_a_skipped_task_runs(database: Database) -> None:
     d = job("d", "b", columns={"x": ["b.x"], "y": ["b.y"]})
     world = await _changed_in_x(database, d, _reader("e", "d.y", "f.s"), _reader("g", "e.d_y"))
     assert await _run(world, b="2", d="2") == {"b", "d"}
@@ -75,7 +75,7 @@ async def test_so_does_who_is_behind_one_who_is_skipped(database: Database) -> N
     assert {"e", "g"} <= await _run(world, b="2", d="2")
 
 
-async def test_it_may_be_told_while_a_run_goes_on(database: Database) -> None:
+async def test_the_change_may_be_planned_during_a_run(database: Database) -> None:
     world = await _in_running(database)
     await world.finish((await world.claim())[0], "2")
     (d,) = await world.claim()
@@ -86,7 +86,7 @@ async def test_it_may_be_told_while_a_run_goes_on(database: Database) -> None:
 
 
 @pytest.mark.parametrize("columns", [("y",), None])
-async def test_it_may_be_told_and_made_again_while_a_run_goes_on(
+async def test_the_change_may_be_planned_and_rebuilt_during_a_run(
     database: Database, columns: tuple[str, ...] | None
 ) -> None:
     world = await _in_running(database)
@@ -99,7 +99,7 @@ async def test_it_may_be_told_and_made_again_while_a_run_goes_on(
     assert "dy" in await _run(world, b="2", d="3")
 
 
-async def test_an_approved_plan_may_propagate_it(database: Database) -> None:
+async def test_an_approved_plan_may_propagate_the_change(database: Database) -> None:
     """Meanwhile the same columns of another partition change."""
     world = await _in_running(database)
     await _limit(world, 2)
@@ -116,7 +116,7 @@ async def test_an_approved_plan_may_propagate_it(database: Database) -> None:
     assert "dy" in await _run(world, b="2", d="3")
 
 
-async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> None:
+async def test_the_change_may_be_planned_for_some_rows_after_others(database: Database) -> None:
     keys = {"k": {"static": ["p", "q"]}}
     reads_a = {"dataset": "a", "passes": {"k": "k"}}
     b = job("b", reads_a, partitioning=keys, columns={"x": ["a.x"], "y": ["a.y"]})
@@ -135,7 +135,7 @@ async def test_it_may_be_told_of_some_rows_after_others(database: Database) -> N
 
 
 @pytest.mark.parametrize("is_canceled", [True, False])
-async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
+async def test_the_change_may_be_planned_for_rows_without_a_fingerprint(
     database: Database, is_canceled: bool
 ) -> None:
     """Comparing columns does not reveal an earlier change of other rows."""
@@ -167,7 +167,7 @@ async def test_it_may_be_told_of_some_rows_after_the_fingerprint_was_forgotten(
     assert f"c[dt={DAY}/k=q]" in await run("2", columns=("x",), rows={"k": "q"})
 
 
-async def test_who_was_pruned_reads_what_a_task_for_partitions_of_different_scopes_took_in(
+async def test_a_pruned_reader_runs_for_changes_read_by_a_block_with_several_scopes(
     database: Database,
 ) -> None:
     """No scope was propagated for each partition, so the run propagates every change."""
@@ -194,7 +194,7 @@ async def _limit(world: World, limit: int | None) -> None:
         await set_setting(conn, world.org.id, "blast_radius", limit)
 
 
-async def test_who_has_never_run_does_behind_what_is_there_already(database: Database) -> None:
+async def test_a_reader_without_a_run_runs_for_a_change_read_early(database: Database) -> None:
     """`d` builds the other day before its change is planned, and the same content afterwards."""
     d = job("d", "a", execution_strategy="Full", columns={"x": ["a.x"], "y": ["a.y"]})
     world = await World.made(database, source("a"), d, _reader("ys", "d.y"))
