@@ -1,4 +1,4 @@
-"""The engine: plans invalidations, reclaims expired leases, fires schedules, audits and trims."""
+"""The engine process: plan invalidations, reap expired leases, fire schedules, audit and trim."""
 
 import asyncio
 from dataclasses import asdict
@@ -64,7 +64,7 @@ class Engine:
             reaped = await reap(conn, self._org)
         if reaped:
             metrics.TASKS_REAPED.inc(reaped)
-            _log.warning("expired leases reclaimed", tasks=reaped)
+            _log.warning("expired leases reaped", tasks=reaped)
         return reaped > 0
 
     async def _fire(self) -> bool:

@@ -278,7 +278,7 @@ class JobSpec(Spec):
     timeout: Duration | None = Field(None, description="Longest run of an attempt.")
     heartbeat_timeout: Duration | None = Field(
         None,
-        description="Longest interval between heartbeats before the task passes to another worker.",
+        description="Longest interval between heartbeats before the attempt is ended.",
     )
     max_attempts: int = Field(
         3, ge=1, le=1000, strict=True, description="Attempts before the task fails."

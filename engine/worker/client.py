@@ -3,7 +3,7 @@
 ```python
 client = Client(database, org, "my-worker")
 for lease in await client.claim(limit=1):
-    async with client.running(lease):  # renews the lease; raises LeaseLost if it is lost
+    async with client.running(lease):  # renews the lease; if it is lost, raises LeaseLost
         outputs = await do_the_work(lease)
     await client.complete(lease, outputs)
 ```
@@ -99,7 +99,10 @@ class Client:
         return await claim(conn, self._org, self._claimant, limit)
 
     def running(self, lease: Lease) -> AbstractAsyncContextManager[None]:
-        """Renew the lease while the body runs; a lost lease raises LeaseLost in the body."""
+        """Renew the lease while the body runs.
+
+        If the lease is lost, the body is canceled, and the context manager raises LeaseLost.
+        """
         return self._keeper.hold(lease)
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
@@ -122,7 +125,7 @@ class Client:
         await self._with_retries(lambda conn: complete(conn, self._org, completion), "complete")
 
     async def fail(self, lease: Lease, error: str, *, retryable: bool = True) -> None:
-        """Record a failed attempt. Raises LeaseLost if another worker may run the task by now."""
+        """Record a failed attempt. Raises LeaseLost if the lease is no longer valid."""
         await self._with_retries(
             lambda conn: fail(conn, self._org, lease, error, retryable=retryable), "fail"
         )

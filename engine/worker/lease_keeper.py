@@ -50,7 +50,7 @@ class LeaseKeeper:
 
     @asynccontextmanager
     async def hold(self, lease: Lease) -> AsyncIterator[None]:
-        """Hold a lease while the body runs; a lost lease raises LeaseLost in the body.
+        """Hold a lease while the body runs; if it is lost, cancel the body and raise LeaseLost.
 
         A lease is lost when the database reports the loss, and when no renewal has succeeded for
         as long as the lease lasts.
@@ -65,7 +65,7 @@ class LeaseKeeper:
                 raise
             raise LeaseLost(
                 f"the lease of task {lease.task_id} expired or was revoked: the run was stopped, "
-                "and the worker that claims the task next does the work"
+                "and its result is discarded"
             ) from None
         finally:
             self._running.pop(lease.task_id, None)

@@ -52,11 +52,12 @@ RETURNING p.partition_key, p.row_changes
 )
 SELECT partition_key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
 
--- :name mark_unverified
--- Make the next run of these partitions count as a change. Fingerprints of single columns are kept
--- if they identify the changed columns: not if an attempt may have written the columns, or if a run
--- has incorporated a change that no plan has propagated. A null key selects all partitions, which
--- are built together.
+-- :name discard_fingerprints
+-- Discard fingerprints, so that the next run of these partitions counts as a change, and mark the
+-- partitions as partly written if an attempt may have written them. Fingerprints of single columns
+-- are kept if they identify the changed columns: not if an attempt may have written the columns, or
+-- if a run has incorporated a change that no plan has propagated. A null key selects all
+-- partitions, which are built together.
 UPDATE knockon.partition_versions p
 SET fingerprint = NULL, attributed_fingerprints = NULL,
     column_fingerprints = CASE WHEN NOT %(partly_written)s AND p.attributed_fingerprints IS NULL

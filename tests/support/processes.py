@@ -136,7 +136,7 @@ def processes(
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
-    """Environment of the services: short leases, for early reclaim of a killed worker's tasks."""
+    """Environment of the services: short leases, for early reaping of a killed worker's tasks."""
     return {
         **os.environ,
         "KNOCKON_DATABASE_URL": database_url,

@@ -40,7 +40,7 @@ def worker(
     """Claim tasks and run them.
 
     Any number of workers may run. SIGINT or SIGTERM finishes running tasks; a second signal drops
-    running tasks, and other workers run them again after the leases expire.
+    running tasks, which run again on any worker after the leases expire.
     """
 
     async def work(session: Session) -> None:

@@ -28,8 +28,8 @@ from engine.store.run import execute, fetch
 
 async def complete(conn: Connection, org: OrgContext, completion: Completion) -> None:
     """Record one successful run. Raises LeaseLost and writes nothing if the lease has been lost."""
-    accepted = await complete_all(conn, org, [completion])
-    if not accepted:
+    completed = await complete_all(conn, org, [completion])
+    if not completed:
         lease = completion.lease
         raise LeaseLost(
             f"task {lease.task_id} is no longer leased by {lease.worker_id!r}: the lease expired, "
@@ -40,17 +40,18 @@ async def complete(conn: Connection, org: OrgContext, completion: Completion) ->
 async def complete_all(
     conn: Connection, org: OrgContext, completions: Sequence[Completion]
 ) -> set[UUID]:
-    """Record several runs in one transaction; return the tasks with a valid lease."""
+    """Record several runs in one transaction; return the completed tasks."""
     async with conn.transaction():
         leased = await _lock_leased(conn, completions)
-        accepted = [
+        # Of two attempts at one task, only the attempt with the current token counts.
+        valid = [
             completion
             for completion in completions
             if (row := leased.get(completion.lease.task_id))
             and row.lease_token == completion.lease.token
         ]
-        if accepted:
-            await _record(conn, org, accepted, leased)
+        if valid:
+            await _record(conn, org, valid, leased)
     return set(leased)
 
 

@@ -40,8 +40,7 @@ async def end_attempt(
 
     The work passes to the successor if one is queued behind the task; otherwise the task is queued
     again, or has failed after its last attempt. Attempts are counted at the claim. Dependents stay
-    blocked, except when the work passes to a successor. Written partitions are marked as partly
-    written.
+    blocked, on the task or on its successor. Written partitions are marked as partly written.
     """
     error = error[:_ERROR_LENGTH]
     lineage = await org.lineage(conn)

@@ -22,6 +22,8 @@ async def reap(conn: Connection, org: OrgContext, limit: int = 100) -> int:
         expired = await fetch(conn, "tasks.lock_expired", ExpiredTask, org_id=org.id, limit=limit)
         ended = [await _end(conn, org, row) for row in expired]
         if any(ended):
+            # Ended attempts no longer count towards `max_concurrency`, and a dead worker claims
+            # nothing in their place.
             await notify(conn, TASKS, org.id)
     return sum(ended)
 

@@ -21,15 +21,16 @@ async def mark_partly_written(
 ) -> None:
     """Mark partitions possibly written by an attempt that ended without completion.
 
-    The partitions are stale until a run completes, and may already have been read. The SQL operator
-    writes in the transaction that completes the task, so its failed attempts have written nothing.
+    The partitions are stale until a run completes, and may already have been read. SQL jobs of the
+    runtime ``local`` write in the transaction that completes the task, so their failed attempts
+    have written nothing.
     """
     job = lineage.find_job(job_id)
     if job is None or job.writes_with_its_completion:
         return
     everything: list[str | None] = [None]
     partitions = [(job_id, everything if job.is_single_run else keys)]
-    await _mark(conn, lineage, partitions, partly_written=True)
+    await _discard_fingerprints(conn, lineage, partitions, partly_written=True)
     if job.is_single_run:
         await execute(
             conn,
@@ -47,10 +48,10 @@ async def mark_unverified(
     A later run will incorporate the change, although the readers were not invalidated. If
     fingerprints of single columns are known, they identify the columns changed by that run.
     """
-    await _mark(conn, lineage, partitions, partly_written=False)
+    await _discard_fingerprints(conn, lineage, partitions, partly_written=False)
 
 
-async def _mark(
+async def _discard_fingerprints(
     conn: Connection,
     lineage: Lineage,
     partitions: Iterable[tuple[UUID, Iterable[str | None]]],
@@ -67,7 +68,7 @@ async def _mark(
         datasets, versions, keys = (list(column) for column in zip(*rows, strict=True))
         await execute(
             conn,
-            "partitions.mark_unverified",
+            "partitions.discard_fingerprints",
             datasets=datasets,
             versions=versions,
             keys=keys,

@@ -155,7 +155,7 @@ class Partition:
             reader.is_queued |= _is_in(reader, changed) or reader.is_stale(self.content)
 
     def _forget(self, *, keep_columns: bool) -> None:
-        """Same effect as `partitions.mark_unverified`."""
+        """Same effect as `partitions.discard_fingerprints`."""
         is_kept = keep_columns and self.content.attributed is None
         columns = self.content.column_fingerprints if is_kept else None
         self.content = msgspec.structs.replace(
