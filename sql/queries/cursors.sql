@@ -23,7 +23,7 @@ DO UPDATE SET cursor_column = EXCLUDED.cursor_column, cursor_value = EXCLUDED.cu
 -- :name inherit
 -- Move the cursors on a source to its next dataset version.
 UPDATE knockon.dataset_cursors SET dataset_version = %(version)s
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
 
 -- :name delete
 -- Delete old cursors of a DAG version that is deployed again.

@@ -1,5 +1,6 @@
 -- :name current
--- The current DAG versions of an org with their content.
+-- The current DAG versions of an org with their content. `yaml_hash` holds the hash of the compiled
+-- content, so that the form of the file is irrelevant; the column's name is fixed.
 SELECT c.dag_name, c.dag_version_id, v.yaml_hash, v.content
 FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
@@ -88,7 +89,8 @@ SELECT dataset_uuid, dataset_version FROM knockon.dag_version_datasets
 WHERE dag_version_id = %(dag_version_id)s
 
 -- :name newest_dataset_versions
--- The newest version of each dataset, current or not.
+-- The newest version of each dataset, current or not: ids are version 7 UUIDs (`new_id`), so they
+-- sort by creation time.
 SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, v.storage_location
 FROM knockon.datasets d JOIN knockon.dataset_versions v ON v.dataset_uuid = d.id
 WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)

@@ -38,13 +38,13 @@ LIMIT 1
 DELETE FROM knockon.data_invalidations WHERE id = ANY(%(ids)s)
 
 -- :name known_versions
--- Those of the versions that are current or former versions of the given datasets.
+-- Those of the versions that are current or earlier versions of the given datasets.
 SELECT v.id
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 JOIN knockon.dataset_versions v ON v.id = u.version AND v.dataset_uuid = u.dataset
 
--- :name former_columns
--- The columns of all versions of datasets.
+-- :name earlier_columns
+-- The columns of all versions of datasets, current and earlier.
 SELECT v.dataset_uuid, array_agg(DISTINCT c.name) AS columns
 FROM knockon.dataset_versions v CROSS JOIN LATERAL unnest(v.columns) AS c(name)
 WHERE v.dataset_uuid = ANY(%(datasets)s::uuid[])
@@ -71,7 +71,7 @@ FROM knockon.data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UP
 -- Lock the invalidations of an earlier dataset version that are not planned yet, that are part of a
 -- plan pending approval, or that were set aside while the dataset had no current version.
 SELECT id, partition_key FROM knockon.data_invalidations
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
   AND (processed_at IS NULL OR outcome = 'not_current')
 ORDER BY id FOR UPDATE
 

@@ -11,8 +11,8 @@ WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', '
 SELECT partition_key AS key FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
--- :name former
--- Keys of partitions of other dataset versions with the same partitioning.
+-- :name earlier
+-- Keys of partitions of earlier dataset versions with the same partitioning.
 SELECT DISTINCT p.partition_key AS key
 FROM knockon.dataset_versions now
 JOIN knockon.dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <> now.id
@@ -141,6 +141,6 @@ INSERT INTO knockon.partition_versions (dataset_uuid, dataset_version, partition
                                 column_versions, row_changes)
 SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_versions, row_changes
 FROM knockon.partition_versions
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(previous)s
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
   AND partition_key = ANY(%(keys)s)
 ON CONFLICT DO NOTHING

@@ -98,7 +98,7 @@ async def nothing(*_: Any, **__: Any) -> list[Any]:
 @mutation
 def the_last_event_of_a_batch_is_lost(patch: Patch) -> None:
     def lossy(resolved: Any) -> Any:
-        return lambda lineage, groups, former: resolved(lineage, groups[:-1], former)
+        return lambda lineage, groups, earlier: resolved(lineage, groups[:-1], earlier)
 
     around(patch, engine.flow.ingestion.ingest, "_resolved", lossy)
 
@@ -699,8 +699,8 @@ def ingest_widens_everything(patch: Patch) -> None:
     """Widen every invalidation of partitions to the whole dataset."""
 
     def wide(resolve: Any) -> Any:
-        def wrong(lineage: Any, *received: Any, former: Any) -> Any:
-            resolved = resolve(lineage, *received, former=former)
+        def wrong(lineage: Any, *received: Any, earlier: Any) -> Any:
+            resolved = resolve(lineage, *received, earlier=earlier)
             is_finite = resolved.partitions is not None and resolved.space.universe.is_finite
             if not is_finite:
                 return resolved
@@ -769,12 +769,12 @@ def pending_invalidations_are_planned_anyway(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_job_that_is_no_longer_manual_is_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "formerly_manual_outputs", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "previously_manual_outputs", lambda _: nothing)
 
 
 @classified(LOST_WORK)
 def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "orphaned_partitions", lambda _: nothing)
+    around(patch, engine.flow.deployment.deploy, "outputs_of_earlier_partitions", lambda _: nothing)
 
 
 @classified(LOST_WORK)

@@ -48,7 +48,7 @@ def compile_among(
     others = [version.compiled for name, version in current.items() if name != dag.dag]
     compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
     if dag.dag in current:
-        _refuse_orphans(current[dag.dag].compiled, compiled, others)
+        _check_read_by_others(current[dag.dag].compiled, compiled, others)
     return compiled
 
 
@@ -99,7 +99,7 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
             )
 
 
-def _refuse_orphans(
+def _check_read_by_others(
     previous: CompiledDag, compiled: CompiledDag, others: Iterable[CompiledDag]
 ) -> None:
     """Raise InvalidDag if a dataset that another DAG reads is removed or repartitioned."""

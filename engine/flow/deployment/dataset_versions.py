@@ -24,13 +24,13 @@ from engine.store.run import execute, fetch
 class DatasetVersions:
     """Datasets of a DAG version by name, and the dataset versions created by its deploy.
 
-    ``replaced`` are the predecessors of the created versions: the newest versions before the
-    deploy, current until now or until some earlier time.
+    ``predecessors`` are, for created versions of existing datasets, the newest versions before the
+    deploy: the previous version, or an earlier one if the previous DAG version lacks the dataset.
     """
 
     datasets: dict[str, UUID]
     created: dict[str, UUID]
-    replaced: dict[str, UUID]
+    predecessors: dict[str, UUID]
 
     @staticmethod
     async def make(
@@ -120,25 +120,25 @@ async def _inherit(
 ) -> None:
     """Carry partitions and open invalidations of sources over, as far as the new bounds reach.
 
-    Source data is produced elsewhere, so a new version with compatible partitioning does not affect
-    it. If the table is the same, cursors are carried over too.
+    Source data is produced elsewhere, so existing partitions stay valid if the new partitioning is
+    compatible; only readers are affected. If the table is the same, cursors are carried over too.
     """
     for dataset in compiled.sources:
-        replaced = newest.get(dataset.name)
-        if replaced is None:
+        predecessor = newest.get(dataset.name)
+        if predecessor is None:
             continue
-        before = PartitionSpace.from_spec(replaced.partitioning)
+        before = PartitionSpace.from_spec(predecessor.partitioning)
         after = PartitionSpace.from_spec(msgspec.json.decode(dataset.partitioning))
         if after.is_alike(before):
             ids = {
                 "dataset": versions.datasets[dataset.name],
-                "previous": versions.replaced[dataset.name],
+                "predecessor": versions.predecessors[dataset.name],
                 "version": versions.created[dataset.name],
             }
             await _inherit_partitions(conn, before, after, ids)
             rows = await fetch(conn, "invalidations.inheritable", InheritableInvalidation, **ids)
             await carry_over(conn, rows, before, after, ids["version"])
-            if replaced.storage_location == dataset.storage.get("table"):
+            if predecessor.storage_location == dataset.storage.get("table"):
                 await execute(conn, "cursors.inherit", **ids)
 
 
@@ -146,7 +146,7 @@ async def _inherit_partitions(
     conn: Connection, before: PartitionSpace, after: PartitionSpace, ids: Mapping[str, UUID]
 ) -> None:
     existing = await fetch(
-        conn, "partitions.existing", dataset=ids["dataset"], version=ids["previous"]
+        conn, "partitions.existing", dataset=ids["dataset"], version=ids["predecessor"]
     )
     inherited = after.part_of(before.from_keys(row["key"] for row in existing))
     keys = list(after.keys(inherited, limit=len(existing)))

@@ -24,12 +24,12 @@ from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.deployment.invalidations import (
     canceled_rebuilds,
     changed_sources_read_by_others,
-    formerly_manual_outputs,
-    orphaned_partitions,
+    outputs_of_earlier_partitions,
+    previously_manual_outputs,
 )
 from engine.flow.deployment.sql_code import with_sql_code
 from engine.flow.execution.dependents import resolve_dependents, unblock
-from engine.flow.execution.output_tables import find_conflicts
+from engine.flow.execution.write_permission import find_conflicts
 from engine.flow.planning.plan import plan_rows
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.org_context import OrgContext
@@ -136,8 +136,8 @@ async def _deploy(
     invalidations = [
         *await canceled_rebuilds(conn, org, compiled, versions, canceled),
         *await changed_sources_read_by_others(conn, org, compiled, versions, change),
-        *await orphaned_partitions(conn, org, compiled, versions),
-        *await formerly_manual_outputs(conn, org, previous, compiled, versions),
+        *await outputs_of_earlier_partitions(conn, org, compiled, versions),
+        *await previously_manual_outputs(conn, org, previous, compiled, versions),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)
     await resolve_dependents(conn, org, [row.id for row in canceled])

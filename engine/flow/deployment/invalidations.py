@@ -6,7 +6,12 @@ from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
-from engine.flow.shared.load_partitions import load_existing, load_expected, load_former, load_known
+from engine.flow.shared.load_partitions import (
+    load_earlier,
+    load_existing,
+    load_expected,
+    load_known,
+)
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
@@ -66,30 +71,32 @@ async def changed_sources_read_by_others(
     return invalidations
 
 
-async def orphaned_partitions(
+async def outputs_of_earlier_partitions(
     conn: Connection, org: OrgContext, compiled: CompiledDag, versions: DatasetVersions
 ) -> list[NewInvalidation]:
-    """Invalidations for unchanged outputs built from partitions the new version may not produce.
+    """Invalidations for unchanged outputs built from partitions of earlier dataset versions.
 
-    Partitions of all earlier versions count, as the most recent ones may never have been built.
+    The new dataset version may not produce these partitions. All earlier versions count, since
+    partitions of the previous version may never have been built.
     """
     lineage = await org.lineage(conn)
     created = {versions.datasets[name] for name in versions.created}
     invalidations = []
-    for name in sorted(versions.replaced.keys() - {source.name for source in compiled.sources}):
-        former = await load_former(conn, lineage, versions.datasets[name])
+    sources = {source.name for source in compiled.sources}
+    for name in sorted(versions.predecessors.keys() - sources):
+        earlier = await load_earlier(conn, lineage, versions.datasets[name])
         for edge in lineage.readers(versions.datasets[name]):
             outputs = lineage.job(edge.job).outputs
             for output in [output for output in outputs if output not in created]:
                 known = await load_known(conn, lineage, output)
-                affected = edge.mapping.down(former, former) & known
+                affected = edge.mapping.down(earlier, earlier) & known
                 version = lineage.dataset(output).version
                 texts = lineage.space(output).texts(affected)
                 invalidations += [definition_change(output, version, text) for text in texts]
     return invalidations
 
 
-async def formerly_manual_outputs(
+async def previously_manual_outputs(
     conn: Connection,
     org: OrgContext,
     previous: CurrentVersion | None,

@@ -38,7 +38,7 @@ from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.ids import new_id
 from engine.store.notifications import INVALIDATIONS, notify
-from engine.store.rows.invalidations import FormerColumns, IdempotencyKey, InvalidationId
+from engine.store.rows.invalidations import EarlierColumns, IdempotencyKey, InvalidationId
 from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
@@ -160,7 +160,7 @@ async def _ingest_events(
 ) -> Ingested:
     lineage = await org.lineage(conn)
     groups = list(by_scope(received))
-    resolved, refused = _resolved(lineage, groups, await _former_columns(conn, lineage, groups))
+    resolved, refused = _resolved(lineage, groups, await _earlier_columns(conn, lineage, groups))
     known, unknown = await _of_known_versions(conn, resolved)
     with gc_paused():
         coalesced = coalesce(known)
@@ -168,10 +168,10 @@ async def _ingest_events(
     return Ingested(tuple(written), (*refused, *unknown))
 
 
-async def _former_columns(
+async def _earlier_columns(
     conn: Connection, lineage: Lineage, groups: Iterable[Sequence[Received]]
 ) -> Mapping[UUID, Collection[str]]:
-    """Map datasets to their former columns, if events name unknown columns of the dataset."""
+    """Map datasets with unknown columns in events to the columns of all their versions."""
     unknown: defaultdict[str, set[str]] = defaultdict(set)
     for received, *_ in groups:
         with suppress(InvalidInput):  # `resolve` rejects unknown datasets
@@ -183,7 +183,7 @@ async def _former_columns(
         listed = sorted(names)[:_MOST_LOGGED]
         _log.warning("unknown columns in events", dataset=name, columns=listed)
     ids = [lineage.dataset_named(name).id for name in unknown]
-    rows = await fetch(conn, "invalidations.former_columns", FormerColumns, datasets=ids)
+    rows = await fetch(conn, "invalidations.earlier_columns", EarlierColumns, datasets=ids)
     return {row.dataset_uuid: row.columns for row in rows}
 
 
@@ -191,7 +191,7 @@ async def _former_columns(
 def _resolved(
     lineage: Lineage,
     groups: Iterable[Sequence[Received]],
-    former: Mapping[UUID, Collection[str]],
+    earlier: Mapping[UUID, Collection[str]],
 ) -> tuple[list[Resolved], list[Rejection]]:
     resolved: list[Resolved] = []
     refused: list[Rejection] = []
@@ -199,7 +199,7 @@ def _resolved(
         # A manual request with unknown columns is rejected, for the operator to correct.
         is_manual = request_of(events[0]) is not None
         try:
-            resolved.append(resolve(lineage, *events, former=None if is_manual else former))
+            resolved.append(resolve(lineage, *events, earlier=None if is_manual else earlier))
         except InvalidInput as error:
             refused += _refusals(events, str(error))
     return resolved, refused
@@ -208,7 +208,7 @@ def _resolved(
 async def _of_known_versions(
     conn: Connection, resolved: Sequence[Resolved]
 ) -> tuple[list[Resolved], list[Rejection]]:
-    """Return the events of current or former dataset versions, and rejections of the others."""
+    """Return the events of current or earlier dataset versions, and rejections of the others."""
     others = [events for events in resolved if not events.is_current]
     if not others:
         return list(resolved), []

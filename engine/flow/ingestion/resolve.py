@@ -21,8 +21,8 @@ from engine.partitions import PartitionSet, PartitionSpace
 class Resolved:
     """Validated events of one scope; ``event`` is the first of them.
 
-    ``partitions`` None means the whole dataset. ``is_current`` is False for events of a former
-    dataset version.
+    ``partitions`` None means the whole dataset. ``is_current`` is False for events of an
+    earlier dataset version.
     """
 
     received: tuple[Received, ...]
@@ -57,21 +57,23 @@ def request_of(received: Received) -> str | None:
 
 
 def resolve(
-    lineage: Lineage, *received: Received, former: Mapping[UUID, Collection[str]] | None = None
+    lineage: Lineage, *received: Received, earlier: Mapping[UUID, Collection[str]] | None = None
 ) -> Resolved:
     """Validate events of one scope. Raises InvalidInput naming the invalid part.
 
-    ``former`` maps datasets to former columns; if given, unknown columns are no error. A removed
-    column is read only by readers of all columns. Any other unknown name may be another spelling of
-    any column, so all columns count as changed.
+    ``earlier`` maps datasets to the columns of all their versions; if given, unknown columns are no
+    error. A removed column is read only by readers of all columns. Any other unknown name may be
+    another spelling of any column, so all columns count as changed.
     """
     event = received[0].event
     dataset = lineage.dataset_named(event.dataset)
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)
     known = known_columns(dataset, space)
-    if former is not None and (unknown := unknown_columns(lineage, received[0])):
-        received = tuple(_widened(event, unknown, former.get(dataset.id, ())) for event in received)
+    if earlier is not None and (unknown := unknown_columns(lineage, received[0])):
+        received = tuple(
+            _widened(event, unknown, earlier.get(dataset.id, ())) for event in received
+        )
         event, known = received[0].event, None
     rows = _rows(known, event.rows)
     is_of_table = received[0].stream.startswith(POSTGRES)
@@ -101,12 +103,12 @@ def unknown_columns(lineage: Lineage, received: Received) -> frozenset[str]:
     return frozenset() if known is None else named - known
 
 
-def _widened(received: Received, unknown: frozenset[str], former: Collection[str]) -> Received:
+def _widened(received: Received, unknown: frozenset[str], earlier: Collection[str]) -> Received:
     """Drop conditions on unknown columns, and widen the event to all columns if necessary."""
     event = received.event
     rows = {name: value for name, value in (event.rows or {}).items() if name not in unknown}
     columns = event.columns
-    if columns is not None and not unknown.isdisjoint(set(columns) - {*former}):
+    if columns is not None and not unknown.isdisjoint(set(columns) - {*earlier}):
         columns = None
     note = f"unknown columns: {', '.join(sorted(unknown))}"
     changed = msgspec.structs.replace(

@@ -52,7 +52,8 @@ def definition_change(
 ) -> NewInvalidation:
     """Return an invalidation of all or part of a dataset with a changed definition.
 
-    A source with a changed definition counts as different data, in all columns or in some.
+    For a source, ``columns`` are the columns added or removed; all, after a change of storage or
+    partitioning. The data may be the same, but readers see it differently.
     """
     return own_invalidation(
         dataset,

@@ -30,10 +30,10 @@ async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> Pa
     return lineage.space(dataset).from_keys(row["key"] for row in rows)
 
 
-async def load_former(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+async def load_earlier(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """Load the partitions of all earlier dataset versions with the current partitioning."""
     version = lineage.dataset(dataset).version
-    rows = await fetch(conn, "partitions.former", dataset=dataset, version=version)
+    rows = await fetch(conn, "partitions.earlier", dataset=dataset, version=version)
     return lineage.space(dataset).from_keys(row["key"] for row in rows)
 
 

@@ -12,6 +12,7 @@ class CurrentDag(msgspec.Struct, frozen=True):
     dag_name: str
     dag_version_id: UUID
     yaml_hash: str
+    """Hash of the compiled content."""
     content: Any
 
 

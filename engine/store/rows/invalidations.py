@@ -34,8 +34,8 @@ class InheritableInvalidation(msgspec.Struct, frozen=True):
     partition_key: str | None
 
 
-class FormerColumns(msgspec.Struct, frozen=True):
-    """Columns of earlier versions of a dataset."""
+class EarlierColumns(msgspec.Struct, frozen=True):
+    """Columns of all versions of a dataset, current and earlier."""
 
     dataset_uuid: UUID
     columns: list[str]

@@ -14,7 +14,7 @@ import psycopg
 from engine.errors import TaskFailed
 from engine.flow.deployment.sql_code import check_sql_code
 from engine.flow.execution.complete import complete
-from engine.flow.execution.output_tables import check_target
+from engine.flow.execution.write_permission import check_target
 from engine.flow.execution.written_tables import check_written
 from engine.model.dataset import Dataset
 from engine.model.tables import TableName

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from engine.errors import TaskFailed
-from engine.flow.execution.output_tables import check_target
+from engine.flow.execution.write_permission import check_target
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.states import UpdateStrategy

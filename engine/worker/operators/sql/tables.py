@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from engine.errors import InvalidInput, TaskFailed
-from engine.flow.execution.output_tables import Relation
+from engine.flow.execution.write_permission import Relation
 from engine.model.dataset import Dataset
 from engine.model.tables import table_name
 from engine.store.database import Connection
