@@ -4,9 +4,9 @@ The modules are listed in the order of planning; docs/explanation/planning.md gi
 with an example.
 
 Decision: a `scope` gives the `dirty` parts of a dataset, with the `bounds` of open-ended scopes
-from its `existing` partitions. The `closure` visits the lineage from there, one `edge` at a time;
-`strategy` derives the step of a triggered job, and `provenance` tracks the invalidations behind it.
-The result is a `plan`.
+from a `lookup` of its partitions. The `closure` visits the lineage from there, one `edge` at a
+time; `strategy` derives the step of a triggered job, and `provenance` tracks the invalidations
+behind it. The result is a `plan`.
 
 Work: the tasks of a step as `blocks` of partitions, the `triggering_edges` of each task, the
 `inputs` of its partitions, the scopes `propagated` to its readers, and the inputs missing for
@@ -20,7 +20,6 @@ from engine.planner.blocks import TaskBlock, cached_step_blocks, step_blocks, ta
 from engine.planner.closure import plan
 from engine.planner.compare import Difference, differences
 from engine.planner.document import document, hops_of
-from engine.planner.existing import ExistingPartitions, MissingState, existing_from
 from engine.planner.first_runs import (
     expected_partitions,
     first_run_is_due,
@@ -29,6 +28,7 @@ from engine.planner.first_runs import (
 )
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.limits import LimitExceeded, check_size, exceeded_limits
+from engine.planner.lookup import MissingState, PartitionLookup, lookup_in
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Plan, Pruned, Step, Trigger
 from engine.planner.propagated import (
@@ -45,7 +45,7 @@ __all__ = [
     "Difference",
     "LimitExceeded",
     "Trigger",
-    "ExistingPartitions",
+    "PartitionLookup",
     "MissingState",
     "Plan",
     "Propagated",
@@ -68,7 +68,7 @@ __all__ = [
     "cached_step_blocks",
     "path_to",
     "plan",
-    "existing_from",
+    "lookup_in",
     "propagated_scopes",
     "task_count",
     "step_blocks",

@@ -1,8 +1,8 @@
 """Bounds of open-ended scopes: the extents of datasets.
 
 An unmapped output dimension means all of its keys: `planes` are not partitioned, so a changed plane
-touches every day of a daily output, meaning every existing day. Static dimensions list their keys,
-and are meant in full.
+touches every day of a daily output, meaning every known day: each that exists, or that an open task
+will build. Static dimensions list their keys, and are meant in full.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uuid import UUID
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner.existing import ExistingPartitions, MissingState
+from engine.planner.lookup import MissingState, PartitionLookup
 
 
 class Extents:
@@ -24,15 +24,15 @@ class Extents:
     A missing dataset counts as empty for now, so that one pass finds everything to load.
     """
 
-    def __init__(self, lineage: Lineage, existing: ExistingPartitions) -> None:
+    def __init__(self, lineage: Lineage, known: PartitionLookup) -> None:
         self.missing: set[UUID] = set()
         self._lineage = lineage
-        self._existing = cache(existing)
+        self._known = cache(known)
         self._found: dict[UUID, PartitionSet] = {}
         self._dirty: dict[UUID, PartitionSet] = {}
 
     def of(self, dataset: UUID) -> PartitionSet:
-        """Return the existing partitions; for a dataset never built, those its inputs would give.
+        """Return the known partitions; for a dataset without any, those its inputs would give.
 
         Goes up to the sources with an explicit stack, as a lineage may be deeper than Python's.
         """
@@ -51,7 +51,7 @@ class Extents:
         return PartitionSet.union([self.of(output) for output in job.outputs])
 
     def record_dirty(self, dataset: UUID, partitions: PartitionSet) -> None:
-        """Count partitions that this plan makes dirty as existing for `product`."""
+        """Count partitions that this plan makes dirty as known for `product`."""
         before = self._dirty.get(dataset)
         self._dirty[dataset] = partitions if before is None else before | partitions
 
@@ -59,7 +59,7 @@ class Extents:
         """Return the partitions that all inputs of a job, each unbounded, reach together."""
         edges = list(self._lineage.inputs(job.id))
         inputs = [(edge, self.of(edge.dataset) | self._recorded(edge.dataset)) for edge in edges]
-        return product([(edge, edge.mapping.down(known, known)) for edge, known in inputs])
+        return product([(edge, edge.mapping.down(extent, extent)) for edge, extent in inputs])
 
     def _recorded(self, dataset: UUID) -> PartitionSet:
         return self._dirty.get(dataset, self._lineage.space(dataset).empty)
@@ -86,7 +86,7 @@ class Extents:
     def everything(self, dataset: UUID) -> PartitionSet:
         """Return the whole extent of a dataset.
 
-        For a source without existing partitions, finite bounds give the extent. A dataset made from
+        For a source without known partitions, finite bounds give the extent. A dataset made from
         inputs without partitions has none either.
         """
         space = self._lineage.space(dataset)
@@ -96,35 +96,35 @@ class Extents:
             return space.universe
         return self.of(dataset) or (space.universe if space.universe.is_finite else space.empty)
 
-    def existing(self, dataset: UUID) -> PartitionSet:
-        """Return the existing partitions; empty if they must be loaded first."""
+    def known(self, dataset: UUID) -> PartitionSet:
+        """Return the known partitions; empty if they must be loaded first."""
         try:
-            return self._existing(dataset)
+            return self._known(dataset)
         except MissingState as needed:
             self.missing |= needed.datasets
             return self._lineage.space(dataset).empty
 
     def _followed(self, dataset: UUID) -> list[Edge]:
-        """Return the edges that give the extent of a dataset; none if partitions exist.
+        """Return the edges that give the extent of a dataset; none if partitions are known.
 
         Edges with unmapped dimensions are used only in the absence of others, and only as far as
         bounds make the result finite.
         """
-        if dataset in self._found or self.existing(dataset) or dataset in self.missing:
+        if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
         return self.determining(self._lineage.producer(dataset))
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
         reached = [
-            edge.mapping.down(existing, existing)
-            for edge, existing in ((edge, self._found[edge.dataset]) for edge in edges)
+            edge.mapping.down(extent, extent)
+            for edge, extent in ((edge, self._found[edge.dataset]) for edge in edges)
         ]
         if any(reached) and self._has_all_or_none(self._lineage.producer(dataset)):
             return self._lineage.space(dataset).universe
         finite = [partitions for partitions in reached if partitions and partitions.is_finite]
         if edges and not finite:
             finite = [product(list(zip(edges, reached, strict=True)))]
-        return PartitionSet.union([self.existing(dataset), *finite])
+        return PartitionSet.union([self.known(dataset), *finite])
 
     def _has_all_or_none(self, job: Job) -> bool:
         return job.is_single_run and self._lineage.job_space(job).universe.is_finite

@@ -18,7 +18,7 @@ from engine.model.states import Activation
 from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.edge import propagate, trigger_producer
-from engine.planner.existing import ExistingPartitions, MissingState
+from engine.planner.lookup import MissingState, PartitionLookup
 from engine.planner.plan import Changed, Plan, Pruned, Step, Trigger
 from engine.planner.provenance import AffectedJobs
 from engine.planner.scope import changes_in_place, dirty_scope
@@ -32,19 +32,17 @@ from engine.planner.strategy import (
 
 
 @gc_paused()
-def plan(
-    lineage: Lineage, invalidations: Sequence[Invalidation], existing: ExistingPartitions
-) -> Plan:
+def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: PartitionLookup) -> Plan:
     """Compute the closure of invalidations, each of the current version of its dataset.
 
     The work is proportional to the affected part, whatever the size of the lineage.
 
     Raises:
-        MissingState: raised by ``existing``; names all datasets found to be missing in one pass.
+        MissingState: raised by ``known``; names all datasets found to be missing in one pass.
         InvalidPartition, InvalidFilter: an invalidation's scope is impossible for its dataset.
         UnknownName: an invalidation's dataset is not in the lineage.
     """
-    extents = Extents(lineage, existing)
+    extents = Extents(lineage, known)
     closure = _Closure(lineage, extents, invalidations)
     closure.start()
     closure.visit_jobs()
@@ -156,8 +154,7 @@ class _Closure:
             ]
             dirty_edges = []  # An invalidation of its own output is a request to run it.
         triggers = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]
-        # Edges with unmapped dimensions come last: partitions reached over others count as
-        # existing.
+        # Edges with unmapped dimensions come last: partitions reached over others count as known.
         if len(dirty_edges) > 1:
             dirty_edges.sort(key=_has_unmapped)
         for edge, scopes in dirty_edges:

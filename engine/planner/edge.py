@@ -48,19 +48,17 @@ def propagate(
 ) -> Trigger | Pruned:
     """Propagate a dirty scope over an edge, by columns, partitions and rows.
 
-    ``triggers`` are the job's triggers so far: their partitions count as existing. A single-run job
-    runs even if none of the touched partitions exists yet, because the run may discover some.
+    ``triggers`` are the job's triggers so far: their partitions count as known. A single-run job
+    runs even if none of the touched partitions is known yet, because the run may discover some.
     """
     columns: tuple[DirtyColumns | Pruning, ...] = (ALL_COLUMNS,) * len(job.outputs)
     if dirty.columns is not ALL_COLUMNS:
         columns = tuple([propagate_columns(mapped, dirty.columns) for mapped in edge.columns])
         if all(reached is PRUNED for reached in columns):
             return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
-    # `last` may take a dirty partition that does not exist yet.
-    existing = (
-        extents.existing(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
-    )
-    touched = edge.mapping.down(dirty.partitions, existing)
+    # `last` may take a dirty partition that is not known yet.
+    known = extents.known(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
+    touched = edge.mapping.down(dirty.partitions, known)
     rows = dirty.rows and dirty.rows.propagate(edge.input.preserved_columns)
     if rows and touched:
         touched = narrow(rows, touched.space, touched)
@@ -102,21 +100,21 @@ def _bounded(
     dimensions: frozenset[int],
     triggers: Sequence[Trigger],
 ) -> PartitionSet:
-    """Restrict the touched partitions to existing keys in ``dimensions`` (by index).
+    """Restrict the touched partitions to known keys in ``dimensions`` (by index).
 
     The dimensions are the unbounded and the unmapped ones. A bounded dimension that no input
     determines is not restricted: all its keys are meant, and a missing key was never built because
     its task was canceled. For a job without partitions, the partitions reached by all inputs
-    together count as existing.
+    together count as known.
     """
     dimensions -= extents.unmapped_by_all(job) - unbounded_dimensions(touched)
     if not dimensions:
         return touched
-    existing = extents.of_job(job)
-    if not existing and extents.is_undetermined(job) and not extents.missing:
-        existing = extents.product(job)
-    existing = PartitionSet.union([existing, *(trigger.partitions for trigger in triggers)])
-    return clamp(touched, dimensions, existing)
+    extent = extents.of_job(job)
+    if not extent and extents.is_undetermined(job) and not extents.missing:
+        extent = extents.product(job)
+    extent = PartitionSet.union([extent, *(trigger.partitions for trigger in triggers)])
+    return clamp(touched, dimensions, extent)
 
 
 def _unread(edge: Edge, dirty: DirtyScope) -> str:

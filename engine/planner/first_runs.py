@@ -13,8 +13,8 @@ from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job, WaitFor
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, product
-from engine.planner.existing import ExistingPartitions
 from engine.planner.inputs import up
+from engine.planner.lookup import PartitionLookup
 
 _MAX_TEXTS = 1_000
 
@@ -22,7 +22,7 @@ SINGLE_RUN_KEY = "*"
 """Key that stands for all partitions of a single-run job."""
 
 
-def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: ExistingPartitions) -> bool:
+def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: PartitionLookup) -> bool:
     """Return True if an input of a partition exists, and ``wait_for`` is met.
 
     Raises MissingState as ``existing`` does.
@@ -34,7 +34,7 @@ def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: ExistingPar
     return missing_inputs(lineage, job, keys, existing) is None
 
 
-def is_expected(lineage: Lineage, job: Job, key: str, existing: ExistingPartitions) -> bool:
+def is_expected(lineage: Lineage, job: Job, key: str, existing: PartitionLookup) -> bool:
     """Return True if an input of a partition exists, whatever its first run waits for.
 
     Raises MissingState as ``existing`` does.
@@ -50,7 +50,7 @@ def _partition(lineage: Lineage, job: Job, key: str) -> PartitionSet:
     return space.universe if key == SINGLE_RUN_KEY and job.is_single_run else space.parse(key)
 
 
-def expected_partitions(lineage: Lineage, job: Job, existing: ExistingPartitions) -> PartitionSet:
+def expected_partitions(lineage: Lineage, job: Job, existing: PartitionLookup) -> PartitionSet:
     """Return the partitions that the existing inputs of a job give it, as far as finite.
 
     If no input determines all dimensions, an input gives only partitions whose other keys come from
@@ -84,7 +84,7 @@ def _also_given(
 
 
 def missing_inputs(
-    lineage: Lineage, job: Job, keys: Sequence[str], existing: ExistingPartitions
+    lineage: Lineage, job: Job, keys: Sequence[str], existing: PartitionLookup
 ) -> dict[str, list[str]] | None:
     """Return the missing partitions as range texts, by input dataset name; None if none is missing.
 
@@ -114,7 +114,7 @@ def _groups(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Partiti
     return (space.from_keys([key]) for key in keys)
 
 
-def _missing(edge: Edge, built: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+def _missing(edge: Edge, built: PartitionSet, existing: PartitionLookup) -> PartitionSet:
     existing_inputs = existing(edge.dataset)
     needed = up(edge, built, lambda _: existing_inputs)
     missing = needed - existing_inputs

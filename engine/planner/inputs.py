@@ -12,7 +12,7 @@ from engine.model.job import Job
 from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.partitions.limits import is_listable
-from engine.planner.existing import ExistingPartitions
+from engine.planner.lookup import PartitionLookup
 
 
 class AnyPartition(Enum):
@@ -42,7 +42,7 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, _Nee
 
 
 def input_partitions(
-    lineage: Lineage, job: Job, keys: Sequence[str], existing: ExistingPartitions
+    lineage: Lineage, job: Job, keys: Sequence[str], existing: PartitionLookup
 ) -> dict[UUID, PartitionSet]:
     """Return the partitions read by a run of output partitions, by input dataset.
 
@@ -56,7 +56,7 @@ def input_partitions(
     return read
 
 
-def up(edge: Edge, built: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+def up(edge: Edge, built: PartitionSet, existing: PartitionLookup) -> PartitionSet:
     """Return the partitions needed over one edge; only `last` depends on existing partitions."""
     return edge.mapping.up(built, existing(edge.dataset) if edge.mapping.takes_last else None)
 
@@ -77,7 +77,7 @@ def _union_or_any(sets: dict[UUID, _Needed], key: UUID, other: _Needed) -> _Need
     return ANY_PARTITION if one is ANY_PARTITION or other is ANY_PARTITION else one | other
 
 
-def _read(edge: Edge, built: PartitionSet, existing: ExistingPartitions) -> PartitionSet:
+def _read(edge: Edge, built: PartitionSet, existing: PartitionLookup) -> PartitionSet:
     needed = up(edge, built, existing)
     return needed if is_listable(needed) else needed & existing(edge.dataset)
 

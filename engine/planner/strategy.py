@@ -27,7 +27,7 @@ _NEW_ROWS = RowFilter()
 
 
 def recomputed(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> PartitionSet:
-    """Return the step's output partitions; if single-run, all within bounds, else all existing."""
+    """Return the step's output partitions; if single-run, all within bounds, else all known."""
     partitions = PartitionSet.union([trigger.partitions for trigger in triggers])
     if not job.is_single_run:
         return partitions
@@ -85,7 +85,7 @@ def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
         return False
     versioned = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
     return not all(
-        extents.existing(output).covers(partitions)
+        extents.known(output).covers(partitions)
         for output in job.outputs
         for partitions in versioned
     )

@@ -12,7 +12,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.event import SourceEvent
 from engine.model.invalidation import Invalidation
-from engine.planner import existing_from
+from engine.planner import lookup_in
 from engine.planner import plan as pure_plan
 from engine.store.database import Connection
 
@@ -51,7 +51,7 @@ def pure_seconds(lineage: Lineage, dataset: Dataset, day: str) -> float:
     """Duration of the planner for one partition."""
     changed = Invalidation(UUID(int=1), dataset.id, dataset.version, "change", day)
     start = perf_counter()
-    pure_plan(lineage, [changed], existing_from({}))
+    pure_plan(lineage, [changed], lookup_in({}))
     return perf_counter() - start
 
 

@@ -14,7 +14,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job, JobInput
-from engine.planner import Plan, existing_from, plan
+from engine.planner import Plan, lookup_in, plan
 
 Spec = dict[str, Any]
 Made = tuple[list[Dataset], Job]
@@ -126,7 +126,7 @@ def planned(
         dataset_id(name): within.space(dataset_id(name)).from_keys(text.split() if text else [])
         for name, text in (existing or {}).items()
     }
-    return plan(within, changes, existing_from(loaded))
+    return plan(within, changes, lookup_in(loaded))
 
 
 def steps(within: Lineage, found: Plan) -> dict[str, str]:

@@ -13,7 +13,7 @@ from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
 from engine.model.states import Activation
 from engine.partitions import PartitionSet
-from engine.planner import MissingState, Plan, check_size, document, existing_from, task_count
+from engine.planner import MissingState, Plan, check_size, document, lookup_in, task_count
 from engine.planner import plan as make_plan
 from engine.planner.bounds import clamp_open_ends
 from engine.planner.scope import row_filter
@@ -113,7 +113,7 @@ async def _plan(conn: Connection, lineage: Lineage, invalidations: Sequence[Inva
     known: dict[UUID, PartitionSet] = {}
     while True:
         try:
-            return make_plan(lineage, invalidations, existing_from(known))
+            return make_plan(lineage, invalidations, lookup_in(known))
         except MissingState as needed:
             for dataset in needed.datasets:
                 known[dataset] = await load_known(conn, lineage, dataset)

@@ -1,4 +1,7 @@
-"""Load the known partitions of datasets for the pure planner."""
+"""Load the known and the existing partitions of datasets for the pure planner.
+
+Known partitions exist, or open tasks will build them.
+"""
 
 from collections.abc import Iterable
 from uuid import UUID

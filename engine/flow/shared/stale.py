@@ -33,11 +33,11 @@ from engine.lineage.scope import is_reached
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import (
-    ExistingPartitions,
     MissingState,
-    existing_from,
+    PartitionLookup,
     first_run_is_due,
     input_partitions,
+    lookup_in,
 )
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.planner.inputs import up
@@ -264,11 +264,11 @@ class _Judgement:
             needed = self.needed[edge, key] = await self._answer(partial(up, edge, partition))
         return needed
 
-    async def _answer(self, question: Callable[[ExistingPartitions], T]) -> T:
+    async def _answer(self, question: Callable[[PartitionLookup], T]) -> T:
         """Answer a question about existing partitions, loading them on demand."""
         while True:
             try:
-                return question(existing_from(self.existing))
+                return question(lookup_in(self.existing))
             except MissingState as needed:
                 for dataset in needed.datasets:
                     self.existing[dataset] = await load_existing(self.conn, self.lineage, dataset)

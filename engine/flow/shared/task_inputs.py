@@ -8,7 +8,7 @@ from engine.flow.shared.load_partitions import load_existing
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner import MissingState, existing_from, input_partitions
+from engine.planner import MissingState, input_partitions, lookup_in
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -51,7 +51,7 @@ def _read(
     edges = lineage.inputs(job.id)
     if not job.is_single_run and all(edge.mapping.is_identity for edge in edges):
         return {edge.dataset: keys for edge in edges}
-    read = input_partitions(lineage, job, keys, existing_from(existing))
+    read = input_partitions(lineage, job, keys, lookup_in(existing))
     return {
         dataset: list(lineage.space(dataset).keys(partitions))
         for dataset, partitions in read.items()

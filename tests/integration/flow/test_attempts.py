@@ -10,7 +10,7 @@ from engine.flow.planning import decision, set_aside
 from engine.flow.planning.plan import Planned, plan
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import Invalidation
-from engine.planner import ExistingPartitions, Plan
+from engine.planner import PartitionLookup, Plan
 from engine.service.queries.invalidations import invalidations
 from engine.store.database import Database
 from tests.simulation.crashes import Crash
@@ -35,7 +35,7 @@ def watching(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
     """Call ``check`` with the invalidations passed to the pure planner."""
     make = decision.make_plan
 
-    def checked(lineage: Lineage, those: Sequence[Invalidation], known: ExistingPartitions) -> Plan:
+    def checked(lineage: Lineage, those: Sequence[Invalidation], known: PartitionLookup) -> Plan:
         check([each.id for each in those])
         return make(lineage, those, known)
 

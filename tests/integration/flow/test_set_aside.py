@@ -16,7 +16,7 @@ from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
 from engine.model.invalidation import Invalidation
 from engine.partitions import limits
-from engine.planner import ExistingPartitions, Plan
+from engine.planner import PartitionLookup, Plan
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.health import work
 from engine.service.queries.invalidations import invalidations
@@ -143,7 +143,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, id_: UUID, error: Exception) -> Non
     """Make the pure planner fail on one invalidation."""
     make = decision.make_plan
 
-    def fails(lineage: Lineage, those: Sequence[Invalidation], known: ExistingPartitions) -> Plan:
+    def fails(lineage: Lineage, those: Sequence[Invalidation], known: PartitionLookup) -> Plan:
         if any(each.id == id_ for each in those):
             raise error
         return make(lineage, those, known)

@@ -17,7 +17,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job, JobInput
-from engine.planner import Plan, Step, existing_from, plan
+from engine.planner import Plan, Step, lookup_in, plan
 from tests.property.planner.oracle import (
     EVERY,
     ORIGINS,
@@ -270,7 +270,7 @@ def _plan(
         for n in nodes
     }
     invalidations = [_invalidation(n, change, processed_by) for n, change in enumerate(made)]
-    return plan(world, invalidations, existing_from(loaded))
+    return plan(world, invalidations, lookup_in(loaded))
 
 
 def _invalidation(n: int, change: Change, processed_by: frozenset[UUID]) -> Invalidation:

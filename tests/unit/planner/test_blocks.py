@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.planner import existing_from, input_partitions, missing_inputs, step_blocks, upstream
+from engine.planner import input_partitions, lookup_in, missing_inputs, step_blocks, upstream
 from engine.planner.inputs import ANY_PARTITION
 from tests.support.lineages import (
     DAY,
@@ -197,9 +197,7 @@ def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
     read = reads("flights", mapping, wait_for=wait_for)
     world = lineage(source("flights", BOUNDED), made("out", BOUNDED, read))
     space = world.space(dataset_id("flights"))
-    there = existing_from(
-        {dataset_id("flights"): space.parse(existing) if existing else space.empty}
-    )
+    there = lookup_in({dataset_id("flights"): space.parse(existing) if existing else space.empty})
 
     found = missing_inputs(world, world.job(job_id("out")), keys, there)
 
@@ -209,7 +207,7 @@ def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
 def test_a_single_run_counts_its_inputs_together():
     read = reads("flights", wait_for=3)
     world = lineage(FLIGHTS, made("out", DAY, read, strategy="Full"))
-    there = existing_from(
+    there = lookup_in(
         {dataset_id("flights"): world.space(dataset_id("flights")).parse("2013-02-01..2013-02-03")}
     )
     keys = ["2013-02-01..2013-02-02", "2013-02-05..2013-02-09"]
@@ -231,7 +229,7 @@ def test_a_single_run_without_partitions_needs_inputs_of_any_partition():
             strategy="Full",
         ),
     )
-    there = existing_from({dataset_id("b"): world.space(dataset_id("b")).parse("EWR")})
+    there = lookup_in({dataset_id("b"): world.space(dataset_id("b")).parse("EWR")})
 
     assert missing_inputs(world, world.job(job_id("out")), [], there) == {"b": ["JFK..LGA"]}
 
@@ -244,7 +242,7 @@ def test_each_input_lists_its_missing_partitions():
             "out", DAY, reads("flights", wait_for="all"), reads("airports", "all", wait_for="all")
         ),
     )
-    nothing = existing_from(
+    nothing = lookup_in(
         {d: world.space(d).empty for d in (dataset_id("flights"), dataset_id("airports"))}
     )
 
