@@ -83,9 +83,9 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         default="console", description="`console` for people, `json` for machines."
     )
-    lease_seconds: float = Field(
+    lease_seconds: int = Field(
         default=30,
-        gt=0,
+        ge=1,
         description="Duration of a lease; a worker renews its leases by heartbeat.",
     )
     poll_seconds: float = Field(

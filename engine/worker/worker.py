@@ -66,7 +66,7 @@ class Worker:
             org,
             self.worker_id,
             runtimes=tuple(self._runtimes),
-            lease_seconds=round(settings.lease_seconds),
+            lease_seconds=settings.lease_seconds,
         )
 
     async def run(self, stop: asyncio.Event) -> None:

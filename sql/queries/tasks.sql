@@ -219,9 +219,10 @@ SELECT id, job_id, block_key, attempts, partitions FROM knockon.tasks
 WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
 
 -- :name lock_expired
--- Lock running tasks with expired leases.
+-- Lock running tasks with expired leases, after an id.
 SELECT id, job_id, block_key, attempts, partitions, worker_id, lease_expires_at FROM knockon.tasks
 WHERE org_id = %(org_id)s AND status = 'running' AND lease_expires_at < clock_timestamp()
+  AND id > %(after)s
 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
 -- :name lock_successor

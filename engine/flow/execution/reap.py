@@ -1,5 +1,7 @@
 """Reap expired leases: end each attempt as if the worker had reported a failure."""
 
+from uuid import UUID
+
 import structlog
 
 from engine.flow.execution.fail import end_attempt
@@ -16,16 +18,23 @@ _log = structlog.get_logger(__name__)
 async def reap(conn: Connection, org: OrgContext, limit: int = 100) -> int:
     """End up to ``limit`` attempts with an expired lease; return the number ended.
 
-    An attempt that cannot be ended is skipped, so that it does not block the others.
+    Attempts that cannot be ended are skipped, however many, so that they do not block the others.
     """
+    ended, after = 0, UUID(int=0)
     async with conn.transaction():
-        expired = await fetch(conn, "tasks.lock_expired", ExpiredTask, org_id=org.id, limit=limit)
-        ended = [await _end(conn, org, row) for row in expired]
-        if any(ended):
+        while not ended:
+            expired = await fetch(
+                conn, "tasks.lock_expired", ExpiredTask, org_id=org.id, after=after, limit=limit
+            )
+            if not expired:
+                break
+            after = expired[-1].id
+            ended = sum([await _end(conn, org, row) for row in expired])
+        if ended:
             # Ended attempts no longer count towards `max_concurrency`, and a dead worker claims
             # nothing in their place.
             await notify(conn, TASKS, org.id)
-    return sum(ended)
+    return ended
 
 
 async def _end(conn: Connection, org: OrgContext, row: ExpiredTask) -> bool:

@@ -101,6 +101,26 @@ async def test_a_new_definition_with_the_same_columns_replaces_in_place(orders: 
     assert rows == [{"amount": 21}]
 
 
+async def test_partitions_that_a_new_definition_does_not_build_are_deleted(
+    orders: Database,
+) -> None:
+    async with orders.connection() as conn:
+        await conn.execute("CREATE TABLE sales (id int, amount int, dt date)")
+        await conn.execute("INSERT INTO sales VALUES (3, 30, '2013-02-13'), (4, 40, '2013-02-14')")
+    sources = source("orders"), source("sales")
+    world = await World.made(orders, *sources, _copy())
+    await world.changed("orders", "2013-02-12..2013-02-13")
+    await work(world)
+    await world.changed("sales", "2013-02-13..2013-02-14")
+    before = await world.rows("SELECT 'copy'::regclass::oid AS oid")
+
+    await world.deploy(*sources, sql_job("copy", "sales", sql="SELECT id, amount FROM sales"))
+    await work(world)
+
+    assert await world.rows("SELECT 'copy'::regclass::oid AS oid") == before
+    assert await world.rows("SELECT id FROM copy ORDER BY id") == [{"id": 3}, {"id": 4}]
+
+
 async def test_another_partitioning_or_an_append_job_starts_from_an_empty_table(
     orders: Database,
 ) -> None:

@@ -71,12 +71,13 @@ class Sql:
             org = await self._org(conn, context, tables)
             followed = await follow(org, lease, inputs)
             units = [(unit, common_tables(lease, inputs, unit, followed)) for unit in _units(lease)]
+            lineage = await context.org.lineage(conn)
             outputs: list[Output] = []
             for dataset in lease.outputs:
                 select = queries[dataset.name]
                 shape = await self._shape(org, lease, dataset, select, inputs)
                 existing = tables.get(physical_name(dataset))
-                table = await output_table(org, lease.job, dataset, shape, existing)
+                table = await output_table(org, lineage, lease.job, dataset, shape, existing)
                 for unit, common in units:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(org, lease, writing)

@@ -12,19 +12,31 @@ from psycopg import sql
 
 from engine.errors import TaskFailed
 from engine.flow.execution.write_permission import check_target
+from engine.flow.shared.load_partitions import load_known
+from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.states import UpdateStrategy
 from engine.model.table_mark import TableMark
+from engine.partitions import KeySet, PartitionSet
 from engine.store.as_org import AsOrg
 from engine.store.run import execute
+from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.shape import Shape, partition_columns
 from engine.worker.operators.sql.tables import Table, describe, physical_name
 from engine.worker.reading import space_of
 
+_MAX_CONDITIONS = 10_000
+"""Limit of comparisons in a statement; beyond it, rows of all partitions are deleted."""
+
 
 async def output_table(
-    org: AsOrg, job: Job, dataset: Dataset, shape: Shape, existing: Table | None
+    org: AsOrg,
+    lineage: Lineage,
+    job: Job,
+    dataset: Dataset,
+    shape: Shape,
+    existing: Table | None,
 ) -> Table:
     """Return the table for the dataset's current version.
 
@@ -37,7 +49,7 @@ async def output_table(
         await execute(org.conn, "tables.lock", key=".".join(name))
         existing = (await describe(org.conn, [name])).get(name)
         await _check_permission(org, dataset, existing)
-        table = await _prepare(org, job, dataset, shape, existing)
+        table = await _prepare(org, lineage, job, dataset, shape, existing)
     else:
         await _check_permission(org, dataset, existing)
         table = existing
@@ -56,14 +68,20 @@ def _is_current(table: Table, dataset: Dataset) -> bool:
 
 
 async def _prepare(
-    org: AsOrg, job: Job, dataset: Dataset, shape: Shape, existing: Table | None
+    org: AsOrg,
+    lineage: Lineage,
+    job: Job,
+    dataset: Dataset,
+    shape: Shape,
+    existing: Table | None,
 ) -> Table:
     if existing is None:
         return await _create(org, job, dataset, shape)
     if _is_current(existing, dataset):
         return existing
     if _is_reusable(job, dataset, shape, existing):
-        await org.execute(_mark(existing.identifier, dataset))
+        unbuilt = await _delete_unbuilt(org, lineage, dataset, existing)
+        await org.execute(unbuilt, _mark(existing.identifier, dataset))
         return existing
     await _drop(org, existing)
     return await _create(org, job, dataset, shape)
@@ -75,6 +93,30 @@ def _is_reusable(job: Job, dataset: Dataset, shape: Shape, existing: Table) -> b
     if mark is None or (mark.dataset, mark.partitioning) != (own.dataset, own.partitioning):
         return False
     return job.update_strategy == UpdateStrategy.REPLACE and shape.columns == existing.columns
+
+
+async def _delete_unbuilt(
+    org: AsOrg, lineage: Lineage, dataset: Dataset, table: Table
+) -> sql.Composed:
+    """Compose the deletion of rows in partitions that the new version is not going to build.
+
+    Rows of the others stay visible until their own task replaces them.
+    """
+    kept = space_of(dataset.partitioning).empty
+    if lineage.find_dataset(dataset.id) is not None:  # else a deploy has ended the task
+        known = await load_known(org.conn, lineage, dataset.id)
+        kept = known if _conditions(known) <= _MAX_CONDITIONS else kept
+    delete = sql.SQL("DELETE FROM {} WHERE ({}) IS NOT TRUE")
+    return delete.format(table.identifier, within(kept, table))
+
+
+def _conditions(partitions: PartitionSet) -> int:
+    """Return the number of comparisons in a condition for the partitions."""
+    return sum(
+        len(members.keys) if isinstance(members, KeySet) else len(members.spans)
+        for box in partitions.boxes
+        for members in box
+    )
 
 
 def _check_columns(table: Table, dataset: Dataset, shape: Shape) -> None:
