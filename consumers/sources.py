@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from consumers.formats.binding import Binding
-from consumers.formats.format import BOUND, CHECKS_BOUNDS, CLOCKS, format_named
+from consumers.formats.format import BOUND_FORMATS, CHECKS_BOUNDS, DEFAULT_CLOCKS, format_named
 from consumers.formats.openlineage import OpenLineage
 from consumers.formats.reading import Reader
 from consumers.schema_registry import Registry
@@ -40,13 +40,13 @@ class Feed:
 
     @property
     def binding(self) -> Binding:
-        """The binding of the topic's records to the dataset."""
+        """The binding of the topic's messages to the dataset."""
         return Binding(
             dataset=self.source.dataset or "",
             space=PartitionSpace.from_spec(msgspec.json.decode(self.partitioning)),
             columns=self.columns,
             source=self.source,
-            clock=CLOCKS.get(self.source.format, "utc"),
+            clock=DEFAULT_CLOCKS.get(self.source.format, "utc"),
         )
 
 
@@ -83,7 +83,7 @@ async def load_sources(conn: Connection, org: OrgContext) -> Sources:
 
 def _feeds(row: SourceFeed) -> list[Feed]:
     source = KafkaSource.model_validate(row.source)
-    if source.format not in BOUND:
+    if source.format not in BOUND_FORMATS:
         return [Feed(source)]
     feeds = []
     for dataset in [source.dataset] if source.dataset else row.datasets:
@@ -110,8 +110,9 @@ def _reader(topic: str, feeds: tuple[Feed, ...], register: Register) -> Reader |
         _log.error("topic is not read: set the same dead_letters in all its sources", topic=topic)
         return None
     same_format = [feed for feed in feeds if feed.source.format == formats[0]]
+    is_bound = formats[0] in BOUND_FORMATS
     try:
-        return _bound(same_format, register) if formats[0] in BOUND else _unbound(same_format)
+        return _bound(same_format, register) if is_bound else _unbound(same_format)
     except Exception as error:  # a missing or broken plug-in must not stop other topics
         _log.error("topic is not read", topic=topic, why=str(error))
         return None
@@ -129,7 +130,7 @@ def _unbound(feeds: list[Feed]) -> Reader:
 
 def _bound(feeds: list[Feed], register: Register) -> Reader:
     """A reader whose messages apply to the datasets of all jobs that share the topic."""
-    make, url = BOUND[feeds[0].source.format], feeds[0].source.registry
+    make, url = BOUND_FORMATS[feeds[0].source.format], feeds[0].source.registry
     if any(feed.source.registry != url for feed in feeds):
         raise InvalidDag("its sources name different registries: set the same registry in all")
     registry = Registry(url) if url else None

@@ -1,4 +1,4 @@
-"""Bindings of a source's records to their dataset, partitions and columns, from the DAG file."""
+"""Bindings of a source's messages to their dataset, partitions and columns, from the DAG file."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class RowPartition(NamedTuple):
 
 @dataclass(frozen=True)
 class Binding:
-    """The binding of a topic's records to a dataset.
+    """The binding of a topic's messages to a dataset.
 
     If ``columns`` is None, none are declared and every field is a column. ``clock`` is the default
     of the format, for fields that neither the DAG file nor a schema describes.

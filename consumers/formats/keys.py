@@ -1,4 +1,4 @@
-"""Partition keys of values: the key of a record's value in a dimension.
+"""Partition keys of values: the key of a row's value in a dimension.
 
 `consumers.postgres.keys` implements the same rules in SQL for triggers. A value without a key
 (null, out of bounds, not listed, not valid in a key) results in None, which stands for the entire

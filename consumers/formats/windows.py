@@ -1,4 +1,4 @@
-"""Cache of time windows: records have distinct instants, but fall into few windows."""
+"""Cache of time windows: rows have distinct instants, but fall into few windows."""
 
 from bisect import bisect_right
 

@@ -27,8 +27,8 @@ BINDING_KEYS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """Formats that need a binding, with the keys of `source` that each accepts."""
 
-_OF_MANY = frozenset({"openlineage"})
-"""Formats with messages that name their dataset; other formats need a single dataset."""
+MULTI_DATASET = frozenset({"openlineage"})
+"""Bound formats with messages that name their dataset; other bound formats need a single one."""
 
 _OPTIONS = frozenset().union(*BINDING_KEYS.values())
 _UNITS = ("days", "seconds", "millis", "micros", "nanos")
@@ -53,7 +53,7 @@ def check_kafka(
     if source.format not in BINDING_KEYS:
         return
     datasets = [source.dataset] if source.dataset else outputs
-    if len(datasets) > 1 and source.format not in _OF_MANY:
+    if len(datasets) > 1 and source.format not in MULTI_DATASET:
         message = f"messages of format {source.format} are about a single dataset: add `dataset:`"
         yield Problem(path, message)
     elif dataset := readable.get(datasets[0]):  # all outputs of a job have the same partitioning

@@ -18,7 +18,7 @@ from engine.model.dag_fields import (
 
 
 class PartitionField(Spec):
-    """The part of a record with the key of a dimension."""
+    """The part of a message with the key of a dimension."""
 
     field: Text | None = Field(None, description="The field with the value of the dimension.")
     unit: Literal["days", "seconds", "millis", "micros", "nanos", "decimal"] | None = Field(
@@ -27,7 +27,7 @@ class PartitionField(Spec):
     clock: Literal["utc", "local"] | None = Field(
         None, description="Whether times are in UTC, or local times of the dimension's zone."
     )
-    constant: KeyText | None = Field(None, description="The single key of all records.")
+    constant: KeyText | None = Field(None, description="The single key of all messages.")
 
     @model_validator(mode="before")
     @classmethod

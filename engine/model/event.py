@@ -84,7 +84,7 @@ def request_hash(event: SourceEvent) -> str:
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """One message, or one of several events in a message, as the transport delivered it.
+    """A message at its position in a stream, as received; also one of several events in a message.
 
     Exempt from garbage collection (``gc=False``) because it is never part of a reference cycle.
     """
@@ -96,7 +96,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that could not be read or applied, with its payload and the reason.
+    """A dead letter: a delivery that could not be read or applied, and the reason.
 
     ``is_loss``: the messages no longer exist or cannot be fetched, so a replay is impossible.
     """

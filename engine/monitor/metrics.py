@@ -19,7 +19,7 @@ EVENTS_RECEIVED = Counter(
 )
 EVENTS_REJECTED = Counter(
     "knockon_events_rejected_total",
-    "Deliveries stored as dead letters.",
+    "Messages stored as dead letters.",
     ["transport", "topic"],
 )
 EVENTS_WIDENED = Counter(

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from consumers.formats.confluent import Schemas
-from consumers.formats.format import BOUND, Format
+from consumers.formats.format import BOUND_FORMATS, Format
 from consumers.sources import Feed
 from engine.model.dag_sources import KafkaSource
 
@@ -28,4 +28,4 @@ def bound(
         msgspec.json.encode(partitioning).decode(),
         None if known is None else frozenset(known),
     )
-    return BOUND[name]([feed.binding], schemas)
+    return BOUND_FORMATS[name]([feed.binding], schemas)

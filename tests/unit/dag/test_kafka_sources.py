@@ -4,7 +4,7 @@ import pytest
 
 from consumers.formats import format as formats
 from engine.errors import InvalidDag
-from engine.lineage.check_kafka import BINDING_KEYS
+from engine.lineage.check_kafka import BINDING_KEYS, MULTI_DATASET
 from engine.lineage.compile import compile_dag
 from engine.model.dagfile import parse_dag
 
@@ -47,7 +47,8 @@ def test_a_binding_is_stored_with_expanded_short_forms() -> None:
 
 
 def test_bound_formats_equal_checked_formats() -> None:
-    assert formats.BOUND.keys() == BINDING_KEYS.keys()
+    assert formats.BOUND_FORMATS.keys() == BINDING_KEYS.keys()
+    assert formats.MULTI_DATASET.keys() == MULTI_DATASET
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from consumers.formats.format import BOUND
+from consumers.formats.format import BOUND_FORMATS
 from consumers.formats.reading import Reader
 from consumers.sources import Feed
 from engine.model.dag_sources import KafkaSource
@@ -308,7 +308,7 @@ def test_one_event_covers_datasets_of_all_sources_of_the_topic() -> None:
         return Feed(KafkaSource.model_validate({**spec, **more}))
 
     feeds = [feed("orders", name="public.{dataset}"), feed("customers", name="public.{dataset}")]
-    read_all = BOUND["openlineage"]([each.binding for each in feeds], None)
+    read_all = BOUND_FORMATS["openlineage"]([each.binding for each in feeds], None)
     message = run_event(output("public.customers"), output("public.orders"), output("public.x"))
     events = read_all(msgspec.json.encode(message), {}, None)
 

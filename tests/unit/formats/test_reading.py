@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.formats.cloudevents import read_cloudevent
-from consumers.formats.format import Format, format_named
+from consumers.formats.format import Format
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
-from engine.errors import InvalidEvent, UnknownName
+from engine.errors import InvalidEvent
 from engine.model.event import MAX_KEPT_BYTES, Delivery, Received, Rejection, SourceEvent
 
 STREAM = "kafka/changes/0"
@@ -144,27 +144,6 @@ def test_a_format_may_return_lists_for_tuples():
     [received] = Reader(read).read(delivery(b""))
 
     assert (received.event.partitions, received.event.columns) == (("a",), ("b",))
-
-
-def test_a_format_is_found_by_its_name():
-    assert format_named("knockon") is read_events
-    assert format_named("cloudevents") is read_cloudevent
-
-
-def test_an_unknown_format_is_rejected_with_the_available_ones():
-    with pytest.raises(UnknownName, match="'avro': use cloudevents, debezium, knockon"):
-        format_named("avro")
-
-
-def test_a_plug_in_format_is_found_by_its_entry_point(tmp_path, monkeypatch):
-    (tmp_path / "lines.py").write_text("def read(value, headers, dataset): return []\n")
-    info = tmp_path / "lines-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Name: lines\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[knockon.formats]\nlines = lines:read\n")
-    monkeypatch.syspath_prepend(tmp_path)
-
-    assert format_named("lines").__module__ == "lines"
 
 
 json_values = st.recursive(
