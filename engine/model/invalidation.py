@@ -2,18 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
 
 from engine.model.states import Reason
 
-FOUND: Final = "found"
-"""The reason for a change found by a run and not planned; never the reason of an event.
 
-Such an invalidation carries the content version written by the run.
-"""
+class OwnReason(StrEnum):
+    """Reason of an invalidation made by the engine, which no event can give.
 
-ABOUT_READERS: Final = frozenset({Reason.REWRITTEN, FOUND})
+    An invalidation of a change found by a run, and not planned, carries the content version written
+    by the run.
+    """
+
+    FOUND = "found"
+
+
+InvalidationReason = Reason | OwnReason
+
+ABOUT_READERS: Final = frozenset({Reason.REWRITTEN, OwnReason.FOUND})
 """Reasons for which only the readers of a produced dataset are recomputed, not the dataset."""
 
 
@@ -28,7 +36,7 @@ class Invalidation:
     id: UUID
     dataset: UUID
     version: UUID
-    reason: Reason | Literal["found"]
+    reason: InvalidationReason
     partition_key: str | None = None
     columns: frozenset[str] | None = None
     row_filter: Mapping[str, Any] | None = None

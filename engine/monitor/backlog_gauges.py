@@ -15,7 +15,8 @@ from prometheus_client.core import GaugeMetricFamily
 from psycopg_pool import PoolTimeout
 
 from engine.store.database import Database
-from engine.store.run import Row, execute, fetch_one
+from engine.store.rows.monitor import Backlog
+from engine.store.run import execute, fetch_one
 
 _log = structlog.get_logger(__name__)
 _MOST = 100_000
@@ -64,7 +65,7 @@ class BacklogGauges:
     def __init__(self, database: Database, org_id: UUID) -> None:
         self._database = database
         self._org_id = org_id
-        self._row: Row | None = None
+        self._backlog: Backlog | None = None
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -72,23 +73,25 @@ class BacklogGauges:
         """Read the database, unless the last reading is less than a second old."""
         async with self._reading:
             if monotonic() - self._read_at > _FRESH_SECONDS:
-                self._row = await self._read()
+                self._backlog = await self._read()
                 self._read_at = monotonic()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of the last reading."""
         about = "1 while Knockon's database answers, else 0."
-        yield GaugeMetricFamily("knockon_database_up", about, self._row is not None)
-        if self._row is not None:
-            yield _tasks(self._row["tasks"])
+        yield GaugeMetricFamily("knockon_database_up", about, self._backlog is not None)
+        if self._backlog is not None:
+            yield _tasks(self._backlog.tasks)
             for column, (name, about) in _GAUGES.items():
-                yield GaugeMetricFamily(name, about, self._row[column])
+                yield GaugeMetricFamily(name, about, getattr(self._backlog, column))
 
-    async def _read(self) -> Row | None:
+    async def _read(self) -> Backlog | None:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._database.transaction() as conn:
                 await execute(conn, "monitor.caution")
-                return await fetch_one(conn, "monitor.backlog", org_id=self._org_id, most=_MOST)
+                return await fetch_one(
+                    conn, "monitor.backlog", Backlog, org_id=self._org_id, most=_MOST
+                )
         except (psycopg.Error, PoolTimeout, TimeoutError) as error:
             _log.warning("could not read the backlog gauges", why=str(error).strip() or repr(error))
             return None

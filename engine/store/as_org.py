@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.rows import DictRow
 
 from engine.errors import TaskFailed
 from engine.store.database import COUNT_PREPARED, Connection, clean_session
 from engine.store.roles import run_function
-from engine.store.run import Row
 
 _RUN = sql.SQL("""
 SELECT pg_catalog.set_config('timezone', {zone}, true),
@@ -53,7 +53,7 @@ class AsOrg:
         """Run statements that return nothing."""
         await self.fetch(*statements, _NOTHING)
 
-    async def fetch(self, *statements: sql.Composable) -> list[Row]:
+    async def fetch(self, *statements: sql.Composable) -> list[DictRow]:
         """Run statements, and return the rows of the last one, with JSON's types.
 
         Raises psycopg's errors, and TaskFailed if the statements leave unsafe state in the session.
@@ -73,7 +73,7 @@ class AsOrg:
         return [json.loads(row["line"]) for row in results[1]]
 
 
-def _check(before: Row, left: Row) -> None:
+def _check(before: DictRow, left: DictRow) -> None:
     """Reject state that runs code with the engine's privileges or makes its statements fail."""
     if left["prepared"] != before["prepared"]:
         raise TaskFailed(
@@ -89,7 +89,7 @@ def _check(before: Row, left: Row) -> None:
         )
 
 
-def _check_prepared(left: Row) -> None:
+def _check_prepared(left: DictRow) -> None:
     if left["prepared"]:
         raise TaskFailed(
             "the SELECT prepared a statement in the session of the worker: remove that"

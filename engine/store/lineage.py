@@ -3,14 +3,13 @@
 An org may have 100,000 jobs and a million column edges, so equal texts share one object.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from sys import intern
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import args_row
 
 from engine.gc_pause import gc_paused
 from engine.lineage.compiled import CompiledInput
@@ -19,11 +18,9 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 from engine.store.database import Connection
-from engine.store.queries import query
+from engine.store.rows.lineage import DatasetRow, JobRow
+from engine.store.run import stream
 
-T = TypeVar("T")
-_PAGE = 200
-"""Rows fetched at once: about as many as network buffers hold, so that the server can continue."""
 _NOTHING: Mapping[str, Any] = {}
 # A look-up takes a fifth of the time of a call of the enum.
 _ACTIVATIONS = {each.value: each for each in Activation}
@@ -39,51 +36,47 @@ async def load_lineage(conn: Connection, org: UUID) -> Lineage:
     with gc_paused():
         # A savepoint keeps the caller's transaction usable if inconsistent rows abort a stream.
         async with conn.transaction():
-            datasets = [row async for row in _read(conn, "lineage.datasets", org, _dataset)]
+            dataset_rows = stream(conn, "lineage.datasets", DatasetRow, org_id=org)
+            datasets = [_dataset(row) async for row in dataset_rows]
             by_name = {dataset.name: dataset for dataset in datasets}
-            jobs = [row async for row in _read(conn, "lineage.jobs", org, partial(_job, by_name))]
+            job_rows = stream(conn, "lineage.jobs", JobRow, org_id=org)
+            jobs = [_job(by_name, row) async for row in job_rows]
         return Lineage.build(datasets, jobs)
 
 
-def _read(conn: Connection, name: str, org: UUID, make: Callable[..., T]) -> AsyncIterator[T]:
-    """Stream rows through ``make`` while the server continues to send."""
-    cursor = conn.cursor(binary=True, row_factory=args_row(make))
-    return cursor.stream(query(name).encode(), {"org_id": org}, size=_PAGE)
+def _dataset(row: DatasetRow) -> Dataset:
+    return Dataset(
+        row.id,
+        row.version,
+        _one(row.name),
+        _one(row.partitioning),
+        None if row.columns is None else tuple(map(_one, row.columns)),
+        _decoded(row.storage),
+        row.storage_location,
+    )
 
 
-def _dataset(
-    id_: UUID,
-    version: UUID,
-    name: str,
-    partitioning: str,
-    columns: list[str] | None,
-    storage: str,
-    location: str | None,
-) -> Dataset:
-    names = None if columns is None else tuple(map(_one, columns))
-    config = _decoded(storage)
-    return Dataset(id_, version, _one(name), _one(partitioning), names, config, location)
-
-
-def _job(datasets: Mapping[str, Dataset], *row: Any) -> Job:
-    (id_, name, dag, activation, strategy, inputs, outputs, runtime, operator, update, *rest) = row
-    unique_key, config, config_hash, scaling, *limits = rest
+def _job(datasets: Mapping[str, Dataset], row: JobRow) -> Job:
     return Job(
-        id_,
-        name,
-        _one(dag),
-        _ACTIVATIONS[activation],
-        _STRATEGIES[strategy],
-        _reads(datasets, inputs),
-        tuple([datasets[output].id for output in outputs]),
-        _one(runtime),
-        _one(operator),
-        _UPDATES[update],
-        tuple(unique_key),
-        _decoded(config),
-        config_hash,
-        _decoded(scaling),
-        *limits,
+        row.id,
+        row.name,
+        _one(row.dag_name),
+        _ACTIVATIONS[row.activation],
+        _STRATEGIES[row.execution_strategy],
+        _reads(datasets, row.inputs),
+        tuple([datasets[output].id for output in row.output_datasets]),
+        _one(row.runtime),
+        _one(row.operator),
+        _UPDATES[row.update_strategy],
+        tuple(row.unique_key),
+        _decoded(row.config),
+        row.config_hash,
+        _decoded(row.scaling),
+        row.timeout_seconds,
+        row.heartbeat_timeout_seconds,
+        row.max_attempts,
+        row.column_lineage,
+        row.code,
     )
 
 

@@ -1,63 +1,58 @@
 """Execution of named statements: `await fetch(conn, "tasks.candidates", Candidate, org_id=…)`."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
 
 import msgspec
 from psycopg import AsyncCursor, DataError
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, args_row
 
 from engine.store.database import Connection
 from engine.store.queries import query
 from engine.store.text import storable_value
 
-Row = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
+_PAGE = 200
+"""Rows streamed at once: about as many as network buffers hold, so that the server can continue."""
 
 
-@overload
-async def fetch(conn: Connection, name: str, /, **params: Any) -> list[Row]: ...
-@overload
-async def fetch(conn: Connection, name: str, row: type[S], /, **params: Any) -> list[S]: ...
-async def fetch(
-    conn: Connection, name: str, row: type[S] | None = None, /, **params: Any
-) -> list[Row] | list[S]:
+async def fetch(conn: Connection, name: str, row: type[S], /, **params: Any) -> list[S]:
     """Run a statement and return all its rows. Raises psycopg's errors.
 
-    ``row``: a struct, whose fields are the columns in order; rows without one are dicts.
+    ``row``: a struct, whose fields are the columns in order.
     """
-    cursor = await _run(conn, name, row, params)
+    cursor = await _rows(conn, name, row, params)
     return await cursor.fetchall()
 
 
-@overload
-async def fetch_one(conn: Connection, name: str, /, **params: Any) -> Row | None: ...
-@overload
-async def fetch_one(conn: Connection, name: str, row: type[S], /, **params: Any) -> S | None: ...
-async def fetch_one(
-    conn: Connection, name: str, row: type[S] | None = None, /, **params: Any
-) -> Row | S | None:
+async def fetch_one(conn: Connection, name: str, row: type[S], /, **params: Any) -> S | None:
     """Run a statement and return its first row, or None; see `fetch`."""
-    cursor = await _run(conn, name, row, params)
+    cursor = await _rows(conn, name, row, params)
     return await cursor.fetchone()
+
+
+def stream(conn: Connection, name: str, row: type[S], /, **params: Any) -> AsyncIterator[S]:
+    """Run a statement and yield its rows while the server continues to send; see `fetch`."""
+    cursor = conn.cursor(binary=True, row_factory=args_row(row))
+    return cursor.stream(query(name).encode(), params, size=_PAGE)
 
 
 async def execute(conn: Connection, name: str, /, **params: Any) -> int:
     """Run a statement and return the number of rows written."""
-    cursor = await _run(conn, name, None, params)
+    cursor = await _send(conn, name, params)
     return cursor.rowcount
 
 
-async def _run(
-    conn: Connection, name: str, row: type[S] | None, params: dict[str, Any]
-) -> AsyncCursor[Any]:
-    cursor: AsyncCursor[Any] = await _send(conn, query(name).encode(), params)
-    if row is not None:
-        cursor.row_factory = _factory(row)
+async def _rows(
+    conn: Connection, name: str, row: type[S], params: dict[str, Any]
+) -> AsyncCursor[S]:
+    cursor: AsyncCursor[Any] = await _send(conn, name, params)
+    cursor.row_factory = args_row(row)
     return cursor
 
 
-async def _send(conn: Connection, statement: bytes, params: dict[str, Any]) -> AsyncCursor[DictRow]:
+async def _send(conn: Connection, name: str, params: dict[str, Any]) -> AsyncCursor[DictRow]:
+    statement = query(name).encode()
     try:
         return await conn.execute(statement, params)
     except (DataError, UnicodeEncodeError) as error:
@@ -65,12 +60,3 @@ async def _send(conn: Connection, statement: bytes, params: dict[str, Any]) -> A
             raise  # rejected by the server
         # The driver rejected a text before sending anything, so the transaction is still intact.
         return await conn.execute(statement, storable_value(params))
-
-
-def _factory(row: type[S]) -> Callable[[Any], Callable[[Sequence[Any]], S]]:
-    """Return a row factory of psycopg, which makes structs of the values of rows."""
-
-    def make(values: Sequence[Any]) -> S:
-        return row(*values)
-
-    return lambda _: make

@@ -146,8 +146,8 @@ ORDER BY i.id DESC LIMIT %(limit)s
 -- :name by_ids
 -- Invalidations with their source events.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
-       i.events, i.source_event, i.created_at, i.processed_at, i.outcome,
-       cardinality(i.processed_by) AS jobs, i.plan_id, i.planning_error
+       i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
+       i.plan_id, i.source_event, i.planning_error
 FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 

@@ -50,7 +50,7 @@ SET (materialized_at, column_versions, row_changes, fingerprint, column_fingerpr
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 RETURNING p.partition_key, p.row_changes
 )
-SELECT partition_key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
+SELECT partition_key AS key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
 
 -- :name discard_fingerprints
 -- Discard fingerprints, so that the next run of these partitions counts as a change, and mark the
@@ -74,7 +74,7 @@ UPDATE knockon.partition_versions p
 SET column_versions = NULL, row_changes = NULL, attributed_fingerprints = NULL
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND p.partition_key = ANY(%(keys)s) AND p.attributed_fingerprints IS NOT NULL
-RETURNING p.partition_key
+RETURNING p.partition_key AS key
 
 -- :name content_versions
 -- The content versions of existing partitions.
@@ -128,12 +128,10 @@ SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_ha
     attributed_fingerprints = EXCLUDED.attributed_fingerprints, task_id = EXCLUDED.task_id,
     is_partly_written = false, is_declared_wrong = false
 
--- :name of_dataset
--- Partitions of a dataset, all or (with keys) some.
-SELECT partition_key, materialized_at, config_hash, row_count, bytes, fingerprint, task_id
-FROM knockon.partition_versions
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
-  AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
+-- :name built
+-- One partition, if it was ever built.
+SELECT materialized_at, row_count, task_id FROM knockon.partition_versions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = %(key)s
 
 -- :name inherit
 -- Copy partitions of a source to a new dataset version with compatible partitioning.

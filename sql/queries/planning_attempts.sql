@@ -1,6 +1,7 @@
 -- :name next_batch
 -- The first and the last invalidation of the next batch, and the previous attempts: `tried` is the
--- first invalidation of the previous batch, and `tried_to` its last if it is the same batch.
+-- first invalidation of the previous batch, and `tried_to` its last if it is the same batch. Without
+-- previous attempts, the whole batch is suspect and may be attempted at once.
 WITH batch AS (
     SELECT id, row_number() OVER (ORDER BY id) AS number
     FROM (SELECT id FROM knockon.data_invalidations
@@ -8,8 +9,10 @@ WITH batch AS (
             AND planning_error IS NULL
           ORDER BY id LIMIT %(limit)s) AS open)
 SELECT first.id AS oldest, last.id AS newest, last.number::int AS size,
-       a.oldest AS tried, a.suspects_to, a.batch_limit, a.attempts,
-       (SELECT id FROM batch WHERE number <= a.batch_limit ORDER BY number DESC LIMIT 1) AS tried_to
+       a.oldest AS tried, coalesce(a.suspects_to, last.id) AS suspects_to,
+       coalesce(a.batch_limit, %(limit)s) AS batch_limit, coalesce(a.attempts, 0) AS attempts,
+       (SELECT id FROM batch WHERE number <= coalesce(a.batch_limit, %(limit)s)
+        ORDER BY number DESC LIMIT 1) AS tried_to
 FROM (SELECT id FROM batch ORDER BY number LIMIT 1) AS first
 CROSS JOIN (SELECT id, number FROM batch ORDER BY number DESC LIMIT 1) AS last
 LEFT JOIN knockon.planning_attempts a ON a.org_id = %(org_id)s

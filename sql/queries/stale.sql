@@ -40,7 +40,6 @@ SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_wr
 UPDATE knockon.single_runs r SET has_unread_rows = true
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
-RETURNING r.dataset_uuid
 
 -- :name mark_single_runs_partly_written
 -- Record that an attempt may have written any partition of these dataset versions of single-run
@@ -62,10 +61,10 @@ UPDATE knockon.single_runs r SET is_declared_wrong = true
 WHERE r.dataset_uuid = %(dataset)s AND r.dataset_version = %(version)s
 
 -- :name changed_inputs
--- The inputs of runs that have changed since or are gone. Of a dataset that is not listed in
--- ``reads`` all columns are read.
+-- The inputs of runs that have changed since or are gone (without a version). Of a dataset that is
+-- not listed in ``reads`` all columns are read.
 SELECT i.task_id, i.input_dataset_uuid AS dataset, i.input_partition_key AS key,
-       i.input_version AS recorded, p.materialized_at IS NULL AS is_gone,
+       i.input_version AS recorded,
        knockon.content_version_of(p.materialized_at, p.column_versions, r.columns) AS version,
        coalesce(p.row_changes, '[]') AS row_changes
 FROM unnest(%(jobs)b::uuid[], %(tasks)b::uuid[]) AS run(job, task)

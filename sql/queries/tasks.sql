@@ -309,7 +309,6 @@ UPDATE knockon.tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
 WHERE id = ANY(%(ids)s) AND status IN ('blocked', 'queued', 'running', 'failed')
-RETURNING id
 
 -- :name repoint
 -- Move unfinished tasks of jobs retained by a deploy to the new job rows, which may have another
@@ -354,8 +353,11 @@ WHERE t.org_id = %(org_id)s
 ORDER BY t.id DESC LIMIT %(limit)s
 
 -- :name by_id
--- One task, with the name of its job.
-SELECT t.*, j.name AS job, j.dag_name FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
+-- One task, with the id of its job and its row filters.
+SELECT t.id, j.dag_name, j.name AS job, t.block_key, t.status, t.partitions, t.must_run, t.attempts,
+       t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
+       t.outcome, t.waiting_for, t.plan_ids, t.job_id, t.row_filters
+FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s AND t.id = %(id)s
 
 -- :name inputs

@@ -19,6 +19,7 @@ from engine.flow.ingestion.ingest import Rejected, ingest
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Batch
 from engine.store.database import Database
+from engine.store.rows.sources import StoredPosition
 from engine.store.run import fetch
 from tests.benchmarks.figure import Figure, Peer
 from tests.benchmarks.messages import Kind, kinds
@@ -55,8 +56,14 @@ class Sink:
 
     async def positions(self) -> Mapping[str, str]:
         async with self._database.connection() as conn:
-            rows = await fetch(conn, "positions.stored", org_id=self._org.id, consumer=self.name)
-        return {row["stream"]: row["position"] for row in rows}
+            rows = await fetch(
+                conn,
+                "positions.stored",
+                StoredPosition,
+                org_id=self._org.id,
+                consumer=self.name,
+            )
+        return {row.stream: row.position for row in rows}
 
     async def until(self, count: int) -> None:
         while self.taken < count:

@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from psycopg.rows import DictRow
+
 from consumers.manual import Requested, invalidate
 from engine.flow.deployment.deploy import Deployment, deploy
 from engine.flow.execution.claim import Claimant, claim
@@ -24,7 +26,6 @@ from engine.service.caller import Caller, Org
 from engine.service.service import Service
 from engine.store.database import Connection, Database
 from engine.store.orgs import org_id
-from engine.store.run import Row
 
 DAILY = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"}}
 WEEKLY = {"dt": {"time": "week", "start": "2013-W01", "end": "2014-W01"}}
@@ -143,7 +144,7 @@ class World:
                 await self.finish(lease, made.get(lease.job.name))
         return self.log[before:]
 
-    async def rows(self, text: str, *params: Any) -> list[Row]:
+    async def rows(self, text: str, *params: Any) -> list[DictRow]:
         async with self.conn() as conn:
             cursor = await conn.execute(text.encode(), params)
             return await cursor.fetchall()
@@ -161,7 +162,7 @@ class World:
             found.setdefault(row["status"], []).append(row["name"])
         return found
 
-    async def task(self, name: str, *statuses: str) -> Row:
+    async def task(self, name: str, *statuses: str) -> DictRow:
         """The only task called ``job[block_key]`` in one of these states."""
         rows = await self.rows(
             "SELECT t.* FROM tasks t JOIN jobs j ON j.id = t.job_id "

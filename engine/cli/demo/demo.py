@@ -33,6 +33,8 @@ from engine.service.commands.attachments import attach
 from engine.service.commands.deploys import deploy
 from engine.service.queries.lineage import lineage_tree
 from engine.settings import Settings
+from engine.store.rows.demo import LastDay
+from engine.store.run import fetch
 from engine.worker.worker import Worker
 
 _TEMPORARY = {
@@ -135,8 +137,9 @@ async def _report_sources(stage: Stage) -> None:
     session = stage.session
     url = session.database.url
     await attach(session.caller(), session.service, "nyc.flights", "flights", source_url=url)
-    (last,) = await stage.fetch("last_day_of_weather")
-    await publish(stage, _arrival("weather", f"dt=2013-01-01..{last['day']}"))
+    async with session.connection() as conn:
+        (last,) = await fetch(conn, "demo.last_day_of_weather", LastDay)
+    await publish(stage, _arrival("weather", f"dt=2013-01-01..{last.day}"))
     for dataset in ("planes", "airports", "airlines"):
         await request(stage, _arrival(dataset))
 

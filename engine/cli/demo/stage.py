@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from engine.cli.runtime.services import Service
 from engine.cli.runtime.session import Session
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
-from engine.store.run import Row, fetch
+from engine.store.rows.demo import DatasetInvalidation, ServerTime
+from engine.store.run import fetch
 
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 30.0
@@ -25,16 +25,16 @@ class Stage:
     session: Session
     broker: Broker
 
-    async def fetch(self, name: str, **params: Any) -> list[Row]:
-        """Run a statement of `demo.sql` for the org."""
-        async with self.session.connection() as conn:
-            return await fetch(conn, f"demo.{name}", org_id=self.session.org_context.id, **params)
+    @property
+    def org_id(self) -> UUID:
+        """The id of the org."""
+        return self.session.org_context.id
 
     async def now(self) -> datetime:
         """The time of the database's clock."""
-        (row,) = await self.fetch("now")
-        now: datetime = row["now"]
-        return now
+        async with self.session.connection() as conn:
+            (row,) = await fetch(conn, "demo.now", ServerTime)
+        return row.now
 
     async def invalidations(self, since: datetime, *datasets: str) -> list[UUID]:
         """Wait for an invalidation of each dataset; return all invalidations since a time.
@@ -44,9 +44,16 @@ class Stage:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 while True:
-                    rows = await self.fetch("invalidations", since=since)
-                    if {row["dataset"] for row in rows} >= set(datasets):
-                        return [row["id"] for row in rows]
+                    async with self.session.connection() as conn:
+                        rows = await fetch(
+                            conn,
+                            "demo.invalidations",
+                            DatasetInvalidation,
+                            org_id=self.org_id,
+                            since=since,
+                        )
+                    if {row.dataset for row in rows} >= set(datasets):
+                        return [row.id for row in rows]
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError as error:
             raise ServiceUnavailable(

@@ -7,7 +7,8 @@ from typing import Any
 
 from engine.cli.demo.stage import Stage
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
-from engine.store.run import Row
+from engine.store.rows.demo import JobPartitions, OutputPartitions, PlanDocument
+from engine.store.run import fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +51,30 @@ class Wave:
 
 async def read_wave(stage: Stage, since: datetime) -> Wave:
     """Read the plans since a time, and the results of their tasks."""
-    plans = await stage.fetch("plans", since=since)
-    tasks = await stage.fetch("wave", plans=[plan["id"] for plan in plans])
-    (outputs,) = await stage.fetch("output_partitions")
-    last = max((row["ended"] for row in tasks), default=since)
-    documents = [plan["document"] for plan in plans]
+    org_id = stage.org_id
+    async with stage.session.connection() as conn:
+        plans = await fetch(conn, "demo.plans", PlanDocument, org_id=org_id, since=since)
+        ids = [plan.id for plan in plans]
+        tasks = await fetch(conn, "demo.wave", JobPartitions, org_id=org_id, plans=ids)
+        (outputs,) = await fetch(conn, "demo.output_partitions", OutputPartitions, org_id=org_id)
+    last = max((row.ended for row in tasks), default=since)
+    documents = [plan.document for plan in plans]
     return Wave(
         jobs=tuple(_jobs(documents, tasks)),
         pruned=tuple(edge for document in documents for edge in pruned_edges(document)),
-        total=outputs["partitions"],
+        total=outputs.partitions,
         seconds=(last - since).total_seconds(),
     )
 
 
-def _jobs(documents: Iterable[Mapping[str, Any]], tasks: Iterable[Row]) -> Iterator[JobCount]:
+def _jobs(
+    documents: Iterable[Mapping[str, Any]], tasks: Iterable[JobPartitions]
+) -> Iterator[JobCount]:
     steps = [step for document in documents for step in document["steps"]]
     texts: dict[str, list[str]] = {step["name"]: [] for step in steps}
     for step in steps:
         texts[step["name"]] += step["partitions"]
-    rows = {row["job"]: row for row in tasks}
+    rows = {row.job: row for row in tasks}
     for job, partitions in texts.items():
-        planned, ran, changed = (int(rows[job][key]) for key in ("planned", "ran", "changed"))
-        yield JobCount(job, tuple(partitions), planned, ran, changed)
+        row = rows[job]
+        yield JobCount(job, tuple(partitions), row.planned, row.ran, row.changed)

@@ -49,11 +49,11 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
     """
     async with conn.transaction() as transaction:
         row = await lock_plan(conn, org, plan_id, PlanState.PROPOSED, PlanState.APPLIED)
-        if row["state"] == PlanState.APPLIED:
-            return Applied(plan_id, tuple(row["invalidation_ids"]), row["task_count"], is_new=False)
+        if row.state == PlanState.APPLIED:
+            return Applied(plan_id, tuple(row.invalidation_ids), row.task_count, is_new=False)
         with planning(f"plan {plan_id}"):
-            decision = await _ingested(conn, org, plan_id, row["event"])
-            changes = await changes_since(conn, row["document"], decision)
+            decision = await _ingested(conn, org, plan_id, row.event)
+            changes = await changes_since(conn, row.document, decision)
         if changes:
             raise Rollback(transaction)
         with planning(f"plan {plan_id}"):
@@ -64,7 +64,7 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
 
 
 async def _ingested(
-    conn: Connection, org: OrgContext, plan_id: UUID, stored: dict[str, Any]
+    conn: Connection, org: OrgContext, plan_id: UUID, stored: dict[str, Any] | None
 ) -> Decision:
     """Ingest the plan's change, and plan its invalidations. Raises InvalidInput."""
     event = msgspec.structs.replace(

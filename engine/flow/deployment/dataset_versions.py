@@ -17,6 +17,7 @@ from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.rows.dags import DatasetPin, NamedId, NewestVersion
 from engine.store.rows.invalidations import InheritableInvalidation
+from engine.store.rows.partitions import PartitionKey
 from engine.store.run import execute, fetch
 
 
@@ -146,8 +147,12 @@ async def _inherit_partitions(
     conn: Connection, before: PartitionSpace, after: PartitionSpace, ids: Mapping[str, UUID]
 ) -> None:
     existing = await fetch(
-        conn, "partitions.existing", dataset=ids["dataset"], version=ids["predecessor"]
+        conn,
+        "partitions.existing",
+        PartitionKey,
+        dataset=ids["dataset"],
+        version=ids["predecessor"],
     )
-    inherited = after.part_of(before.from_keys(row["key"] for row in existing))
+    inherited = after.part_of(before.from_keys(row.key for row in existing))
     keys = list(after.keys(inherited, limit=len(existing)))
     await execute(conn, "partitions.inherit", keys=keys, **ids)

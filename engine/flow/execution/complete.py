@@ -18,7 +18,7 @@ from engine.flow.execution.outputs import reports, summaries, unplanned_outputs
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, stored_columns
-from engine.model.invalidation import FOUND
+from engine.model.invalidation import OwnReason
 from engine.model.task import Completion, Lease
 from engine.planner import parse_propagated
 from engine.store.database import Connection
@@ -157,7 +157,7 @@ def _found(
         dataset,
         version,
         [partition],
-        reason=FOUND,
+        reason=OwnReason.FOUND,
         source=f"task/{task}",
         columns=stored_columns(columns),
     )

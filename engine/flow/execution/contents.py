@@ -16,7 +16,8 @@ from engine.lineage.content import Content, Outcome, compare
 from engine.lineage.graph import Lineage
 from engine.planner import ALL_SCOPES, Propagated
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.partitions import LockedContent
+from engine.store.run import execute, fetch
 
 
 class PartitionChange(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ async def write_contents(
     rows = await fetch(
         conn,
         "partitions.lock_contents",
+        LockedContent,
         datasets=[report.dataset_uuid for report in reports],
         versions=[report.dataset_version for report in reports],
         keys=[report.partition_key for report in reports],
@@ -64,15 +66,16 @@ async def write_contents(
     ]
 
 
-def _outcome(row: Row, report: Report, propagated: Propagated) -> Outcome:
-    before = None if row["changed_at"] is None else msgspec.convert(row, Content)
+def _outcome(row: LockedContent, report: Report, propagated: Propagated) -> Outcome:
+    is_new = row.changed_at is None
+    before = None if is_new else msgspec.convert(row, Content, from_attributes=True)
     written = report.written(before)
     if propagated is ALL_SCOPES:
-        return compare(before, written, None, row["now"])
+        return compare(before, written, None, row.now)
     if str(report.dataset_uuid) not in propagated:
-        outcome = compare(before, written, None, row["now"])
+        outcome = compare(before, written, None, row.now)
         return msgspec.structs.replace(outcome, unpropagated=outcome.columns)
-    return compare(before, written, propagated[str(report.dataset_uuid)], row["now"])
+    return compare(before, written, propagated[str(report.dataset_uuid)], row.now)
 
 
 def _row(report: Report, outcome: Outcome) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch
+from engine.store.rows.row_changes import OutdatedRun, StoredContent
+from engine.store.run import execute, fetch
 
 
 async def bound_row_changes(
@@ -32,10 +33,15 @@ async def bound_row_changes(
 ) -> None:
     """Drop the oldest row changes of locked partitions with too many."""
     rows = await fetch(
-        conn, "row_changes.contents", dataset=dataset, version=version, keys=list(keys)
+        conn,
+        "row_changes.contents",
+        StoredContent,
+        dataset=dataset,
+        version=version,
+        keys=list(keys),
     )
     for row in rows:
-        content = msgspec.convert(row["content"], Content)
+        content = msgspec.convert(row.content, Content)
         dropped = content.oldest_row_changes
         if dropped:
             for job in dict.fromkeys(edge.job for edge in lineage.readers(dataset)):
@@ -46,7 +52,7 @@ async def bound_row_changes(
                 "row_changes.replace",
                 dataset=dataset,
                 version=version,
-                key=row["key"],
+                key=row.key,
                 column_versions=Jsonb(msgspec.to_builtins(bounded.column_versions)),
                 row_changes=Jsonb(msgspec.to_builtins(bounded.row_changes)),
             )
@@ -57,7 +63,7 @@ async def _raise(
     lineage: Lineage,
     job: Job,
     dataset: UUID,
-    row: Row,
+    row: StoredContent,
     dropped: Sequence[RowChange],
 ) -> None:
     """Raise the versions recorded by runs with no partition reached by the missed changes."""
@@ -67,11 +73,12 @@ async def _raise(
     runs = await fetch(
         conn,
         "row_changes.single_run" if job.is_single_run else "row_changes.runs",
+        OutdatedRun,
         output=output.id,
         output_version=output.version,
         dataset=dataset,
         version=lineage.dataset(dataset).version,
-        key=row["key"],
+        key=row.key,
         columns=stored_columns(columns),
         before=dropped[-1].at,
     )
@@ -80,30 +87,34 @@ async def _raise(
         await execute(
             conn,
             "row_changes.raise_recorded",
-            tasks=list({run["task_id"] for run in runs} - reached_runs),
+            tasks=list({run.task_id for run in runs} - reached_runs),
             dataset=dataset,
-            key=row["key"],
+            key=row.key,
             at=dropped[-1].at,
         )
 
 
 def _reached_runs(
-    lineage: Lineage, job: Job, dataset: UUID, runs: Sequence[Row], dropped: Sequence[RowChange]
+    lineage: Lineage,
+    job: Job,
+    dataset: UUID,
+    runs: Sequence[OutdatedRun],
+    dropped: Sequence[RowChange],
 ) -> set[UUID]:
     """Return the runs with a partition reached by a change later than the recorded version."""
     space = lineage.job_space(job)
     since = _reached_since(lineage, job, dataset, dropped)
     times = list(map(attrgetter("at"), dropped))
-    missed: Mapping[int, list[Row]] = defaultdict(list)
+    missed: Mapping[int, list[OutdatedRun]] = defaultdict(list)
     for run in runs:
-        missed[bisect_right(times, run["recorded"])].append(run)
+        missed[bisect_right(times, run.recorded)].append(run)
     reached_runs: set[UUID] = set()
     for first, rows in missed.items():
         if job.is_single_run:
             keys = {SINGLE_RUN_KEY} if since[first] else set()
         else:
-            keys = {*space.keys(since[first] & space.from_keys(row["key"] for row in rows))}
-        reached_runs |= {row["task_id"] for row in rows if row["key"] in keys}
+            keys = {*space.keys(since[first] & space.from_keys(row.key for row in rows))}
+        reached_runs |= {row.task_id for row in rows if row.key in keys}
     return reached_runs
 
 

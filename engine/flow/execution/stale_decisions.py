@@ -14,6 +14,7 @@ from engine.model.job import Job
 from engine.model.states import ExecutionStrategy, StaleDecisionKind
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
+from engine.store.rows.stale import DecidedPartition
 from engine.store.run import execute, fetch
 
 RowFilter = Mapping[str, Any] | None
@@ -93,7 +94,7 @@ async def leave_rows_unread(
             row_filter != NEW_ROWS for row_filter in row_filters
         ):
             outputs = list(map(lineage.dataset, job.outputs))
-            left = await fetch(
+            left = await execute(
                 conn,
                 "stale.leave_rows_unread",
                 datasets=[output.id for output in outputs],
@@ -114,10 +115,11 @@ async def delete_decisions(
     rows = await fetch(
         conn,
         "stale.decided",
+        DecidedPartition,
         datasets=[dataset.id for dataset in datasets],
         versions=[dataset.version for dataset in datasets],
     )
-    decided = {(row["dataset_uuid"], row["partition_key"]) for row in rows}
+    decided = {(row.dataset_uuid, row.partition_key) for row in rows}
     if not decided:
         return
     recomputed = [

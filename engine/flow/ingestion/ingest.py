@@ -116,17 +116,16 @@ async def write_dead_letters(
 async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
     """Advance the positions by compare-and-set. Raises PositionLost."""
     for move in sorted(batch.advances, key=lambda move: move.stream):
-        name = "positions.start" if move.before is None else "positions.advance"
-        row = await fetch_one(
+        moved = await execute(
             conn,
-            name,
+            "positions.start" if move.before is None else "positions.advance",
             org_id=org_id,
             consumer=batch.consumer,
             stream=move.stream,
             before=move.before,
             after=move.after,
         )
-        if row is None:
+        if not moved:
             raise PositionLost(
                 f"the position of consumer {batch.consumer!r} in {move.stream!r} is no longer "
                 f"{move.before or 'unset'}: another process advanced it; resume from the stored one"

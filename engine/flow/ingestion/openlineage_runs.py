@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
@@ -16,7 +16,8 @@ import msgspec
 from engine.model.event import Delivery, Received, Rejection, RunReports, rejection
 from engine.model.run_report import RunOutput, RunReport
 from engine.store.database import Connection
-from engine.store.run import Row, execute, fetch, fetch_one
+from engine.store.rows.runs import AnnouncedOutput, AnnouncedOutputs
+from engine.store.run import execute, fetch, fetch_one
 
 MOST = 100_000
 """Limit on the outputs stored per feed."""
@@ -65,8 +66,10 @@ async def _announce(conn: Connection, org_id: UUID, runs: RunReports) -> list[Re
     unended = [report for report in runs.reports if not report.is_end and report.outputs]
     if not unended:
         return []
-    row = await fetch_one(conn, "runs.announced", org_id=org_id, feed=runs.feed, most=MOST)
-    if row and row["outputs"] >= MOST:
+    row = await fetch_one(
+        conn, "runs.announced", AnnouncedOutputs, org_id=org_id, feed=runs.feed, most=MOST
+    )
+    if row and row.outputs >= MOST:
         return [_refused(report) for report in unended]
     pairs = [(report, output) for report in unended for output in report.outputs]
     await execute(
@@ -102,26 +105,26 @@ async def _ended(conn: Connection, org_id: UUID, runs: RunReports) -> list[Deliv
         names = [end.run for end in ends]
         await execute(conn, "runs.end", org_id=org_id, feed=runs.feed, runs=names)
     run_ids = list({report.run for report in runs.reports})
-    rows = await fetch(conn, "runs.take", org_id=org_id, feed=runs.feed, runs=run_ids)
-    lost = await fetch(conn, "runs.expire", org_id=org_id, feed=runs.feed)
+    rows = await fetch(
+        conn, "runs.take", AnnouncedOutput, org_id=org_id, feed=runs.feed, runs=run_ids
+    )
+    lost = await fetch(conn, "runs.expire", AnnouncedOutput, org_id=org_id, feed=runs.feed)
     reports = {end.run: end for end in ends}
     named = {(end.run, out.namespace, out.name) for end in ends for out in end.outputs}
     unnamed = [
-        row
-        for row in rows
-        if row["is_whole"] or (row["run"], row["namespace"], row["name"]) not in named
+        row for row in rows if row.is_whole or (row.run, row.namespace, row.name) not in named
     ]
     deliveries = [_delivery(reports.get(run), run, of_run) for run, of_run in _by_run(unnamed)]
     return deliveries + [_delivery(None, run, of_run, _LOST) for run, of_run in _by_run(lost)]
 
 
-def _by_run(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
-    by_run = groupby(sorted(rows, key=itemgetter("run")), key=itemgetter("run"))
+def _by_run(rows: Iterable[AnnouncedOutput]) -> list[tuple[str, list[AnnouncedOutput]]]:
+    by_run = groupby(sorted(rows, key=attrgetter("run")), key=attrgetter("run"))
     return [(run, list(of_run)) for run, of_run in by_run]
 
 
 def _delivery(
-    end: RunReport | None, run: str, rows: Sequence[Row], kind: str = "COMPLETE"
+    end: RunReport | None, run: str, rows: Sequence[AnnouncedOutput], kind: str = "COMPLETE"
 ) -> Delivery:
     """Build the final event of a run with the outputs of the rows, at the position of the end.
 
@@ -134,15 +137,15 @@ def _delivery(
         kind=kind,
         is_end=True,
         outputs=(),
-        stream=first["stream"],
-        position=first["position"],
+        stream=first.stream,
+        position=first.position,
     )
     outputs = [
         RunOutput(
-            namespace=row["namespace"],
-            name=row["name"],
-            text=row["output"],
-            is_whole=row["is_whole"],
+            namespace=row.namespace,
+            name=row.name,
+            text=row.output,
+            is_whole=row.is_whole,
         )
         for row in rows
     ]

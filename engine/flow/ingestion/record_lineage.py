@@ -25,6 +25,7 @@ from engine.model.reported_lineage import Name, ReportedColumn, ReportedLineage
 from engine.model.states import Reason, UpdateStrategy
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
+from engine.store.rows.lineage import AcceptingDataset
 from engine.store.run import execute, fetch
 
 
@@ -79,16 +80,17 @@ async def _accepted(
     rows = await fetch(
         conn,
         "lineage.accepting_datasets",
+        AcceptingDataset,
         org_id=org.id,
         indexes=list(indexes),
         firsts=list(firsts),
         lasts=list(lasts),
     )
-    pairs = [(reported[row["index"]], lineage.find_dataset(row["dataset"]), row) for row in rows]
+    pairs = [(reported[row.index], lineage.find_dataset(row.dataset), row) for row in rows]
     return [
         (report, dataset)
         for report, dataset, row in pairs
-        if dataset and dataset.version == row["version"] and _matches(report, report.names, dataset)
+        if dataset and dataset.version == row.version and _matches(report, report.names, dataset)
     ]
 
 

@@ -14,12 +14,13 @@ from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_in
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, stale_keys
 from engine.lineage.graph import Lineage
-from engine.model.invalidation import FOUND
+from engine.model.invalidation import OwnReason
 from engine.model.states import PlanState, StaleDecisionKind
 from engine.planner import Difference
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
+from engine.store.rows.partitions import PartitionKey
 from engine.store.run import execute, fetch
 
 
@@ -47,13 +48,13 @@ async def approve(
     """
     async with conn.transaction():
         row = await lock_plan(conn, org, plan_id, PlanState.PENDING_APPROVAL, PlanState.APPLIED)
-        ids = tuple(row["invalidation_ids"])
-        if row["state"] == PlanState.APPLIED:
-            return Review(plan_id, PlanState.APPLIED, ids, row["task_count"], is_new=False)
+        ids = tuple(row.invalidation_ids)
+        if row.state == PlanState.APPLIED:
+            return Review(plan_id, PlanState.APPLIED, ids, row.task_count, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=list(ids))
         with planning(f"plan {plan_id}"):
             decision = await decide_rows(conn, org, rows)
-            changes = await changes_since(conn, row["document"], decision)
+            changes = await changes_since(conn, row.document, decision)
             planned = await execute_plan(conn, org, decision, plan_id)
         await record_review(conn, plan_id, PlanState.APPLIED, by)
     return Review(plan_id, PlanState.APPLIED, ids, planned.tasks, changes=changes)
@@ -66,8 +67,8 @@ async def reject(conn: Connection, org: OrgContext, plan_id: UUID, by: str | Non
     """
     async with conn.transaction():
         row = await lock_plan(conn, org, plan_id, PlanState.PENDING_APPROVAL, PlanState.REJECTED)
-        ids = tuple(row["invalidation_ids"])
-        if row["state"] == PlanState.REJECTED:
+        ids = tuple(row.invalidation_ids)
+        if row.state == PlanState.REJECTED:
             return Review(plan_id, PlanState.REJECTED, ids, is_new=False)
         rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=list(ids))
         with planning(f"plan {plan_id}"):
@@ -128,14 +129,15 @@ async def _propagate_taken_in(
             rows = await fetch(
                 conn,
                 "partitions.attribute_fully",
+                PartitionKey,
                 dataset=dataset.id,
                 version=dataset.version,
                 keys=fresh,
             )
-            keys_taken_in = [row["partition_key"] for row in rows]
-            invalidations += keys_taken_in and [
-                own_invalidation(
-                    dataset.id, dataset.version, keys_taken_in, reason=FOUND, source=source
+            keys_taken_in = [row.key for row in rows]
+            if keys_taken_in:
+                where = dataset.id, dataset.version
+                invalidations.append(
+                    own_invalidation(*where, keys_taken_in, reason=OwnReason.FOUND, source=source)
                 )
-            ]
     await insert_own(conn, org, invalidations)

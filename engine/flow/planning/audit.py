@@ -29,6 +29,7 @@ from engine.model.job import Job
 from engine.model.states import Activation, Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
+from engine.store.rows.stale import OpenScope, StalledTask
 from engine.store.run import fetch
 
 SLICE = 1_000
@@ -95,12 +96,14 @@ async def _invalidated(
 ) -> Slice:
     """Return the scopes of open invalidations; no other evidence exists until they are planned."""
     producers = {output: job for job in jobs for output in job.outputs}
-    rows = await fetch(conn, "stale.open_invalidations", org_id=org.id, datasets=list(producers))
+    rows = await fetch(
+        conn, "stale.open_invalidations", OpenScope, org_id=org.id, datasets=list(producers)
+    )
     stale = []
     for row in rows:
-        job, name = producers[row["dataset_uuid"]], lineage.dataset(row["dataset_uuid"]).name
-        verdict, explained_by = invalidation_verdict(row["planning_error"], "of it")
-        key = row["partition_key"] or SINGLE_RUN_KEY
+        job, name = producers[row.dataset_uuid], lineage.dataset(row.dataset_uuid).name
+        verdict, explained_by = invalidation_verdict(row.planning_error, "of it")
+        key = row.partition_key or SINGLE_RUN_KEY
         reasons = (StaleReason("invalidated"),)
         stale.append(
             StalePartition(job.dag_name, job.name, name, key, verdict, explained_by, reasons)
@@ -114,18 +117,17 @@ async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend:
     async with conn.transaction():
         lineage = await org.lineage(conn)
         ids = [job.id for job in jobs if lineage.find_job(job.id) is not None]
-        rows = await fetch(conn, "stale.stalled_tasks", org_id=org.id, jobs=ids)
+        rows = await fetch(conn, "stale.stalled_tasks", StalledTask, org_id=org.id, jobs=ids)
         for row in rows:
-            job = lineage.job(row["job_id"])
-            name = lineage.dataset(job.outputs[0]).name
-            explained_by = f"task {row['id']} is blocked"
+            job = lineage.job(row.job_id)
+            name, explained_by = lineage.dataset(job.outputs[0]).name, f"task {row.id} is blocked"
             reasons = (StaleReason("stalled"),)
             stalled += [
                 StalePartition(job.dag_name, job.name, name, key, "lost", explained_by, reasons)
-                for key in judged_keys(job, row["partitions"])
+                for key in judged_keys(job, row.partitions)
             ]
         if mend and rows:
-            await unblock_all(conn, org, [row["id"] for row in rows])
+            await unblock_all(conn, org, [row.id for row in rows])
     return Slice(0, tuple(stalled))
 
 

@@ -19,6 +19,7 @@ from engine.planner.bounds import clamp_open_ends
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
+from engine.store.rows.stale import DecidedPartition
 from engine.store.run import execute, fetch
 
 
@@ -90,14 +91,15 @@ async def _left_unbuilt(
     rows = await fetch(
         conn,
         "stale.decided",
+        DecidedPartition,
         datasets=[dataset.id for dataset in datasets],
         versions=[dataset.version for dataset in datasets],
     )
     return [
-        replace(invalidation, partition_key=row["partition_key"])
+        replace(invalidation, partition_key=row.partition_key)
         for invalidation in whole
         for row in rows
-        if row["dataset_uuid"] == first[invalidation.dataset]
+        if row.dataset_uuid == first[invalidation.dataset]
     ]
 
 

@@ -8,7 +8,8 @@ from engine.flow.planning.decision import Decision
 from engine.model.job import Job
 from engine.planner.plan import Step
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.plans import PartitionCost
+from engine.store.run import fetch
 
 _SAMPLE = 20
 """Latest partitions sampled per dataset; fewer if there are many datasets."""
@@ -49,17 +50,17 @@ async def costs(conn: Connection, decision: Decision) -> dict[UUID, Cost]:
     jobs = {step.job: decision.lineage.job(step.job) for step in decision.plan.steps}
     datasets = [output for job in jobs.values() for output in job.outputs]
     sample = max(1, min(_SAMPLE, _MOST // max(len(datasets), 1)))
-    rows = await fetch(conn, "plans.costs", datasets=datasets, sample=sample)
-    known = {row["dataset"]: row for row in rows}
+    rows = await fetch(conn, "plans.costs", PartitionCost, datasets=datasets, sample=sample)
+    known = {row.dataset: row for row in rows}
     return {step.job: _cost(step, jobs[step.job], known) for step in decision.plan.steps}
 
 
-def _cost(step: Step, job: Job, known: Mapping[UUID, Row]) -> Cost:
+def _cost(step: Step, job: Job, known: Mapping[UUID, PartitionCost]) -> Cost:
     """Scale average costs: a run builds all outputs, so time counts once, bytes for each output."""
-    rows = [known.get(output, {}) for output in job.outputs]
+    rows = [known.get(output) for output in job.outputs]
     count = step.partitions.count()
-    sizes = [row["bytes"] for row in rows if row.get("bytes") is not None]
-    seconds = rows[0].get("seconds")
+    sizes = [row.bytes for row in rows if row and row.bytes is not None]
+    seconds = None if rows[0] is None else rows[0].seconds
     return Cost(
         None if seconds is None else seconds * count,
         sum(sizes) * count if len(sizes) == len(rows) else None,

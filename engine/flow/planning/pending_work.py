@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+from uuid import UUID
 
 from engine.errors import InvalidPartition
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Edge, Lineage
-from engine.model.invalidation import ABOUT_READERS, FOUND
+from engine.model.invalidation import ABOUT_READERS, OwnReason
 from engine.model.job import Job
 from engine.model.states import Activation, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.stale import OpenScope, OpenTask, PendingStep, StoredDecision
+from engine.store.run import fetch
 
 Verdict = Literal["in hand", "left", "lost"]
 
@@ -50,17 +52,20 @@ async def load_pending_work(
 ) -> PendingWork:
     """Load the pending work for partition keys of a job, ``*`` for a single-run job."""
     of_keys: dict[str, tuple[Verdict, str]] = {}
-    for key, row in (await _decisions(conn, lineage, job, keys)).items():
-        by = f" by {row['decided_by']}" if row["decided_by"] else ""
-        of_keys[key] = "left", f"{row['decision']}{by} at {row['decided_at']:%Y-%m-%d %H:%M:%S %Z}"
+    for decision in await _decisions(conn, lineage, job, keys):
+        by = f" by {decision.decided_by}" if decision.decided_by else ""
+        at = f"{decision.decided_at:%Y-%m-%d %H:%M:%S %Z}"
+        of_keys[decision.partition_key] = "left", f"{decision.decision}{by} at {at}"
     for key, plan in (await _pending(conn, org, lineage, job, keys)).items():
         of_keys[key] = "left", f"plan {plan} is pending approval"
     concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
-    rows = await fetch(conn, "stale.open_invalidations", org_id=org.id, datasets=list(concerned))
+    rows = await fetch(
+        conn, "stale.open_invalidations", OpenScope, org_id=org.id, datasets=list(concerned)
+    )
     of_keys |= _invalidated(lineage, job, keys, rows)
-    for key, row in (await _tasks(conn, job, keys)).items():
-        verdict: Verdict = "left" if row["status"] == TaskStatus.FAILED else "in hand"
-        of_keys[key] = verdict, f"task {row['id']} is {row['status']}"
+    for key, task in (await _tasks(conn, job, keys)).items():
+        verdict: Verdict = "left" if task.status == TaskStatus.FAILED else "in hand"
+        of_keys[key] = verdict, f"task {task.id} is {task.status}"
     is_manual = job.activation == Activation.MANUAL
     of_job: tuple[Verdict, str] | None = (
         ("left", "the job is manual and runs on request only") if is_manual else None
@@ -69,7 +74,7 @@ async def load_pending_work(
 
 
 def _by_inputs(
-    lineage: Lineage, job: Job, open_rows: Sequence[Row]
+    lineage: Lineage, job: Job, open_rows: Sequence[OpenScope]
 ) -> list[tuple[PartitionSet, tuple[Verdict, str]]]:
     """Return the partitions reached by open invalidations of the inputs, plannable ones first.
 
@@ -81,61 +86,65 @@ def _by_inputs(
         (edge, row)
         for edge in lineage.inputs(job.id)
         for row in open_rows
-        if row["dataset_uuid"] == edge.dataset
+        if row.dataset_uuid == edge.dataset
     ]
-    unplanned = [reach for reach in reaching if reach[1]["planning_error"] is None]
+    unplanned = [reach for reach in reaching if reach[1].planning_error is None]
     set_aside = [
-        reach for reach in reaching if reach[1]["planning_error"] and reach[1]["reason"] == FOUND
+        (edge, row)
+        for edge, row in reaching
+        if row.planning_error and row.reason == OwnReason.FOUND
     ]
     if len(unplanned) > _MOST_REACHING:
         return [(lineage.job_space(job).universe, invalidation_verdict(None, "of an input"))]
     return [
-        (_down(lineage, edge, row), invalidation_verdict(row["planning_error"], "of an input"))
+        (_down(lineage, edge, row), invalidation_verdict(row.planning_error, "of an input"))
         for edge, row in (*unplanned, *set_aside[:_MOST_REACHING])
     ]
 
 
-def _down(lineage: Lineage, edge: Edge, row: Row) -> PartitionSet:
+def _down(lineage: Lineage, edge: Edge, row: OpenScope) -> PartitionSet:
     """Return the partitions of the edge's job reached by an invalidation of the input."""
     everything = lineage.job_space(lineage.job(edge.job)).universe
-    if row["partition_key"] is None or edge.mapping.takes_last:
+    if row.partition_key is None or edge.mapping.takes_last:
         return everything
     try:
-        return edge.mapping.down(lineage.space(edge.dataset).parse(row["partition_key"]))
+        return edge.mapping.down(lineage.space(edge.dataset).parse(row.partition_key))
     except InvalidPartition:
         return everything  # the key of another dataset version, until planned
 
 
 def _invalidated(
-    lineage: Lineage, job: Job, keys: Sequence[str], open_rows: Sequence[Row]
+    lineage: Lineage, job: Job, keys: Sequence[str], open_rows: Sequence[OpenScope]
 ) -> dict[str, tuple[Verdict, str]]:
     """Return the partition keys covered by open invalidations of the job's own outputs."""
     own = [
         row
         for row in open_rows
-        if row["dataset_uuid"] in job.outputs and row["reason"] not in ABOUT_READERS
+        if row.dataset_uuid in job.outputs and row.reason not in ABOUT_READERS
     ]
     verdicts: dict[str, tuple[Verdict, str]] = {}
     for key in keys if own else ():
         covering = [row for row in own if key == SINGLE_RUN_KEY or _covers(lineage, job, row, key)]
         if covering:
-            verdicts[key] = verdict_of_covering(covering)
+            verdicts[key] = verdict_of_covering([row.planning_error for row in covering])
     return verdicts
 
 
-def _covers(lineage: Lineage, job: Job, row: Row, key: str) -> bool:
+def _covers(lineage: Lineage, job: Job, row: OpenScope, key: str) -> bool:
     space = lineage.job_space(job)
-    if row["partition_key"] is None:
+    if row.partition_key is None:
         return True
     try:
-        return space.parse(row["partition_key"]).covers(space.parse(key))
+        return space.parse(row.partition_key).covers(space.parse(key))
     except InvalidPartition:
-        return row["planning_error"] is None
+        return row.planning_error is None
 
 
-def verdict_of_covering(rows: Sequence[Row]) -> tuple[Verdict, str]:
-    """Return the verdict for covering open invalidations; plannable ones take priority."""
-    errors = [row["planning_error"] for row in rows]
+def verdict_of_covering(errors: Sequence[str | None]) -> tuple[Verdict, str]:
+    """Return the verdict for covering open invalidations, given by their planning errors.
+
+    Plannable ones take priority.
+    """
     return invalidation_verdict(None if None in errors else errors[0], "of it")
 
 
@@ -146,39 +155,43 @@ def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, 
     return "in hand", f"an invalidation {of} is not planned yet"
 
 
-async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, Row]:
+async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, OpenTask]:
     """Fetch unfinished tasks by the keys to be built; runnable tasks take priority."""
-    tasks: dict[str, Row] = {}
-    rows = await fetch(
-        conn, "stale.open_tasks", job=job.id, keys=None if job.is_single_run else list(keys)
-    )
-    for row in rows:
-        for key in judged_keys(job, row["partitions"]):
-            if key not in tasks or tasks[key]["status"] == TaskStatus.FAILED:
+    tasks: dict[str, OpenTask] = {}
+    wanted = None if job.is_single_run else list(keys)
+    for row in await fetch(conn, "stale.open_tasks", OpenTask, job=job.id, keys=wanted):
+        for key in judged_keys(job, row.partitions):
+            if key not in tasks or tasks[key].status == TaskStatus.FAILED:
                 tasks[key] = row
     return tasks
 
 
 async def _decisions(
     conn: Connection, lineage: Lineage, job: Job, keys: Sequence[str]
-) -> Mapping[str, Row]:
+) -> list[StoredDecision]:
     dataset = lineage.dataset(job.outputs[0])
-    rows = await fetch(
-        conn, "stale.decisions", dataset=dataset.id, version=dataset.version, keys=list(keys)
+    return await fetch(
+        conn,
+        "stale.decisions",
+        StoredDecision,
+        dataset=dataset.id,
+        version=dataset.version,
+        keys=list(keys),
     )
-    return {row["partition_key"]: row for row in rows}
 
 
 async def _pending(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, keys: Sequence[str]
-) -> Mapping[str, Any]:
+) -> Mapping[str, UUID]:
     """Fetch plans pending approval by the keys to be recomputed."""
-    rows = await fetch(conn, "stale.pending_steps", org_id=org.id, job=job.name, dag=job.dag_name)
+    rows = await fetch(
+        conn, "stale.pending_steps", PendingStep, org_id=org.id, job=job.name, dag=job.dag_name
+    )
     space = lineage.job_space(job)
-    plans: dict[str, Any] = {}
+    plans: dict[str, UUID] = {}
     for row in rows:
-        step = space.from_keys(row["partitions"])
+        step = space.from_keys(row.partitions)
         for key in keys:
             if job.is_single_run or step.covers(space.parse(key)):
-                plans[key] = row["plan_id"]
+                plans[key] = row.plan_id
     return plans

@@ -42,6 +42,7 @@ from engine.store.ids import new_id
 from engine.store.notifications import TASKS, notify
 from engine.store.orgs import settings
 from engine.store.rows.invalidations import LockedInvalidation
+from engine.store.rows.partitions import PartitionKey
 from engine.store.run import execute, fetch
 
 _MARKED_AT_ONCE = 100_000
@@ -188,6 +189,7 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
                 unbounded = await fetch(
                     conn,
                     "partitions.mark_changed",
+                    PartitionKey,
                     dataset=dataset,
                     version=version,
                     keys=part,
@@ -197,7 +199,7 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
                     most=MOST_ROW_CHANGES,
                 )
                 if unbounded:
-                    over = [row["partition_key"] for row in unbounded]
+                    over = [row.key for row in unbounded]
                     await bound_row_changes(conn, lineage, dataset, version, over)
 
 

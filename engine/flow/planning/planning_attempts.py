@@ -17,7 +17,8 @@ from engine.errors import TooCostlyToPlan
 from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning_session, unlock_planning_session
-from engine.store.run import Row, execute, fetch_one
+from engine.store.rows.planning_attempts import NextBatch
+from engine.store.run import execute, fetch_one
 
 MOST_ATTEMPTS = 3
 """Limit of unfinished attempts at a full batch, and again at a single invalidation."""
@@ -42,18 +43,18 @@ class Attempt:
         return self.batch_limit == 1 and self.number > MOST_ATTEMPTS
 
 
-def next_attempt(batch: Row, limit: int) -> Attempt:
-    """Return the attempt after those counted in a row of `planning_attempts.next_batch`."""
-    oldest: UUID = batch["oldest"]
-    if batch["tried"] is None or oldest > batch["suspects_to"]:
-        return Attempt(oldest, batch["newest"], limit)
-    previous = min(batch["batch_limit"], limit)
-    if oldest != batch["tried"]:
-        return Attempt(oldest, batch["suspects_to"], previous)
-    number = batch["attempts"] + 1
+def next_attempt(batch: NextBatch, limit: int) -> Attempt:
+    """Return the attempt at a batch after those already counted."""
+    oldest = batch.oldest
+    if oldest > batch.suspects_to:
+        return Attempt(oldest, batch.newest, limit)
+    previous = min(batch.batch_limit, limit)
+    if oldest != batch.tried:
+        return Attempt(oldest, batch.suspects_to, previous)
+    number = batch.attempts + 1
     if number == 1 or previous == 1 or (previous == limit and number <= MOST_ATTEMPTS):
-        return Attempt(oldest, batch["suspects_to"], previous, number)
-    return Attempt(oldest, batch["tried_to"], max(1, min(previous, batch["size"]) // 2))
+        return Attempt(oldest, batch.suspects_to, previous, number)
+    return Attempt(oldest, batch.tried_to, max(1, min(previous, batch.size) // 2))
 
 
 @asynccontextmanager
@@ -62,7 +63,9 @@ async def attempting(
 ) -> AsyncIterator[Attempt | None]:
     """Count an attempt and hold the planning lock for it; yield None if no invalidation is open."""
     async with _locked(conn, org):
-        batch = await fetch_one(conn, "planning_attempts.next_batch", org_id=org.id, limit=limit)
+        batch = await fetch_one(
+            conn, "planning_attempts.next_batch", NextBatch, org_id=org.id, limit=limit
+        )
         if batch is None:
             yield None
             return

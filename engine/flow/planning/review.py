@@ -16,7 +16,8 @@ from engine.model.states import PlanState
 from engine.planner import Difference, differences
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
-from engine.store.run import Row, execute, fetch, fetch_one
+from engine.store.rows.plans import LockedPlan, PlannedJob
+from engine.store.run import execute, fetch, fetch_one
 
 _ADVICE = {
     PlanState.PROPOSED: "is only proposed: run 'knockon apply', or leave it to expire",
@@ -26,17 +27,19 @@ _ADVICE = {
 }
 
 
-async def lock_plan(conn: Connection, org: OrgContext, plan_id: UUID, *states: PlanState) -> Row:
+async def lock_plan(
+    conn: Connection, org: OrgContext, plan_id: UUID, *states: PlanState
+) -> LockedPlan:
     """Lock and return a plan in one of these states, until the caller's transaction ends.
 
     Raises UnknownName, or InvalidInput if the plan is in another state.
     """
     await lock_planning(conn, org.id)
-    row = await fetch_one(conn, "plans.lock_one", org_id=org.id, id=plan_id)
+    row = await fetch_one(conn, "plans.lock_one", LockedPlan, org_id=org.id, id=plan_id)
     if row is None:
         raise UnknownName(f"there is no plan {plan_id} in this org: see 'knockon plans'")
-    if row["state"] not in states:
-        raise InvalidInput(f"plan {plan_id} {_ADVICE[row['state']]}")
+    if row.state not in states:
+        raise InvalidInput(f"plan {plan_id} {_ADVICE[row.state]}")
     return row
 
 
@@ -45,13 +48,13 @@ async def changes_since(
 ) -> tuple[Difference, ...]:
     """Return the differences between an earlier plan's document and a new decision."""
     ids = [step["job"] for step in before["steps"]]
-    rows = await fetch(conn, "plans.jobs", ids=ids)
-    by_id = {row["id"]: row for row in rows}
+    rows = await fetch(conn, "plans.jobs", PlannedJob, ids=ids)
+    by_id = {row.id: row for row in rows}
     was = {}
     for step in before["steps"]:
         row = by_id[step["job"]]
-        block = {"max_partitions_per_run": max_partitions_per_run(row["scaling"])}
-        was[row["dag_name"], row["name"]] = step | block
+        block = {"max_partitions_per_run": max_partitions_per_run(row.scaling)}
+        was[row.dag_name, row.name] = step | block
     jobs = [decision.lineage.job(step.job) for step in decision.plan.steps]
     steps = zip(jobs, decision.document["steps"], strict=True)
     now = {

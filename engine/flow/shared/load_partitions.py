@@ -11,6 +11,7 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import expected_partitions
 from engine.store.database import Connection
+from engine.store.rows.partitions import PartitionKey
 from engine.store.run import fetch
 
 
@@ -19,25 +20,26 @@ async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> Parti
     rows = await fetch(
         conn,
         "partitions.known",
+        PartitionKey,
         dataset=dataset,
         version=lineage.dataset(dataset).version,
         producer=lineage.producer(dataset).id,
     )
-    return lineage.space(dataset).from_keys(row["key"] for row in rows)
+    return lineage.space(dataset).from_keys(row.key for row in rows)
 
 
 async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """Load the partitions that exist now."""
     version = lineage.dataset(dataset).version
-    rows = await fetch(conn, "partitions.existing", dataset=dataset, version=version)
-    return lineage.space(dataset).from_keys(row["key"] for row in rows)
+    rows = await fetch(conn, "partitions.existing", PartitionKey, dataset=dataset, version=version)
+    return lineage.space(dataset).from_keys(row.key for row in rows)
 
 
 async def load_earlier(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """Load the partitions of all earlier dataset versions with the current partitioning."""
     version = lineage.dataset(dataset).version
-    rows = await fetch(conn, "partitions.earlier", dataset=dataset, version=version)
-    return lineage.space(dataset).from_keys(row["key"] for row in rows)
+    rows = await fetch(conn, "partitions.earlier", PartitionKey, dataset=dataset, version=version)
+    return lineage.space(dataset).from_keys(row.key for row in rows)
 
 
 async def existing_of(

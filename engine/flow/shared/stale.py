@@ -42,7 +42,8 @@ from engine.planner import (
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.planner.inputs import up
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.stale import ChangedInput, RecordedRun, UnrecordedInput
+from engine.store.run import fetch
 
 T = TypeVar("T")
 Rule = Literal[
@@ -90,34 +91,35 @@ async def stale_partitions(
     subjects = [(job, key) for job, keys in needs for key in judged_keys(job, keys)]
     judgement = _Judgement(conn, lineage)
     runs = await _runs(conn, lineage, subjects)
-    built = [(*subject, row["task_id"]) for subject, row in runs if row["task_id"]]
-    for (job, key), row in runs:
-        if row["task_id"] and row["config_hash"] != job.config_hash:
+    built = [(*subject, run.task_id) for subject, run in runs if run.task_id]
+    for (job, key), run in runs:
+        if run.task_id and run.config_hash != job.config_hash:
             judgement.add(job, key, StaleReason("definition"))
-        if row["is_partly_written"]:
+        if run.is_partly_written:
             judgement.add(job, key, StaleReason("partly written"))
-        if row["is_declared_wrong"]:
+        if run.is_declared_wrong:
             judgement.add(job, key, StaleReason("declared wrong"))
-        if row["has_unread_rows"]:
+        if run.has_unread_rows:
             judgement.add(job, key, StaleReason("rows not read"))
     await judgement.judge_changes(built)
     await judgement.judge_appearances(built)
-    await judgement.judge_first_runs([subject for subject, row in runs if not row["task_id"]])
+    await judgement.judge_first_runs([subject for subject, run in runs if not run.task_id])
     return judgement.reasons
 
 
 async def _runs(
     conn: Connection, lineage: Lineage, subjects: Sequence[tuple[Job, str]]
-) -> list[tuple[tuple[Job, str], Row]]:
+) -> list[tuple[tuple[Job, str], RecordedRun]]:
     """Fetch for each subject the run that built its current content."""
-    runs: list[tuple[tuple[Job, str], Row]] = []
-    for name, is_single_run in (("stale.runs", False), ("stale.last_runs", True)):
+    runs: list[tuple[tuple[Job, str], RecordedRun]] = []
+    for is_single_run in (False, True):
         asked = [subject for subject in subjects if subject[0].is_single_run is is_single_run]
         if asked:
             datasets = [lineage.dataset(job.outputs[0]) for job, _ in asked]
             rows = await fetch(
                 conn,
-                name,
+                "stale.last_runs" if is_single_run else "stale.runs",
+                RecordedRun,
                 datasets=[dataset.id for dataset in datasets],
                 versions=[dataset.version for dataset in datasets],
                 keys=[key for _, key in asked],
@@ -149,14 +151,15 @@ class _Judgement:
         rows = await fetch(
             self.conn,
             "stale.changed_inputs",
+            ChangedInput,
             tasks=list(runs),
             jobs=list(runs.values()),
             reads=Jsonb(_columns_read(self.lineage, set(runs.values()))),
         )
         for row in rows:
-            for job, key in by_task[row["task_id"]]:
+            for job, key in by_task[row.task_id]:
                 if await self._is_newer(job, key, row):
-                    self.add(job, key, self._reason(row))
+                    self.add(job, key, self._reason(row, row.recorded))
 
     async def judge_appearances(self, built: Sequence[tuple[Job, str, UUID]]) -> None:
         """Find inputs that a run would read today and the recorded run has not read.
@@ -174,12 +177,12 @@ class _Judgement:
             keys = self.lineage.space(dataset).keys(partitions)
             listed += [(first, len(tasks), dataset, version, key) for key in keys]
         for row in await self._unrecorded(tasks, listed):
-            for job, key in groups[row["first_task"]][row["task_id"]]:
-                self.add(job, key, self._reason(row))
+            for job, key in groups[row.first_task][row.task_id]:
+                self.add(job, key, self._reason(row, None))
 
     async def _unrecorded(
         self, tasks: Sequence[UUID], listed: Sequence[tuple[int, int, UUID, UUID, str]]
-    ) -> list[Row]:
+    ) -> list[UnrecordedInput]:
         """Fetch existing partitions that tasks have not read, each with its range of tasks."""
         if not listed:
             return []
@@ -187,6 +190,7 @@ class _Judgement:
         return await fetch(
             self.conn,
             "stale.unrecorded_inputs",
+            UnrecordedInput,
             tasks=list(tasks),
             first_tasks=firsts,
             last_tasks=lasts,
@@ -221,27 +225,29 @@ class _Judgement:
             if await self._answer(partial(first_run_is_due, self.lineage, job, key)):
                 self.add(job, key, StaleReason("never built"))
 
-    def _reason(self, row: Row) -> StaleReason:
-        name, recorded = self.lineage.dataset(row["dataset"]).name, row.get("recorded")
+    def _reason(
+        self, row: ChangedInput | UnrecordedInput, recorded: datetime | None
+    ) -> StaleReason:
         rule: Rule = "input appeared" if recorded is None else "input changed"
-        if row.get("is_gone"):
+        if row.version is None:
             rule = "input gone"
-        return StaleReason(rule, name, row["key"], recorded, row["version"])
+        name = self.lineage.dataset(row.dataset).name
+        return StaleReason(rule, name, row.key, recorded, row.version)
 
-    async def _is_newer(self, job: Job, key: str, row: Row) -> bool:
+    async def _is_newer(self, job: Job, key: str, row: ChangedInput) -> bool:
         """Return True if the change in the row concerns the partition."""
-        edges = [edge for edge in self.lineage.inputs(job.id) if edge.dataset == row["dataset"]]
-        if not edges or not await self._needs(job, key, row["dataset"], row["key"]):
+        edges = [edge for edge in self.lineage.inputs(job.id) if edge.dataset == row.dataset]
+        if not edges or not await self._needs(job, key, row.dataset, row.key):
             return False
-        if row["is_gone"] or row["recorded"] is None or row["version"] > row["recorded"]:
+        if row.version is None or row.recorded is None or row.version > row.recorded:
             return True
-        changes = msgspec.convert(row["row_changes"], tuple[RowChange, ...])
+        changes = msgspec.convert(row.row_changes, tuple[RowChange, ...])
         space = self.lineage.job_space(job)
         partition = space.universe if key == SINGLE_RUN_KEY else space.parse(key)
         return any(
             is_reached(edge, partition, change.scope)
             for change in changes
-            if change.at > row["recorded"]
+            if change.at > row.recorded
             for edge in edges
         )
 

@@ -10,6 +10,7 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import MissingState, input_partitions, lookup_in
 from engine.store.database import Connection
+from engine.store.rows.partitions import ContentVersion
 from engine.store.run import fetch
 
 Need = tuple[Job, Sequence[str]]
@@ -70,11 +71,12 @@ async def _content_versions(
     rows = await fetch(
         conn,
         "partitions.content_versions",
+        ContentVersion,
         datasets=[dataset for dataset, _ in pairs],
         versions=[lineage.dataset(dataset).version for dataset, _ in pairs],
         keys=[key for _, key in pairs],
     )
     versions: dict[UUID, dict[str, datetime]] = {dataset: {} for dataset in wanted}
     for row in rows:
-        versions[row["dataset_uuid"]][row["partition_key"]] = row["materialized_at"]
+        versions[row.dataset_uuid][row.partition_key] = row.materialized_at
     return versions

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -23,7 +23,9 @@ from engine.service.queries.not_run import PlanNotRun, not_run
 from engine.service.queries.pruned_changes import PrunedChange, pruned_changes
 from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.invalidations import CoveringInvalidation
+from engine.store.rows.partitions import BuiltPartition
+from engine.store.run import fetch, fetch_one
 
 _MAX_LISTED = 4
 AuditVerdict = Literal[Verdict, "fresh", "waiting"]
@@ -91,29 +93,32 @@ async def _explain(
     row = lineage.dataset_named(dataset)
     key = _one_key(lineage, row, partition)
     job = lineage.producer(row.id)
-    params = {"dataset": row.id, "version": row.version, "keys": [key]}
-    rows = await fetch(conn, "partitions.of_dataset", **params)
+    built = await fetch_one(
+        conn, "partitions.built", BuiltPartition, dataset=row.id, version=row.version, key=key
+    )
     reasons = await _stale(conn, lineage, job, key)
     newer = _newer_inputs(reasons)
-    unfinished = await fetch(conn, "views.unfinished_over", job_id=job.id, partition=key)
+    unfinished = await fetch(
+        conn, "views.unfinished_over", UnfinishedTask, job_id=job.id, partition=key
+    )
     covering = await _open_over(conn, org, lineage, row, key)
-    built: dict[str, Any] = rows[0] if rows else {}
+    task_id = None if built is None else built.task_id
     verdict, explained_by = await _verdict(conn, org, lineage, job, key, built, reasons, covering)
-    unrun = await not_run(conn, org, lineage, job, key, built)
+    unrun = await not_run(conn, org, lineage, job, key, task_id)
     return ExplainedPartition(
         dataset=dataset,
         partition=key,
         job=job.name,
         is_source=job.activation == Activation.SOURCE,
-        materialized_at=built.get("materialized_at"),
-        row_count=built.get("row_count"),
-        task_id=built.get("task_id"),
+        materialized_at=None if built is None else built.materialized_at,
+        row_count=None if built is None else built.row_count,
+        task_id=task_id,
         verdict=verdict,
         explained_by=explained_by,
         stale=tuple(_reasons(job, built, reasons, newer, unfinished, covering, unrun)),
         newer_inputs=tuple(newer),
-        unfinished=tuple(UnfinishedTask(**row) for row in unfinished),
-        open_invalidations=tuple(row["id"] for row in covering),
+        unfinished=tuple(unfinished),
+        open_invalidations=tuple(row.id for row in covering),
         not_run=tuple(unrun),
         pruned_changes=tuple(await pruned_changes(conn, org, lineage, job, key)),
     )
@@ -156,13 +161,13 @@ async def _verdict(
     lineage: Lineage,
     job: Job,
     key: str,
-    built: Row,
+    built: BuiltPartition | None,
     reasons: Sequence[StaleReason],
-    covering: Sequence[Row],
+    covering: Sequence[CoveringInvalidation],
 ) -> tuple[AuditVerdict, str | None]:
     """Return the verdict of the audit, extended to partitions outside the audit."""
     if covering and not reasons:
-        return verdict_of_covering(covering)
+        return verdict_of_covering([row.planning_error for row in covering])
     if built and not reasons:
         return "fresh", None
     subject = SINGLE_RUN_KEY if job.is_single_run else key
@@ -174,15 +179,17 @@ async def _verdict(
 
 async def _open_over(
     conn: Connection, org: OrgContext, lineage: Lineage, dataset: Dataset, key: str
-) -> list[Row]:
+) -> list[CoveringInvalidation]:
     """Return the unplanned and set-aside invalidations of the partition.
 
     An invalidation with an impossible partition may concern any partition.
     """
     space = lineage.space(dataset.id)
     partition = space.parse(key)
-    rows = await fetch(conn, "invalidations.open_over", org_id=org.id, dataset=dataset.id)
-    return [row for row in rows if _covers(space, row["partition_key"], partition)]
+    rows = await fetch(
+        conn, "invalidations.open_over", CoveringInvalidation, org_id=org.id, dataset=dataset.id
+    )
+    return [row for row in rows if _covers(space, row.partition_key, partition)]
 
 
 def _covers(space: PartitionSpace, text: str | None, partition: PartitionSet) -> bool:
@@ -192,7 +199,7 @@ def _covers(space: PartitionSpace, text: str | None, partition: PartitionSet) ->
         return True
 
 
-def _own_reasons(job: Job, built: Row, rules: Collection[Rule]) -> Iterator[str]:
+def _own_reasons(job: Job, built: BuiltPartition | None, rules: Collection[Rule]) -> Iterator[str]:
     if not built:
         yield "never built"
     elif "definition" in rules:
@@ -207,11 +214,11 @@ def _own_reasons(job: Job, built: Row, rules: Collection[Rule]) -> Iterator[str]
 
 def _reasons(
     job: Job,
-    built: Row,
+    built: BuiltPartition | None,
     reasons: Sequence[StaleReason],
     newer: Sequence[NewerInput],
-    unfinished: Sequence[Row],
-    covering: Sequence[Row],
+    unfinished: Sequence[UnfinishedTask],
+    covering: Sequence[CoveringInvalidation],
     unrun: Sequence[PlanNotRun],
 ) -> Iterator[str]:
     yield from _own_reasons(job, built, {reason.rule for reason in reasons})
@@ -227,4 +234,4 @@ def _reasons(
         is_pending = plan.state == PlanState.PENDING_APPROVAL
         yield f"plan {end} {'is pending approval' if is_pending else 'was rejected'}"
     for task in unfinished:
-        yield f"a task {'has' if task['status'] == TaskStatus.FAILED else 'is'} {task['status']}"
+        yield f"a task {'has' if task.status == TaskStatus.FAILED else 'is'} {task.status}"

@@ -15,10 +15,12 @@ from engine.planner import path_to
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
-from engine.service.queries.tasks import TaskRow
+from engine.service.queries.tasks import TaskRow, WholeTask
 from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.plans import StoredPlan
+from engine.store.rows.tasks import RecordedInput
+from engine.store.run import fetch
 
 _MAX_PLANS = 5
 _MAX_INVALIDATIONS = 10
@@ -85,42 +87,42 @@ async def explain_task(caller: Caller, service: Service, task: str) -> Explained
 
 
 async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTask:
-    (row,) = await fetch(conn, "tasks.by_id", org_id=org.id, id=task)
+    (row,) = await fetch(conn, "tasks.by_id", WholeTask, org_id=org.id, id=task)
     lineage = await org.lineage(conn)
-    newest = row["plan_ids"][::-1][:_MAX_PLANS]
-    plans = await fetch(conn, "plans.by_ids", org_id=org.id, ids=newest)
+    newest = row.plan_ids[::-1][:_MAX_PLANS]
+    plans = await fetch(conn, "plans.by_ids", StoredPlan, org_id=org.id, ids=newest)
     return ExplainedTask(
-        task=TaskRow(**{name: row[name] for name in TaskRow.__struct_fields__}),
-        row_filters=tuple(row["row_filters"]),
+        task=row.task,
+        row_filters=tuple(row.row_filters),
         causes=tuple([await _cause(conn, org, lineage, row, plan) for plan in reversed(plans)]),
-        more_causes=len(row["plan_ids"]) - len(plans),
-        blockers=tuple(Blocker(**row) for row in await fetch(conn, "tasks.blockers", id=task)),
+        more_causes=len(row.plan_ids) - len(plans),
+        blockers=tuple(await fetch(conn, "tasks.blockers", Blocker, id=task)),
         inputs={
-            f"{read['dataset']}/{read['input_partition_key']}": (
-                read["input_version"] and read["input_version"].isoformat()
+            f"{read.dataset}/{read.input_partition_key}": (
+                None if read.input_version is None else read.input_version.isoformat()
             )
-            for read in await fetch(conn, "tasks.inputs", id=task)
+            for read in await fetch(conn, "tasks.inputs", RecordedInput, id=task)
         },
     )
 
 
 async def _cause(
-    conn: Connection, org: OrgContext, lineage: Lineage, task: Row, plan: Row
+    conn: Connection, org: OrgContext, lineage: Lineage, task: WholeTask, plan: StoredPlan
 ) -> Cause:
-    hops = _hops(plan["document"], task)
-    ids = [UUID(id_) for id_ in hops[-1]["invalidations"]] if hops else plan["invalidation_ids"]
+    hops = _hops(plan.document, task)
+    ids = [UUID(id_) for id_ in hops[-1]["invalidations"]] if hops else plan.invalidation_ids
     invalidations = await load_invalidations(conn, org, ids[:_MAX_INVALIDATIONS])
-    path = tuple(_path(lineage, hops, task["partitions"]))
+    path = tuple(_path(lineage, hops, task.partitions))
     more = len(ids) - len(invalidations)
-    return Cause(plan["id"], plan["decided_by"], tuple(invalidations), more, path[::-1])
+    return Cause(plan.id, plan.decided_by, tuple(invalidations), more, path[::-1])
 
 
-def _hops(document: Mapping[str, Any], task: Row) -> list[dict[str, Any]]:
+def _hops(document: Mapping[str, Any], task: WholeTask) -> list[dict[str, Any]]:
     """Return the path to the job of the task, by name if a later deploy changed the id."""
     jobs = {step["name"]: step["job"] for step in document["steps"]}
-    job = str(task["job_id"])
+    job = str(task.job_id)
     try:
-        return path_to(document, job if job in jobs.values() else jobs.get(task["job"], job))
+        return path_to(document, job if job in jobs.values() else jobs.get(task.job, job))
     except UnknownName:
         return []
 

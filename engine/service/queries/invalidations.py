@@ -50,21 +50,20 @@ async def invalidations(
 ) -> list[InvalidationRow]:
     """List invalidations, newest first, optionally of a dataset, unplanned, or set aside."""
     async with service.snapshot(caller) as (conn, org):
-        rows = await fetch(
+        return await fetch(
             conn,
             "invalidations.list",
+            InvalidationRow,
             org_id=org.id,
             dataset=dataset,
             open=only_open,
             set_aside=only_set_aside,
             limit=limit,
         )
-    return [InvalidationRow(**row) for row in rows]
 
 
 async def load_invalidations(
     conn: Connection, org: OrgContext, ids: Sequence[UUID]
 ) -> list[InvalidationRow]:
     """Load invalidations by id, oldest first."""
-    rows = await fetch(conn, "invalidations.by_ids", org_id=org.id, ids=list(ids))
-    return [InvalidationRow(**row) for row in rows]
+    return await fetch(conn, "invalidations.by_ids", InvalidationRow, org_id=org.id, ids=list(ids))

@@ -12,8 +12,10 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import PlanState
 from engine.service.queries.pruning import contains
+from engine.service.queries.tasks import WholeTask
 from engine.store.database import Connection
-from engine.store.run import Row, fetch, fetch_one
+from engine.store.rows.plans import UnrunPlan
+from engine.store.run import fetch, fetch_one
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_PLANS = 20
@@ -30,44 +32,44 @@ class PlanNotRun(msgspec.Struct, frozen=True):
 
 
 async def not_run(
-    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str, version: Row
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str, task: UUID | None
 ) -> list[PlanNotRun]:
     """Return plans pending approval for the partition, and rejected plans since its last run.
 
-    A rejected plan leaves only directly triggered partitions stale: partitions downstream are still
-    consistent with their inputs.
+    ``task`` is the task of that run, None if there was none. A rejected plan leaves only directly
+    triggered partitions stale: partitions downstream are still consistent with their inputs.
     """
-    task = version.get("task_id")
-    run = task and await fetch_one(conn, "tasks.by_id", org_id=org.id, id=task)
+    run = task and await fetch_one(conn, "tasks.by_id", WholeTask, org_id=org.id, id=task)
     rows = await fetch(
         conn,
         "plans.not_run",
+        UnrunPlan,
         org_id=org.id,
         dag=job.dag_name,
         job=job.name,
-        since=(run and run["started_at"]) or LONG_AGO,
+        since=(run and run.started_at) or LONG_AGO,
         limit=_MAX_PLANS,
     )
     space = lineage.job_space(job)
     return [_plan(row) for row in rows if contains(space, _affected(row), key)]
 
 
-def _affected(plan: Row) -> Sequence[str]:
-    step: Mapping[str, Any] = plan["step"]
+def _affected(plan: UnrunPlan) -> Sequence[str]:
+    step: Mapping[str, Any] = plan.step
     partitions: Sequence[str] = step["partitions"]
     invalidated: Sequence[str] = step.get("directly_invalidated", ())
     return (
         partitions
-        if plan["state"] == PlanState.PENDING_APPROVAL or invalidated == "all"
+        if plan.state == PlanState.PENDING_APPROVAL or invalidated == "all"
         else invalidated
     )
 
 
-def _plan(row: Row) -> PlanNotRun:
+def _plan(row: UnrunPlan) -> PlanNotRun:
     return PlanNotRun(
-        id=row["id"],
-        state=row["state"],
-        at=row["decided_at"] or row["created_at"],
-        why=tuple((row["exceeded_limits"] or "").splitlines()),
-        by=row["decided_by"],
+        id=row.id,
+        state=row.state,
+        at=row.decided_at or row.created_at,
+        why=tuple((row.exceeded_limits or "").splitlines()),
+        by=row.decided_by,
     )

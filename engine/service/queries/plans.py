@@ -17,7 +17,8 @@ from engine.service.queries.invalidations import InvalidationRow, load_invalidat
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
 from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.plans import PlanSummary, WholePlan
+from engine.store.run import fetch
 
 __all__ = ["Cost", "Estimate", "PlanRow", "PlanStep", "PlanView", "load_plans", "plan", "plans"]
 
@@ -81,8 +82,8 @@ async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
     """Return a plan, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
         id_ = await plan_id(conn, org, plan)
-        (row,) = await fetch(conn, "plans.whole", org_id=org.id, id=id_)
-        ids, document = row["invalidation_ids"], row["document"]
+        (row,) = await fetch(conn, "plans.whole", WholePlan, org_id=org.id, id=id_)
+        ids, document = row.invalidation_ids, row.document
         invalidations = await load_invalidations(conn, org, ids[:_MAX_INVALIDATIONS])
     return PlanView(
         plan=_plan(row),
@@ -98,7 +99,7 @@ async def load_plans(
 ) -> list[PlanRow]:
     """Load plans, newest first, optionally in some states."""
     params = {"states": None if states is None else list(states), "limit": limit}
-    rows = await fetch(conn, "plans.list", org_id=org.id, **params)
+    rows = await fetch(conn, "plans.list", PlanSummary, org_id=org.id, **params)
     return [_plan(row) for row in rows]
 
 
@@ -115,17 +116,17 @@ def _step(document: Mapping[str, Any], step: Mapping[str, Any]) -> PlanStep:
     )
 
 
-def _plan(row: Row) -> PlanRow:
-    event: dict[str, Any] = row["event"] or {}
+def _plan(row: PlanSummary) -> PlanRow:
+    event = row.event or {}
     return PlanRow(
-        id=row["id"],
-        state=PlanState(row["state"]),
-        created_at=row["created_at"],
-        datasets=tuple(row["datasets"]) or tuple(filter(None, [event.get("dataset")])),
-        jobs=row["jobs"],
-        tasks=row["task_count"],
-        estimate=row["estimate"] and msgspec.convert(row["estimate"], Estimate),
-        exceeded_limits=tuple((row["exceeded_limits"] or "").splitlines()),
-        decided_at=row["decided_at"],
-        decided_by=row["decided_by"],
+        id=row.id,
+        state=PlanState(row.state),
+        created_at=row.created_at,
+        datasets=tuple(row.datasets) or tuple(filter(None, [event.get("dataset")])),
+        jobs=row.jobs,
+        tasks=row.task_count,
+        estimate=None if row.estimate is None else msgspec.convert(row.estimate, Estimate),
+        exceeded_limits=tuple((row.exceeded_limits or "").splitlines()),
+        decided_at=row.decided_at,
+        decided_by=row.decided_by,
     )

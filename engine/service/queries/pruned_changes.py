@@ -13,7 +13,9 @@ from engine.planner import hops_of
 from engine.service.queries.invalidations import load_invalidations
 from engine.service.queries.pruning import PrunedEdge, contains, pruned_edges
 from engine.store.database import Connection
-from engine.store.run import Row, fetch
+from engine.store.rows.plans import TouchingPlan
+from engine.store.rows.views import SkippedTask
+from engine.store.run import fetch
 
 _MAX_PLANS = 20
 _MAX_INVALIDATIONS = 50
@@ -36,21 +38,23 @@ async def pruned_changes(
     """Return recent upstream changes without effect on the partition."""
     jobs, datasets = _upstream(lineage, job)
     plans = await fetch(
-        conn, "plans.touching", org_id=org.id, datasets=list(datasets), limit=_MAX_PLANS
+        conn,
+        "plans.touching",
+        TouchingPlan,
+        org_id=org.id,
+        datasets=list(datasets),
+        limit=_MAX_PLANS,
     )
     names = {lineage.dataset(dataset).name for dataset in datasets}
-    skipped = await _skipped(conn, org, job, key, [plan["id"] for plan in plans])
+    skipped = await _skipped(conn, org, job, key, [plan.id for plan in plans])
     changes = []
     for plan in plans:
         edges = tuple(_pruned(lineage, plan, job, key, jobs, skipped))
-        invalidations = await load_invalidations(
-            conn, org, plan["invalidation_ids"][:_MAX_INVALIDATIONS]
-        )
+        ids = plan.invalidation_ids[:_MAX_INVALIDATIONS]
+        invalidations = await load_invalidations(conn, org, ids)
         upstream = next((row for row in invalidations if row.dataset in names), None)
         if edges and upstream:
-            changes.append(
-                PrunedChange(upstream.dataset, upstream.reason, plan["created_at"], edges)
-            )
+            changes.append(PrunedChange(upstream.dataset, upstream.reason, plan.created_at, edges))
     return changes
 
 
@@ -61,6 +65,7 @@ async def _skipped(
     rows = await fetch(
         conn,
         "views.skipped_over",
+        SkippedTask,
         org_id=org.id,
         dag=job.dag_name,
         job=job.name,
@@ -68,19 +73,19 @@ async def _skipped(
         plans=list(plans),
         ends=[UUID(int=plan.int + _MINUTE) for plan in plans],
     )
-    return {row["plan_id"]: row["task_id"] for row in rows}
+    return {row.plan_id: row.task_id for row in rows}
 
 
 def _pruned(
     lineage: Lineage,
-    plan: Row,
+    plan: TouchingPlan,
     job: Job,
     key: str,
     upstream: set[str],
     skipped: Mapping[UUID, UUID],
 ) -> Iterator[PrunedEdge]:
     """Return the edges between a plan and the partition; empty if the partition ran."""
-    document = plan["document"]
+    document = plan.document
     step = next((step for step in document["steps"] if step["name"] == job.name), None)
     if step is None:
         yield from (edge for edge in pruned_edges(document) if edge.job in upstream)
@@ -89,9 +94,9 @@ def _pruned(
     if not contains(lineage.job_space(job), step["partitions"], key):
         others = ", ".join(step["partitions"][:3])
         yield PrunedEdge(datasets[0], job.name, "partitions", f"it touched {others} only")
-    elif plan["id"] in skipped:
+    elif plan.id in skipped:
         read = ", ".join(datasets)
-        task = str(skipped[plan["id"]])[-8:]
+        task = str(skipped[plan.id])[-8:]
         detail = f"its inputs from {read} turned out unchanged, so task {task} was skipped"
         yield PrunedEdge(datasets[0], job.name, "unchanged", detail)
 

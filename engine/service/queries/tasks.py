@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -41,6 +42,18 @@ class TaskRow(msgspec.Struct, frozen=True):
                 f"{name} {', '.join(keys)}" for name, keys in self.waiting_for.items()
             )
         return self.error_message or self.outcome or ""
+
+
+class WholeTask(TaskRow, frozen=True):
+    """A task with the id of its job, and its row filters."""
+
+    job_id: UUID
+    row_filters: list[Any]
+
+    @property
+    def task(self) -> TaskRow:
+        """Return the task as listed."""
+        return TaskRow(*[getattr(self, name) for name in TaskRow.__struct_fields__])
 
 
 @requires(Role.READER)

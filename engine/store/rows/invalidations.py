@@ -1,11 +1,11 @@
 """Rows of `invalidations.sql`."""
 
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from engine.model.states import Reason
+from engine.model.invalidation import InvalidationReason
 
 
 class InvalidationId(msgspec.Struct, frozen=True):
@@ -22,7 +22,7 @@ class LockedInvalidation(msgspec.Struct, frozen=True):
     dataset_version: UUID
     partition_key: str | None
     row_filter: dict[str, Any] | None
-    reason: Reason | Literal["found"]
+    reason: InvalidationReason
     columns: list[str] | None
     processed_by: list[UUID]
 
@@ -39,6 +39,14 @@ class EarlierColumns(msgspec.Struct, frozen=True):
 
     dataset_uuid: UUID
     columns: list[str]
+
+
+class CoveringInvalidation(msgspec.Struct, frozen=True):
+    """An open invalidation of a dataset's own partitions; see ``OpenScope``."""
+
+    id: UUID
+    partition_key: str | None
+    planning_error: str | None
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from engine.model.states import TaskStatus
+
 
 class TaskId(msgspec.Struct, frozen=True):
     """A task."""
@@ -85,7 +87,7 @@ class LockedTask(msgspec.Struct, frozen=True):
     id: UUID
     job_id: UUID
     block_key: str
-    status: str
+    status: TaskStatus
     partitions: list[str]
     row_filters: list[Any]
 
@@ -96,7 +98,7 @@ class UnfinishedTask(msgspec.Struct, frozen=True):
     id: UUID
     job_id: UUID
     block_key: str
-    status: str
+    status: TaskStatus
 
 
 class UnblockedTask(msgspec.Struct, frozen=True):
@@ -107,7 +109,7 @@ class UnblockedTask(msgspec.Struct, frozen=True):
     block_key: str
     partitions: list[str]
     row_filters: list[Any]
-    status: str
+    status: TaskStatus
     must_run: bool
     waits_for_inputs: bool
 
@@ -129,3 +131,11 @@ class CanceledTask(msgspec.Struct, frozen=True):
     job: str
     partitions: list[str]
     attempts: int
+
+
+class RecordedInput(msgspec.Struct, frozen=True):
+    """An input partition read by a task; ``input_version`` is null if it did not exist."""
+
+    dataset: str
+    input_partition_key: str
+    input_version: datetime | None

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from engine.model.states import TaskStatus
+
 
 class OpenInvalidations(msgspec.Struct, frozen=True):
     """The number of open invalidations, and the age of the oldest."""
@@ -23,8 +25,21 @@ class OpenDeadLetters(msgspec.Struct, frozen=True):
 class StatusCount(msgspec.Struct, frozen=True):
     """The number of tasks in a status."""
 
-    status: str
+    status: TaskStatus
     tasks: int
+
+
+class MatchingId(msgspec.Struct, frozen=True):
+    """An id with the ending in question."""
+
+    id: UUID
+
+
+class SkippedTask(msgspec.Struct, frozen=True):
+    """The task of a plan that was skipped."""
+
+    plan_id: UUID
+    task_id: UUID
 
 
 class StuckRow(msgspec.Struct, frozen=True):
@@ -33,7 +48,7 @@ class StuckRow(msgspec.Struct, frozen=True):
     id: UUID
     job: str
     block_key: str
-    status: str
+    status: TaskStatus
     attempts: int
     error_message: str | None
     waiting_for: dict[str, list[str]] | None

@@ -1,14 +1,18 @@
 """Staleness, by the evidence in the tables."""
 
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from engine.flow.shared.stale import stale_partitions
 from engine.model.task import Output
 from engine.store.database import Connection, Database
-from engine.store.run import Row, fetch
+from engine.store.rows.stale import UnrecordedInput
+from engine.store.run import fetch
 from tests.support.worlds import World, job, source
+
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 DAYS = {"dt": {"time": "day", "start": "2013-02-13", "end": "2013-02-16"}}
 
@@ -82,9 +86,9 @@ async def test_only_required_input_partitions_are_looked_up(
     """The cost of a window depends on the partitions read, not on the size of the input."""
     looked_up: list[str] = []
 
-    async def counted(conn: Connection, name: str, **params: Any) -> list[Row]:
-        rows = await fetch(conn, name, **params)
-        looked_up.extend(row["key"] for row in rows if name.startswith("stale.unrecorded"))
+    async def counted(conn: Connection, name: str, row: type[Row], **params: Any) -> list[Row]:
+        rows = await fetch(conn, name, row, **params)
+        looked_up.extend(row.key for row in rows if isinstance(row, UnrecordedInput))
         return rows
 
     monkeypatch.setattr("engine.flow.shared.stale.fetch", counted)

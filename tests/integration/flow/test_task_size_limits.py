@@ -3,12 +3,12 @@
 from uuid import UUID
 
 import pytest
+from psycopg.rows import DictRow
 
 from engine.flow.execution.fail import fail
 from engine.model.task import Lease
 from engine.service.queries.progress import progress
 from engine.store.database import Database
-from engine.store.run import Row
 from tests.integration.flow.test_cursors import FOLLOWED, follower
 from tests.support.worlds import World, job, source
 
@@ -23,7 +23,7 @@ async def failed(world: World, lease: Lease) -> None:
         await fail(conn, world.org, lease, "it broke", retryable=False)
 
 
-async def joined(world: World, changes: int) -> tuple[Row, UUID]:
+async def joined(world: World, changes: int) -> tuple[DictRow, UUID]:
     """A failed task joined by this number of changes, and the first change."""
     await world.changed("a", reason="arrival")
     (lease,) = await world.claim()

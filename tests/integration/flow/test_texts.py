@@ -9,6 +9,7 @@ from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, Rejection, SourceEvent
 from engine.model.task import Completion, Output
 from engine.store.database import Database
+from engine.store.rows.orgs import OrgRow
 from engine.store.run import fetch_one
 from tests.support.worlds import World, job, source
 
@@ -88,5 +89,5 @@ async def test_json_keeps_escaped_text_that_resembles_a_nul(world: World, text: 
 
 async def test_a_lookup_of_text_with_a_nul_does_not_abort_the_transaction(world: World) -> None:
     async with world.conn() as conn, conn.transaction():
-        assert await fetch_one(conn, "orgs.by_slug", slug=BAD) is None
-        assert await fetch_one(conn, "orgs.by_slug", slug="default") is not None
+        assert await fetch_one(conn, "orgs.by_slug", OrgRow, slug=BAD) is None
+        assert await fetch_one(conn, "orgs.by_slug", OrgRow, slug="default") is not None

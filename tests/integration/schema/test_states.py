@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import psycopg
 import pytest
 
-from engine.model.invalidation import FOUND
+from engine.model.invalidation import OwnReason
 from engine.model.states import (
     FINISHED_STATUSES,
     PENDING_STATUSES,
@@ -31,7 +31,7 @@ VOCABULARIES: dict[str, Iterable[str]] = {
     "jobs.activation": Activation,
     "jobs.execution_strategy": ExecutionStrategy,
     "jobs.update_strategy": UpdateStrategy,
-    "data_invalidations.reason": (*Reason, FOUND),
+    "data_invalidations.reason": (*Reason, *OwnReason),
     "data_invalidations.scope": ScopeKind,
     "data_invalidations.outcome": InvalidationOutcome,
 }

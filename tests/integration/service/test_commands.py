@@ -26,6 +26,7 @@ from engine.service.queries.plans import plan, plans
 from engine.service.queries.status import Status, status
 from engine.service.queries.tasks import tasks
 from engine.store.database import Database
+from engine.store.rows.views import OpenInvalidations
 from engine.store.run import fetch
 from tests.support.worlds import World, job, source
 
@@ -182,8 +183,8 @@ async def test_a_query_sees_one_state(world: World) -> None:
     async with world.service.snapshot(world.caller) as (conn, _):
         await conn.execute("SELECT 1 FROM knockon.orgs")
         await world.change("a", DAY)
-        rows = await fetch(conn, "views.open_invalidations", org_id=world.org.id)
-    assert rows[0]["invalidations"] == 0
+        rows = await fetch(conn, "views.open_invalidations", OpenInvalidations, org_id=world.org.id)
+    assert rows[0].invalidations == 0
     assert (await status(world.caller, world.service)).open_invalidations == 1
 
 

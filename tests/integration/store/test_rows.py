@@ -1,4 +1,4 @@
-"""The fields of the structs for rows are the columns of their statements, in order."""
+"""Rows of every named statement are structs, whose fields are its columns in order."""
 
 import ast
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from tests.support.compose import ROOT
 from tests.support.databases import with_database
 from tests.support.statements import describe
 
+_FETCHING = ("fetch", "fetch_one", "stream")
 _PYTHON_TYPES: dict[str, type] = {
     "bigint": int,
     "boolean": bool,
@@ -32,6 +33,8 @@ _PYTHON_TYPES: dict[str, type] = {
     "timestamp with time zone": datetime,
     "uuid": UUID,
 }
+_DEMO = "CREATE SCHEMA nyc CREATE TABLE weather (time_hour timestamptz)"
+"""The table of a demo's source, which the schema does not contain."""
 
 
 @cache
@@ -40,10 +43,10 @@ def fetched() -> dict[str, set[type[msgspec.Struct]]]:
     structs: dict[str, set[type[msgspec.Struct]]] = {}
     for path in _modules():
         for call in _fetches(path):
-            name, row = call.args[1:3]
-            assert isinstance(name, ast.Constant), ast.unparse(call)
-            module = import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-            structs.setdefault(name.value, set()).add(eval(ast.unparse(row), vars(module)))
+            _, name, row = call.args
+            struct = eval(ast.unparse(row), vars(_module(path)))
+            for constant in _names(name):
+                structs.setdefault(constant, set()).add(struct)
     return structs
 
 
@@ -52,12 +55,33 @@ def _modules() -> Iterator[Path]:
         yield from sorted((ROOT / package).rglob("*.py"))
 
 
+def _module(path: Path) -> Any:
+    return import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
 def _fetches(path: Path) -> Iterator[ast.Call]:
-    """Yield the calls with a struct argument."""
     for node in ast.walk(ast.parse(path.read_text())):
-        is_call = isinstance(node, ast.Call) and len(node.args) == 3
-        if is_call and ast.unparse(node.func) in ("fetch", "fetch_one"):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in _FETCHING:
             yield node
+
+
+def _names(node: ast.expr) -> list[str]:
+    """Return the name of a statement, or both names of a conditional expression."""
+    if isinstance(node, ast.IfExp):
+        return _names(node.body) + _names(node.orelse)
+    assert isinstance(node, ast.Constant), ast.unparse(node)
+    return [node.value]
+
+
+def stored_structs() -> set[type[msgspec.Struct]]:
+    """Return the structs defined for rows."""
+    modules = map(_module, (ROOT / "engine/store/rows").glob("*.py"))
+    return {
+        member
+        for module in modules
+        for member in vars(module).values()
+        if isinstance(member, type) and member.__module__ == module.__name__
+    }
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +89,11 @@ def columns(postgres_url: str, template: str) -> dict[str, dict[str, str]]:
     """The columns of each statement, with their types."""
     path = "-c search_path=pg_catalog,pg_temp"
     with psycopg.connect(with_database(postgres_url, template), options=path) as conn:
-        conn.autocommit = True
+        conn.execute(_DEMO)
         statements = load_queries(sql_dir() / "queries")
-        return {name: describe(conn, statements[name]) for name in fetched()}
+        described = {name: describe(conn, text) for name, text in statements.items()}
+        conn.rollback()
+    return described
 
 
 @pytest.mark.parametrize("name", sorted(fetched()))
@@ -77,6 +103,23 @@ def test_fields_are_columns(name: str, columns: dict[str, dict[str, str]]) -> No
         hints = get_type_hints(struct)
         for column, kind in columns[name].items():
             assert _holds(hints[column], kind), (struct, column, kind)
+
+
+def test_every_statement_that_returns_rows_has_a_struct(
+    columns: dict[str, dict[str, str]],
+) -> None:
+    returning = {name for name, types in columns.items() if not _is_for_effect(types)}
+    assert returning == fetched().keys()
+
+
+def test_every_struct_has_a_statement() -> None:
+    used = {base for structs in fetched().values() for each in structs for base in each.__mro__}
+    assert stored_structs() - used == set()
+
+
+def _is_for_effect(types: dict[str, str]) -> bool:
+    """Return True for statements without columns, and for calls such as those of locks."""
+    return all(column.startswith(("pg_", "set_config")) for column in types)
 
 
 def _holds(hint: Any, kind: str) -> bool:

@@ -11,6 +11,7 @@ from engine.store.database import Database
 from engine.store.grants import parse_grant, revoke
 from engine.store.orgs import ensure_org, set_setting
 from engine.store.roles import create_roles
+from engine.store.rows.orgs import OrgRow
 from engine.store.run import fetch_one
 from tests.support.workers import run_lease, sql_job, work
 from tests.support.worlds import World, source
@@ -103,9 +104,9 @@ async def test_a_user_function_has_no_more_privileges_than_the_job(
     database: Database, command: str
 ) -> None:
     async with database.connection() as conn:
-        org = await fetch_one(conn, "orgs.by_slug", slug="default")
+        org = await fetch_one(conn, "orgs.by_slug", OrgRow, slug="default")
     assert org is not None
-    statement = command.format(function=f"knockon.run_as_{org['id'].hex}(text[])")
+    statement = command.format(function=f"knockon.run_as_{org.id.hex}(text[])")
     quoted = statement.replace("'", "''")
     world = await _attempted(database, f"SELECT public.run('{quoted}') AS done FROM orders")
     assert await world.rows("SELECT role FROM knockon.users") == [{"role": "reader"}]

@@ -25,11 +25,10 @@ def called() -> frozenset[str]:
 
 
 def _named(path: Path) -> Iterator[str]:
-    # The demo has a separate reader of statements, which adds the file name.
-    prefix = "demo." if path.parent.name == "demo" else ""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield from (name for name in (node.value, prefix + node.value) if _NAME.fullmatch(name))
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and _NAME.fullmatch(node.value):
+            yield node.value
 
 
 def test_every_statement_has_a_caller() -> None:
@@ -37,6 +36,6 @@ def test_every_statement_has_a_caller() -> None:
 
 
 def test_every_caller_names_a_statement() -> None:
-    files = {name.partition(".")[0] for name in statements()} - {"demo"}
+    files = {name.partition(".")[0] for name in statements()}
     of_files = {name for name in called() if name.partition(".")[0] in files}
     assert of_files - statements() == set()

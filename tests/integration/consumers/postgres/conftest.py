@@ -16,7 +16,8 @@ from consumers.postgres.triggers import Tenant
 from engine.errors import PositionLost
 from engine.model.event import Batch
 from engine.store.database import Database
-from engine.store.run import fetch, fetch_one
+from engine.store.rows.sources import StoredPosition
+from engine.store.run import execute, fetch
 
 CONSUMER = "postgres"
 TENANT = Tenant("7b0f2b54-0000-4000-8000-000000000001", CONSUMER)
@@ -78,7 +79,7 @@ class Ledger:
                 name = "positions.start" if move.before is None else "positions.advance"
                 where = {"org_id": self._org_id, "consumer": batch.consumer}
                 stands = {"stream": move.stream, "before": move.before, "after": move.after}
-                if await fetch_one(connection, name, **where, **stands) is None:
+                if not await execute(connection, name, **where, **stands):
                     raise PositionLost(move.stream)
             for received in batch.received:
                 await connection.execute(
@@ -94,8 +95,8 @@ class Ledger:
     async def positions(self) -> dict[str, str]:
         async with self._database.connection() as connection:
             where = {"org_id": self._org_id, "consumer": CONSUMER}
-            rows = await fetch(connection, "positions.stored", **where)
-        return {row["stream"]: row["position"] for row in rows}
+            rows = await fetch(connection, "positions.stored", StoredPosition, **where)
+        return {row.stream: row.position for row in rows}
 
     async def until(self, events: int, rejections: int = 0) -> list[str]:
         """Wait for at least this many events and rejections; returns the log ids of the events."""
