@@ -89,6 +89,7 @@ TABLES = tuple(
         *("insert", "update", "delete", "move", "regroup", "event of columns", "event of rows"),
         *("edit during a run", "died in a run", "attempt failed", "lease lost", "tasks done"),
         *("content the same", "output damaged by hand", "code redefined", "SELECT changed"),
+        "input replaced",
     )
 )
 """Required features and events of worlds of real tables."""

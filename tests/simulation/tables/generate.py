@@ -75,6 +75,29 @@ class TableWorld:
         """Return the world with other constants in the SELECTs of a job."""
         return replace(self, recipes={**self.recipes, job: replace(self.recipes[job], salt=salt)})
 
+    def alternatives(self, job: str) -> list[str]:
+        """Return the sources that could replace the main input of a job, itself a source."""
+        main, *others = self.recipes[job].inputs
+        sources = {source.outputs[0].name: source for source in self.world.sources}
+        if main.name not in sources:
+            return []
+        used = {main.name, *(other.name for other in others)}
+        return [
+            name
+            for name, source in sources.items()
+            if name not in used and source.space == main.space
+        ]
+
+    def with_main_input(self, job: str, source: str) -> TableWorld:
+        """Return the world in which a job reads another source as its main input."""
+        recipe = self.recipes[job]
+        main, *others = recipe.job.reads
+        reads = (replace(main, dataset=source), *others)
+        inputs = (self.shapes[source], *recipe.inputs[1:])
+        recipe = replace(recipe, job=replace(recipe.job, reads=reads), inputs=inputs)
+        world = self.world.replacing(recipe.job)
+        return replace(self, world=world, recipes={**self.recipes, job: recipe})
+
     @property
     def features(self) -> set[str]:
         """Return the used parts of the grammar."""
@@ -140,6 +163,8 @@ class Generator:
 
     def _source(self, n: int) -> Job:
         name, space = f"s{n}", self._source_space()
+        if n and Random(f"equal sources {self.seed}").random() < 0.6:
+            space = self.shapes["s0"].space
         kinds = (("id", "id"), ("k", "text"), *((each, "number") for each in NUMBERS))
         self.shapes[name] = Shape(name, space, kinds, has_ids=True)
         return Job(

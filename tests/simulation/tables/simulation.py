@@ -213,11 +213,21 @@ class Simulation:
         await self._deploy(dice)
 
     async def deploy(self, dice: Random) -> None:
-        """Deploy a job with other constants in its SELECTs."""
+        """Deploy a job with other constants in its SELECTs, or another main input."""
         job = dice.choice(self.stand.world.world.derived_jobs)
         self.stand.log_line(f"deploy {job.name}", "tables: SELECT changed")
         self.stand.world = self.stand.world.with_salt(job.name, dice.randrange(100))
+        self._replace_input(dice)
         await self._deploy(dice)
+
+    def _replace_input(self, dice: Random) -> None:
+        """Let a job read another source, if the world has two alike."""
+        world = self.stand.world
+        names = [job.name for job in world.world.derived_jobs if world.alternatives(job.name)]
+        if names and dice.random() < 0.7:
+            name = dice.choice(names)
+            self.stand.world = world.with_main_input(name, dice.choice(world.alternatives(name)))
+            self.stand.log_line(f"read another source in {name}", "tables: input replaced")
 
     async def _deploy(self, _: Random) -> None:
         before = await self.stand.versions()
