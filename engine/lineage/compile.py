@@ -38,7 +38,7 @@ def compile_dag(
 ) -> CompiledDag:
     """Resolve and check a DAG file.
 
-    ``catalog`` holds the datasets of the org's current DAGs by name; datasets of an older version
+    ``catalog`` holds the datasets of the org's current DAGs by name; datasets of an earlier version
     of this DAG are ignored. ``user_defined`` are the functions and operators of the database;
     without a database, none are assumed. Raises InvalidDag with every problem, one per line, as
     `parse_dag` does.

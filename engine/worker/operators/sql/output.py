@@ -88,7 +88,7 @@ async def _prepare(
 
 
 def _is_reusable(job: Job, dataset: Dataset, shape: Shape, existing: Table) -> bool:
-    """Return True if rows of the previous version can be replaced partition by partition."""
+    """Return True if rows of an earlier version can be replaced partition by partition."""
     mark, own = TableMark.read(existing.comment), TableMark.of(dataset)
     if mark is None or (mark.dataset, mark.partitioning) != (own.dataset, own.partitioning):
         return False
