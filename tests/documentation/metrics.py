@@ -10,6 +10,7 @@ from engine.monitor import metrics
 from engine.monitor.backlog_gauges import BacklogGauges
 from engine.monitor.pulse import Pulses
 from engine.store.database import Database
+from engine.store.rows.monitor import Backlog
 from tests.documentation.markdown import GENERATED, code, table
 
 _INTRODUCTION = """
@@ -65,6 +66,7 @@ def _family(metric: Metric) -> list[str]:
 
 
 def _gauges() -> list[Metric]:
-    backlog = BacklogGauges(cast("Database", None), UUID(int=0))
-    backlog._row = defaultdict(int, tasks=defaultdict(int))
-    return list(backlog.collect())
+    gauges = BacklogGauges(cast("Database", None), UUID(int=0))
+    values: dict[str, Any] = dict.fromkeys(Backlog.__struct_fields__, 0)
+    gauges._backlog = Backlog(**values | {"tasks": defaultdict(int)})
+    return list(gauges.collect())
