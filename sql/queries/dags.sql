@@ -90,7 +90,7 @@ WHERE dag_version_id = %(dag_version_id)s
 
 -- :name newest_dataset_versions
 -- The newest version of each dataset, current or not: ids are version 7 UUIDs (`new_id`), so they
--- sort by creation time.
+-- sort by time of creation, on the clocks of the deploying hosts.
 SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, v.storage_location
 FROM knockon.datasets d JOIN knockon.dataset_versions v ON v.dataset_uuid = d.id
 WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)
