@@ -13,16 +13,16 @@ from engine.flow.deployment.propose import Proposal, propose
 from engine.flow.planning.approve import approve, reject
 from engine.model.event import SourceEvent
 from engine.store.orgs import set_setting
-from tests.simulation.crashes import AnswerLost
+from tests.simulation.crashes import ResponseLost
 from tests.simulation.invariants import Broken
-from tests.simulation.stage import Stage
+from tests.simulation.state import SimulationState
 from tests.simulation.upstream import Upstream, brief
 
 _PENDING = "SELECT id FROM plans WHERE org_id = %(org)s AND state = 'pending_approval' ORDER BY id"
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProposedPlan:
     """A proposed plan with its change and number of tasks."""
 
     plan: UUID
@@ -31,54 +31,58 @@ class Shown:
 
 
 class Approvals:
-    """Review of plans; ``shown`` are unapplied proposals, whose changes are not published yet."""
+    """Review of plans; ``proposals`` are unapplied, and their changes are not published yet."""
 
-    def __init__(self, stage: Stage, upstream: Upstream) -> None:
-        self.stage = stage
+    def __init__(self, state: SimulationState, upstream: Upstream) -> None:
+        self.state = state
         self.upstream = upstream
-        self.shown: list[Shown] = []
+        self.proposals: list[ProposedPlan] = []
 
-    async def limit(self, dice: Random) -> None:
+    async def limit(self, rng: Random) -> None:
         """Set or lift the org's limit on the partitions of a single plan."""
-        most = dice.choice([0, 1, 2, 4, None])
-        self.stage.log_line(f"limit {most}", "limit lifted" if most is None else "limit set")
-        await self._set_limit(most)
+        limit = rng.choice([0, 1, 2, 4, None])
+        self.state.log_line(f"limit {limit}", "limit lifted" if limit is None else "limit set")
+        await self._set_limit(limit)
 
-    async def _set_limit(self, most: int | None) -> None:
-        async def set_most(conn: Any) -> None:
-            await set_setting(conn, self.stage.org, "blast_radius", most)
+    async def _set_limit(self, limit: int | None) -> None:
+        async def set_blast_radius(conn: Any) -> None:
+            await set_setting(conn, self.state.org, "blast_radius", limit)
 
-        await self.stage.do("limit", set_most)
+        await self.state.do("limit", set_blast_radius)
 
     # -- pending plans -------------------------------------------------------------------------
 
-    async def decide(self, dice: Random) -> None:
+    async def decide(self, rng: Random) -> None:
         """Approve or reject a plan pending approval."""
         pending = await self._pending()
         if pending:
-            await self._decide(dice.choice(pending), dice, is_calm=False)
+            await self._decide(rng.choice(pending), rng, is_calm=False)
 
     async def _pending(self) -> list[UUID]:
-        return [row["id"] for row in await self.stage.rows(_PENDING)]
+        return [row["id"] for row in await self.state.rows(_PENDING)]
 
-    async def _decide(self, plan: UUID, dice: Random, *, is_calm: bool) -> None:
-        verb = approve if dice.random() < 0.6 else reject
-        self.stage.log_line(f"{verb.__name__} a pending plan", f"pending plan: {verb.__name__}")
-        org = self.stage.org_context(dice)
+    async def _decide(self, plan: UUID, rng: Random, *, is_calm: bool) -> None:
+        operation = approve if rng.random() < 0.6 else reject
+        self.state.log_line(
+            f"{operation.__name__} a pending plan", f"pending plan: {operation.__name__}"
+        )
+        org = self.state.org_context(rng)
         try:
-            await self.stage.do(
-                verb.__name__, lambda conn: verb(conn, org, plan), None if is_calm else dice
+            await self.state.do(
+                operation.__name__,
+                lambda conn: operation(conn, org, plan),
+                None if is_calm else rng,
             )
         except InvalidInput as error:
-            self.stage.log_line(f"… refused: {error}")
+            self.state.log_line(f"… refused: {error}")
         finally:
-            await self.stage.note_invalidations()
+            await self.state.record_planned_events()
 
-    async def decide_all(self, dice: Random) -> bool:
+    async def decide_all(self, rng: Random) -> bool:
         """Approve or reject every pending plan."""
         pending = await self._pending()
         for plan in pending:
-            await self._decide(plan, dice, is_calm=True)
+            await self._decide(plan, rng, is_calm=True)
         return bool(pending)
 
     async def lift_limits(self) -> None:
@@ -86,63 +90,71 @@ class Approvals:
 
     # -- proposals -----------------------------------------------------------------------------
 
-    async def impact(self, dice: Random) -> None:
+    async def impact(self, rng: Random) -> None:
         """Propose a plan for a change before publishing it."""
         if not self.upstream.unpublished:
             return
-        event = self.upstream.unpublished.pop(dice.randrange(len(self.upstream.unpublished)))
-        org = self.stage.org_context(dice)
-        self.stage.log_line(f"propose {brief(event)}", "impact")
+        event = self.upstream.unpublished.pop(rng.randrange(len(self.upstream.unpublished)))
+        org = self.state.org_context(rng)
+        self.state.log_line(f"propose {brief(event)}", "plan proposed")
         try:
-            proposal: Proposal = await self.stage.do(
-                "propose", lambda conn: propose(conn, org, event), dice
+            proposed: Proposal = await self.state.do(
+                "propose", lambda conn: propose(conn, org, event), rng
             )
-        except AnswerLost as lost:
-            self.shown.append(Shown(lost.answer.plan_id, event, lost.answer.decision.tasks))
+        except ResponseLost as lost:
+            self.proposals.append(
+                ProposedPlan(lost.response.plan_id, event, lost.response.decision.tasks)
+            )
             raise
         except BaseException as error:
             self.upstream.unpublished.append(event)
             if not isinstance(error, InvalidInput):
                 raise
-            self.stage.log_line(f"… refused: {error}")
+            self.state.log_line(f"… refused: {error}")
         else:
-            self.shown.append(Shown(proposal.plan_id, event, proposal.decision.tasks))
+            self.proposals.append(ProposedPlan(proposed.plan_id, event, proposed.decision.tasks))
 
-    async def apply(self, dice: Random) -> None:
+    async def apply(self, rng: Random) -> None:
         """Apply a proposed plan; if the plan is outdated, publish the change instead."""
-        if self.shown:
-            await self._apply(self.shown.pop(dice.randrange(len(self.shown))), dice)
+        if self.proposals:
+            await self._apply(self.proposals.pop(rng.randrange(len(self.proposals))), rng)
 
     async def apply_all(self) -> bool:
         """Apply or publish every proposed change."""
-        had = bool(self.shown)
-        while self.shown:
-            await self._apply(self.shown.pop(0), None)
-        return had
+        found = bool(self.proposals)
+        while self.proposals:
+            await self._apply(self.proposals.pop(0), None)
+        return found
 
-    async def _apply(self, shown: Shown, dice: Random | None) -> None:
-        org = self.stage.org_context(dice)
+    async def _apply(self, proposal: ProposedPlan, rng: Random | None) -> None:
+        org = self.state.org_context(rng)
         try:
-            done = await self.stage.do("apply", lambda conn: apply(conn, org, shown.plan), dice)
-        except AnswerLost as lost:
-            self._applied(shown, lost.answer)
+            applied = await self.state.do(
+                "apply", lambda conn: apply(conn, org, proposal.plan), rng
+            )
+        except ResponseLost as lost:
+            self._applied(proposal, lost.response)
             raise
         except InvalidInput as error:
-            self.stage.log_line(f"… refused: {error}")
-            self.upstream.unpublished.append(shown.event)
+            self.state.log_line(f"… refused: {error}")
+            self.upstream.unpublished.append(proposal.event)
         except BaseException:
-            self.shown.append(shown)
+            self.proposals.append(proposal)
             raise
         else:
-            self._applied(shown, done)
+            self._applied(proposal, applied)
 
-    def _applied(self, shown: Shown, done: Applied) -> None:
-        """Check the law "plan = execution": an applied plan creates as many tasks as it showed."""
-        if done.changes:
-            self.stage.log_line(f"… no longer as shown: {brief(shown.event)}", "plan outdated")
-            self.upstream.unpublished.append(shown.event)
+    def _applied(self, proposal: ProposedPlan, applied: Applied) -> None:
+        """Check the law "plan = execution": an applied plan creates as many tasks as proposed."""
+        if applied.changes:
+            self.state.log_line(
+                f"… no longer as proposed: {brief(proposal.event)}", "proposed plan outdated"
+            )
+            self.upstream.unpublished.append(proposal.event)
             return
-        self.stage.log_line(f"apply {brief(shown.event)}", "plan applied")
-        self.stage.remember(done.invalidations, [shown.event])
-        if done.tasks != shown.tasks:
-            raise Broken("a plan applied otherwise than shown", (shown.tasks, done.tasks))
+        self.state.log_line(f"apply {brief(proposal.event)}", "proposed plan applied")
+        self.state.record_events(applied.invalidations, [proposal.event])
+        if applied.tasks != proposal.tasks:
+            raise Broken(
+                "an applied plan differs from its proposal", (proposal.tasks, applied.tasks)
+            )

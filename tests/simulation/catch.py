@@ -2,7 +2,7 @@
 
 Prints a seed per mutation in the format of `caught_by.py`, with the number of worlds run, the CPU
 seconds of the simulator itself, and the violated law. With `--mend`, for mutations that lose
-work, the audit repairs the loss at each rest and every world must end correct.
+work, the audit repairs the loss at each rest and every world must end with correct tables.
 """
 
 from __future__ import annotations
@@ -21,33 +21,35 @@ from tests.simulation.trial import Trial, delete_all_data, replace
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
 
-KEPT_WORLDS = 25
+WORLDS_PER_CLEANUP = 25
 
 
 def main() -> int:
     """Return the number of mutations not detected by any world, or not repaired by the audit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--worlds", type=int, default=120, help="most worlds for each")
+    parser.add_argument(
+        "--worlds", type=int, default=120, help="maximum number of worlds per mutation"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--mend", action="store_true", help="require the audit to repair the loss")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as scratch,
         postgres_server(Path(scratch), Path(scratch) / "data") as server,
         migrated_template(server) as template,
         fresh_database(server, template) as url,
     ):
-        return asyncio.run(_catch_all(url, given))
+        return asyncio.run(_catch_all(url, args))
 
 
-async def _catch_all(url: str, given: argparse.Namespace) -> int:
+async def _catch_all(url: str, args: argparse.Namespace) -> int:
     missed = 0
-    names = [name for name in MUTATIONS if not given.mend or CLASSES.get(name) == LOST_WORK]
-    check = _is_repaired if given.mend else _is_caught
+    names = [name for name in MUTATIONS if not args.mend or CLASSES.get(name) == LOST_WORK]
+    check = _is_repaired if args.mend else _is_caught
     async with await Database.open(url) as database:
-        for name in given.names or names:
-            missed += not await check(database, name, given.seed, given.worlds)
+        for name in args.names or names:
+            missed += not await check(database, name, args.seed, args.worlds)
             await delete_all_data(database)
     return missed
 
@@ -65,16 +67,16 @@ async def _is_caught(database: Database, name: str, first: int, worlds: int) -> 
 
     A mutation no longer matching the engine's source fails with an error of another kind.
     """
-    begun = time.process_time()
+    started = time.process_time()
     for seed in range(first, first + worlds):
         trial = await _run(database, Trial.of(seed), name)
-        seconds, count = time.process_time() - begun, seed - first + 1
+        seconds, count = time.process_time() - started, seed - first + 1
         if trial.failure is not None and not (await _run(database, Trial.of(seed), None)).failure:
             print(
                 f'    "{name}": {seed},  # {count} worlds, {seconds:.0f} s: {trial.law}', flush=True
             )
             return trial.breaks_a_law
-        if count % KEPT_WORLDS == 0:
+        if count % WORLDS_PER_CLEANUP == 0:
             await delete_all_data(database)
     print(f"    # {name}: not caught by {worlds} worlds, {seconds:.0f} s", flush=True)
     return False
@@ -89,10 +91,10 @@ async def _is_repaired(database: Database, name: str, first: int, worlds: int) -
                 continue
             print(f"    # {name}: not repaired in world {seed}: {trial.failure!s:.200}", flush=True)
             return False
-        if mended := trial.counts["mended by the audit"]:
+        if mended := trial.counts["partitions mended by the audit"]:
             print(f'    "{name}": {seed},  # {mended} partitions repaired', flush=True)
             return True
-        if (seed - first + 1) % KEPT_WORLDS == 0:
+        if (seed - first + 1) % WORLDS_PER_CLEANUP == 0:
             await delete_all_data(database)
     print(f"    # {name}: {worlds} worlds lost nothing", flush=True)
     return False

@@ -13,29 +13,31 @@ class Crash(BaseException):
     """Death of a process, rolling back its transaction; no handler of the engine may catch it."""
 
 
-class AnswerLost(Crash):
-    """Death of a process between the commit and the arrival of the result, ``answer``."""
+class ResponseLost(Crash):
+    """Death of a process between the commit and the arrival of the result, ``response``."""
 
-    def __init__(self, answer: Any) -> None:
-        super().__init__("it died before it knew")
-        self.answer = answer
+    def __init__(self, response: Any) -> None:
+        super().__init__("crashed before receiving the response")
+        self.response = response
 
 
 @contextmanager
-def interrupted(conn: Connection, at: int, action: Callable[[], Awaitable[None]]) -> Iterator[None]:
-    """Run `action` before statement number `at`, counted from 0."""
+def interrupted(
+    conn: Connection, index: int, action: Callable[[], Awaitable[None]]
+) -> Iterator[None]:
+    """Run `action` before the statement with this index, counted from 0."""
     factory = conn.cursor_factory
-    left = at
+    remaining = index
 
-    class Tapped(factory):  # type: ignore[misc, valid-type]
+    class InterruptedCursor(factory):  # type: ignore[misc, valid-type]
         async def execute(self, *args: Any, **kwargs: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == -1:
+            nonlocal remaining
+            remaining -= 1
+            if remaining == -1:
                 await action()
             return await super().execute(*args, **kwargs)
 
-    conn.cursor_factory = Tapped
+    conn.cursor_factory = InterruptedCursor
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ def dag_file(world: World, dag: str) -> dict[str, Any]:
 def _job(job: Job) -> dict[str, Any]:
     outputs = [_output(job, output) for output in job.outputs]
     if job.is_source:
-        outputs = [each | {"storage": {"table": f"table{job.salt}"}} for each in outputs]
+        outputs = [output | {"storage": {"table": f"table{job.salt}"}} for output in outputs]
         source = {"kind": "manual"}
         return {"name": job.name, "activation": "source", "source": source, "outputs": outputs}
     return {
@@ -28,14 +28,14 @@ def _job(job: Job) -> dict[str, Any]:
         "inputs": [_input(job, read) for read in job.reads],
         "outputs": outputs,
         "scaling": {"partitions_per_task": job.per_task, "priority": job.priority}
-        | ({"max_concurrency": job.cap} if job.cap else {}),
+        | ({"max_concurrency": job.max_concurrency} if job.max_concurrency else {}),
         "max_attempts": job.max_attempts,
     }
 
 
 def _code(job: Job) -> dict[str, Any]:
     """Return the operator and its code, never executed: simulated workers compute the result."""
-    if job.writes_with_its_completion:
+    if job.writes_atomically:
         selects = {output.name: f"SELECT {job.salt}" for output in job.outputs}
         return {"operator": "sql", "config": {"sql": selects}}
     config = {"callable": "nowhere:nothing", "kwargs": {"salt": job.salt}}
@@ -63,9 +63,9 @@ def _columns(job: Job, output: Output) -> Any:
 
 
 def _passes(job: Job, read: Read) -> list[str]:
-    """Return the names preserving the groups of an input and keeping their rows apart."""
+    """Return the names preserving the groups of an input and keeping them separate."""
     grouped = [] if read.grouped is None else [job.space[read.grouped].name]
-    return grouped + ([GROUP] if job.keeps_rows_apart(read) else [])
+    return grouped + ([GROUP] if job.preserves_groups(read) else [])
 
 
 def _input(job: Job, read: Read) -> dict[str, Any]:
@@ -85,38 +85,41 @@ def describe(world: World) -> list[str]:
 
 
 def _line(job: Job) -> str:
-    cut = " by ".join(f"{d.name}:{d.grain or d.kind}{_ends(d)}" for d in job.space) or "whole"
+    partitioning = (
+        " by ".join(f"{d.name}:{d.grain or d.kind}{_ends(d)}" for d in job.space) or "unpartitioned"
+    )
     outputs = [
         f"{output.name}({', '.join(_columns_text(output))})"
         if job.declares_columns
         else output.name
         for output in job.outputs
     ]
-    head = f"{job.dag}.{job.name} makes {' and '.join(outputs)} by {cut}"
+    head = f"{job.dag}.{job.name} produces {' and '.join(outputs)} by {partitioning}"
     if job.is_source:
-        return head + (" [only grows]" if job.grows else "")
+        return head + (" [rows are never deleted]" if job.grows else "")
     kind = (
         ("manual, " if job.is_manual else "")
         + job.kind
         + (", append" if job.append else "")
-        + (f", cap {job.cap}" if job.cap else "")
+        + (f", at most {job.max_concurrency} running" if job.max_concurrency else "")
     )
-    kind += ", sql" if job.writes_with_its_completion else ""
+    kind += ", sql" if job.writes_atomically else ""
     reads = "; ".join(_brief(read) for read in job.reads)
-    return f"{head} from {reads} [{job.strategy}, {kind}, {job.per_task} a task, salt {job.salt}]"
+    size = f"{job.per_task} partitions per task"
+    return f"{head} from {reads} [{job.strategy}, {kind}, {size}, salt {job.salt}]"
 
 
 def _brief(read: Read) -> str:
     return (
         f"{read.dataset} {read.spec or 'inferred'}"
         + (f" wait_for {read.wait_for}" if read.wait_for != "any" else "")
-        + (" followed" if read.cursor else "")
+        + (" with a cursor" if read.cursor else "")
         + (f" grouped by {GROUP}" if read.grouped is not None else "")
     )
 
 
 def _ends(d: Dimension) -> str:
-    return f" of {len(d.universe)} from {d.universe[0]} {d.zone}" if d.is_finite else " without end"
+    return f" of {len(d.universe)} from {d.universe[0]} {d.zone}" if d.is_finite else " unbounded"
 
 
 def _columns_text(output: Output) -> list[str]:

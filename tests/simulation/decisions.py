@@ -22,20 +22,20 @@ class Decisions:
 
     def leave(self, job: Job, keys: Iterable[Key], time: int) -> None:
         """Record partitions left stale by decision, or edited by hand."""
-        self.misled(job, keys, time)
+        self.built_from_edits(job, keys, time)
         for output in job.outputs:
             self.unverified[output.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
 
-    def misled(self, job: Job, keys: Iterable[Key], time: int) -> None:
+    def built_from_edits(self, job: Job, keys: Iterable[Key], time: int) -> None:
         """Record partitions built from an edit not yet announced to their job by an event."""
         left = {*universe(job.space)} if job.is_single_run else {*keys}
         self._left[job.name].update(dict.fromkeys(left, time))
 
-    def run_completed(self, job: Job, keys: Iterable[Key], begun: int) -> None:
+    def run_completed(self, job: Job, keys: Iterable[Key], started: int) -> None:
         """Record a completed run that read the current state of all its inputs."""
         left = self._left[job.name]
         for key in [*left] if job.is_single_run else [*keys]:
-            if left.get(key, begun) < begun:
+            if left.get(key, started) < started:
                 del left[key]
 
     def rebuild_requested(self, job: Job, keys: Iterable[Key] | None) -> None:

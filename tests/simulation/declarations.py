@@ -16,7 +16,7 @@ from engine.model.event import SourceEvent
 from tests.simulation.dimensions import Key, read_text, universe
 from tests.simulation.ledger import Changed, Declared
 from tests.simulation.rows import groups, may_hold
-from tests.simulation.stage import Stage
+from tests.simulation.state import SimulationState
 from tests.simulation.world import GROUP, Columns, Job, Values
 
 _PLANNED = """
@@ -38,30 +38,30 @@ WHERE i.org_id = %(org)s AND i.reason = 'found' AND i.plan_id IS NOT NULL
 class Declarations:
     """Record planned events in the ledger, and the announced partitions of sources."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, state: SimulationState) -> None:
+        self.state = state
         self.rejected: defaultdict[str, set[Key]] = defaultdict(set)
-        self._noted = 0
+        self._recorded_writes = 0
         self._pending: set[UUID] = set()
         self._processed: set[UUID] = set()
         self._found: set[UUID] = set()
         self._found_rejected: set[UUID] = set()
 
-    async def note(self) -> None:
+    async def record(self) -> None:
         """Declare the events planned or pending approval since the last call."""
-        if self.stage.writes == self._noted:
+        if self.state.writes == self._recorded_writes:
             return
-        self._noted = self.stage.writes
-        known = {name: set(keys) for name, keys in self.stage.announced.items()}
-        unprocessed = [each for each in self.stage.batches if each not in self._processed]
-        for row in await self.stage.rows(_PLANNED, open=unprocessed):
+        self._recorded_writes = self.state.writes
+        known = {name: set(keys) for name, keys in self.state.announced.items()}
+        unprocessed = [id_ for id_ in self.state.batches if id_ not in self._processed]
+        for row in await self.state.rows(_PLANNED, open=unprocessed):
             done = self._processed if row["is_processed"] else self._pending
-            maker = self.stage.world.makers.get(row["name"])
+            maker = self.state.world.makers.get(row["name"])
             if row["id"] not in done and maker is not None:
-                self._note(maker, row, known.get(row["name"], set()))
+                self._record(maker, row, known.get(row["name"], set()))
             done.add(row["id"])
         seen = {"seen": [*self._found], "rejected": [*self._found_rejected]}
-        for row in await self.stage.rows(_FOUND, **seen):
+        for row in await self.state.rows(_FOUND, **seen):
             if row["id"] not in self._found:
                 self._found.add(row["id"])
                 self._declare_found(row)
@@ -71,26 +71,26 @@ class Declarations:
 
     def _declare_found(self, row: dict[str, Any]) -> None:
         """Declare a real change announced by a run, possibly after its readers have run."""
-        maker, ledger = self.stage.world.makers.get(row["name"]), self.stage.ledger
+        maker, ledger = self.state.world.makers.get(row["name"]), self.state.ledger
         if maker is None:
             return
         changes = ledger.changed[row["name"]]
         for key in read_text(maker.space, row["partition_key"] if maker.space else "*"):
-            latest = next((each for each in reversed(changes) if each.key == key), None)
+            latest = next((change for change in reversed(changes) if change.key == key), None)
             if latest is not None:
                 # The engine announces changed columns, never rows.
-                ledger.declared[row["name"]].append(Declared(self.stage.now, key, latest.columns))
-                changes.append(replace(latest, time=self.stage.now))
+                ledger.declared[row["name"]].append(Declared(self.state.now, key, latest.columns))
+                changes.append(replace(latest, time=self.state.now))
 
     def _reject_found(self, row: dict[str, Any]) -> None:
-        """Leave stale, by decision, the readers of a change announced by a run."""
-        maker = self.stage.world.makers.get(row["name"])
+        """Leave the readers of a change announced by a run stale by decision."""
+        maker = self.state.world.makers.get(row["name"])
         if maker is not None:
             keys = read_text(maker.space, row["partition_key"] if maker.space else "*")
             self._leave_readers(row["name"], keys, None)
 
-    def _note(self, maker: Job, row: dict[str, Any], known: set[Key]) -> None:
-        events = _events_behind(row, maker, self.stage.batches[row["id"]])
+    def _record(self, maker: Job, row: dict[str, Any], known: set[Key]) -> None:
+        events = _causing_events(row, maker, self.state.batches[row["id"]])
         if row["outcome"] == "rejected":
             for event in events:
                 self._reject(maker, event)
@@ -103,28 +103,28 @@ class Declarations:
         for event in events:
             self._declare(maker, event, is_new=is_new)
         if row["is_processed"]:
-            self.stage.announced[maker.outputs[0].name] |= named if maker.is_source else set()
+            self.state.announced[maker.outputs[0].name] |= named if maker.is_source else set()
 
     def _declare(self, maker: Job, event: SourceEvent, *, is_new: bool) -> None:
         """Declare an event, with all columns of new partitions changed."""
-        name, ledger, now = event.dataset, self.stage.ledger, self.stage.now
+        name, ledger, now = event.dataset, self.state.ledger, self.state.now
         columns = None if event.columns is None or is_new else frozenset(event.columns)
         keys = _affected_keys(maker, event)
         invalidations = [Declared(now, key, columns, _groups(event)) for key in keys]
         if not maker.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
-            self.stage.decisions.rebuild_requested(maker, named)
+            self.state.decisions.rebuild_requested(maker, named)
             return
         ledger.declared[name] += invalidations
         all_keys = universe(maker.space) if None in keys else keys
         ledger.changed[name] += [Changed(now, key, columns) for key in all_keys if key is not None]
         if not maker.is_source:
-            existing = {*self.stage.warehouse[name, self.stage.versions[name]]}
+            existing = {*self.state.warehouse[name, self.state.versions[name]]}
             rewritten = existing if None in keys else {key for key in keys if key is not None}
             ledger.rewritten[name] |= rewritten
-            self.stage.unannounced[name] -= rewritten
-            self.stage.decisions.unverified[name] |= rewritten
+            self.state.unannounced[name] -= rewritten
+            self.state.decisions.unverified[name] |= rewritten
 
     def _reject(self, maker: Job, event: SourceEvent) -> None:
         """Leave stale the partitions a rejected plan would have recomputed directly."""
@@ -136,28 +136,28 @@ class Declarations:
         else:
             named = {key for key in keys if key is not None}
             left = {*universe(maker.space)} if None in keys else named
-            self.stage.decisions.leave(maker, left, self.stage.now)
+            self.state.decisions.leave(maker, left, self.state.now)
             self._leave_edits(maker, left)
 
     def _leave_edits(self, maker: Job, left: set[Key]) -> None:
         """Excuse readers of edited rows, since no run or event will rebuild or report them."""
         for output in maker.outputs:
-            edited = self.stage.edited[output.name] & left
-            self.stage.spilled[output.name] |= edited
+            edited = self.state.edited[output.name] & left
+            self.state.partial_writes[output.name] |= edited
 
     def _leave_readers(self, dataset: str, keys: Iterable[Key | None], of: Values) -> None:
         """Leave stale the readers of these partitions, for rows in some groups."""
-        world, stage = self.stage.world, self.stage
-        declared = [Declared(stage.now, key, None, of) for key in keys]
+        world, state = self.state.world, self.state
+        declared = [Declared(state.now, key, None, of) for key in keys]
         for job in world.readers(dataset):
-            reached = stage.ledger.reached(world, job, dataset, declared)
-            stage.decisions.leave(job, reached, stage.now)
+            reached = state.ledger.reached(world, job, dataset, declared)
+            state.decisions.leave(job, reached, state.now)
 
 
-def _events_behind(
+def _causing_events(
     row: dict[str, Any], maker: Job, events: Sequence[SourceEvent]
 ) -> Sequence[SourceEvent]:
-    """Return the events behind an invalidation; all events of its dataset if none matches."""
+    """Return the events that caused an invalidation; all events of its dataset if none matches."""
     concerned = [event for event in events if event.dataset == row["name"]]
     return [event for event in concerned if _matches(row, maker, event)] or concerned
 

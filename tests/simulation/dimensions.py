@@ -50,12 +50,12 @@ class Dimension:
     def grid(self) -> tuple[str, ...]:
         return _grid(self)
 
-    def span(self, place: int) -> tuple[Any, Any]:
+    def span(self, index: int) -> tuple[Any, Any]:
         """Return the start and end of the window at a grid index."""
         if self.kind == "time":
-            window = windows(self.grain, self.zone, self.anchor)[place]
+            window = windows(self.grain, self.zone, self.anchor)[index]
             return window.start, window.end
-        return place * self.size, (place + 1) * self.size
+        return index * self.size, (index + 1) * self.size
 
     def spec(self) -> dict[str, Any]:
         lo, hi = self.bounds
@@ -64,12 +64,12 @@ class Dimension:
         if self.kind == "dynamic":
             return {"dynamic": True}
         if self.kind == "range":
-            given = {"start": lo, "end": hi}
-            ends = {name: at * self.size for name, at in given.items() if at is not None}
-            return {"range": self.size} | ends
-        given = {"start": lo, "end": hi}
-        ends = {name: self.grid[at] for name, at in given.items() if at is not None}
-        return {"time": self.grain, "zone": self.zone} | ends
+            ends = {"start": lo, "end": hi}
+            keys = {name: index * self.size for name, index in ends.items() if index is not None}
+            return {"range": self.size} | keys
+        ends = {"start": lo, "end": hi}
+        keys = {name: self.grid[index] for name, index in ends.items() if index is not None}
+        return {"time": self.grain, "zone": self.zone} | keys
 
 
 @cache

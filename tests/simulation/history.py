@@ -139,7 +139,7 @@ PHRASES = {
     "refused_again": ("garble", "ingest", "replay"),
     "reached_by_one": ("grow", "rest", "touch_group", "touch_last"),
 }
-"""Coincidences too rare in random histories.
+"""Sequences of verbs for conditions that are too rare in random histories.
 
 An event is ingested only after a run has read its change; a run fails with another task queued
 behind it; partitions of a canceled task are built for another reason; edited partitions are
@@ -200,7 +200,9 @@ DRILLS = (
 
 @dataclass(frozen=True)
 class Step:
-    """A verb, and a seed for all its random choices."""
+    """A verb, and a seed for all its random choices.
+
+    Names of verbs are part of the seed: another name would change every world."""
 
     verb: str
     seed: int
@@ -211,20 +213,20 @@ class Step:
 
 def history(seed: int) -> list[Step]:
     """Return the history of a seed, beginning with a few changes to create work."""
-    dice = Random(f"history {seed}")
+    rng = Random(f"history {seed}")
     verbs = sorted(WEIGHTS)
     opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
-    drawn = dice.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=dice.randint(10, LONGEST))
+    drawn = rng.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=rng.randint(10, LONGEST))
     verbs = [verb for word in [*opening, *drawn] for verb in PHRASES.get(word, (word,))]
-    return [Step(verb, dice.randrange(2**32)) for verb in verbs]
+    return [Step(verb, rng.randrange(2**32)) for verb in verbs]
 
 
 def drill(seed: int, phrase: str) -> list[Step]:
     """Return a history repeating a rare condition three times, some with nothing built before."""
-    dice = Random(f"drill {seed}")
+    rng = Random(f"drill {seed}")
     if phrase.startswith("first"):
         verbs = [*PHRASES[phrase], "rest"]
     else:
-        opening = ("burst", "rest") if dice.random() < 0.6 else ()
+        opening = ("burst", "rest") if rng.random() < 0.6 else ()
         verbs = [*opening, *(PHRASES[phrase] + ("rest",)) * 3]
-    return [Step(verb, dice.randrange(2**32)) for verb in verbs]
+    return [Step(verb, rng.randrange(2**32)) for verb in verbs]

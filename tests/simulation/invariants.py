@@ -16,7 +16,7 @@ WITH t AS MATERIALIZED (
 ), waiting AS MATERIALIZED (
     SELECT d.task_id FROM t JOIN task_dependencies d ON d.depends_on = t.id
 )
-SELECT 'two unstarted tasks for one partition' AS law, a.id::text || ' ' || b.id AS what
+SELECT 'two unstarted tasks for one partition' AS law, a.id::text || ' ' || b.id AS subject
 FROM t a JOIN t b ON a.job_id = b.job_id AND a.id < b.id AND a.partitions && b.partitions
 WHERE a.status IN ('blocked', 'queued') AND b.status IN ('blocked', 'queued')
 UNION ALL
@@ -32,12 +32,12 @@ FROM t WHERE status = 'blocked' AND waiting_for IS NULL
     AND NOT %(mends)s  -- an audit at rest unblocks it
     AND id NOT IN (SELECT task_id FROM waiting)
 UNION ALL
-SELECT 'an unfinished task of a job that is not served', t.id::text
+SELECT 'an unfinished task of a job that is not deployed', t.id::text
 FROM t JOIN jobs j ON j.id = t.job_id
 LEFT JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
 WHERE c.dag_version_id IS NULL
 UNION ALL
-SELECT 'more tasks of a job running than its cap', j.name
+SELECT 'more running tasks of a job than its limit', j.name
 FROM t JOIN jobs j ON j.id = t.job_id WHERE t.status = 'running'
 GROUP BY j.id HAVING count(*) > j.max_concurrency
 UNION ALL
@@ -45,13 +45,13 @@ SELECT 'a processed invalidation without a plan', i.id::text FROM data_invalidat
 WHERE i.org_id = %(org)s AND i.processed_at IS NOT NULL AND i.plan_id IS NULL
     AND i.outcome IS DISTINCT FROM 'not_current'
 UNION ALL
-SELECT 'an event that was not understood', e.error FROM dead_letters e
+SELECT 'a valid event was rejected', e.error FROM dead_letters e
 WHERE e.org_id = %(org)s
-    -- what a deploy has taken away; of what is there, the first law would miss the event
+    -- removed by a deploy; otherwise the first law detects the missing event
     AND e.error NOT LIKE 'there is no dataset %%' AND e.error NOT LIKE '%% is out of bounds; %%'
     AND NOT e.position = ANY(%(unusable)s)
 UNION ALL
-SELECT 'a rejected message that counts as replayed', e.error FROM dead_letters e
+SELECT 'a rejected message counts as replayed', e.error FROM dead_letters e
 WHERE e.org_id = %(org)s AND e.replayed_at IS NOT NULL AND e.position = ANY(%(unusable)s)
 UNION ALL
 SELECT 'two plans pending approval for an invalidation', p.invalidation::text
@@ -61,24 +61,24 @@ GROUP BY p.invalidation HAVING count(*) > 1
 UNION ALL
 SELECT 'an invalidation that cannot be planned', i.planning_error FROM data_invalidations i
 WHERE i.org_id = %(org)s AND i.planning_error IS NOT NULL
-    -- what planners have crashed on is replayed at rest
+    -- set aside after crashes; replayed at rest
     AND i.planning_error NOT LIKE '{PLANNER_CRASHED}'
 UNION ALL
 SELECT 'a task that cannot be leased', f.error_message FROM tasks f
 WHERE f.org_id = %(org)s AND f.status = 'failed' AND f.outcome LIKE 'its inputs cannot%%'
 UNION ALL
-SELECT 'a task that waits for itself', d.task_id::text
+SELECT 'a task depends on itself', d.task_id::text
 FROM t JOIN task_dependencies d ON d.task_id = t.id AND d.depends_on = t.id
 """
 
 _VERSIONS = """
-SELECT p.dataset_version || ' ' || p.partition_key AS what,
+SELECT p.dataset_version || ' ' || p.partition_key AS subject,
        (extract(epoch FROM p.materialized_at) * 1000000)::bigint AS value
 FROM datasets d JOIN partition_versions p ON p.dataset_uuid = d.id WHERE d.org_id = %(org)s
 """
 
 _COLUMNS = """
-SELECT p.dataset_version || ' ' || p.partition_key || ' ' || f.key AS what,
+SELECT p.dataset_version || ' ' || p.partition_key || ' ' || f.key AS subject,
        jsonb_build_array(f.value, extract(epoch FROM greatest(
            knockon.content_version_of(p.materialized_at, p.column_versions, ARRAY[f.key]),
            (SELECT max((c ->> 'at')::timestamptz)
@@ -90,22 +90,22 @@ CROSS JOIN jsonb_each_text(p.column_fingerprints) AS f WHERE d.org_id = %(org)s
 """
 
 _CURSORS = """
-SELECT c.dataset_version || ' ' || c.job_id AS what, c.cursor_value::bigint AS value
+SELECT c.dataset_version || ' ' || c.job_id AS subject, c.cursor_value::bigint AS value
 FROM datasets d JOIN dataset_cursors c ON c.dataset_uuid = d.id WHERE d.org_id = %(org)s
 """
 
 _POSITIONS = """
-SELECT consumer || ' ' || stream AS what, position::bigint AS value FROM consumer_positions
+SELECT consumer || ' ' || stream AS subject, position::bigint AS value FROM consumer_positions
 WHERE org_id = %(org)s
 """
 
 
 def _object(rows: str) -> str:
-    return f"(SELECT coalesce(jsonb_object_agg(what, value), '{{}}') FROM ({rows}) AS r)"
+    return f"(SELECT coalesce(jsonb_object_agg(subject, value), '{{}}') FROM ({rows}) AS r)"
 
 
 _ALL = f"""
-SELECT (SELECT jsonb_agg(jsonb_build_array(law, what)) FROM ({_LAWS}) AS l) AS broken,
+SELECT (SELECT jsonb_agg(jsonb_build_array(law, subject)) FROM ({_LAWS}) AS l) AS broken,
        {_object(_VERSIONS)} AS versions, {_object(_COLUMNS)} AS columns,
        {_object(_CURSORS)} AS cursors,
        {_object(_POSITIONS)} AS positions
@@ -115,8 +115,8 @@ SELECT (SELECT jsonb_agg(jsonb_build_array(law, what)) FROM ({_LAWS}) AS l) AS b
 class Broken(AssertionError):
     """Violation of a law; ``law`` is its name."""
 
-    def __init__(self, law: str, what: object) -> None:
-        super().__init__(f"{law}: {what}")
+    def __init__(self, law: str, details: object) -> None:
+        super().__init__(f"{law}: {details}")
         self.law = law
 
 
@@ -137,20 +137,22 @@ class Invariants:
 
     async def check(self, conn: Connection) -> None:
         """Check all invariants. Raises Broken."""
-        unusable = [str(place) for place in self._unusable]
-        given = {"org": self._org, "unusable": unusable, "mends": self._is_mending}
-        cursor = await conn.execute(_ALL, given)
+        unusable = [str(position) for position in self._unusable]
+        params = {"org": self._org, "unusable": unusable, "mends": self._is_mending}
+        cursor = await conn.execute(_ALL, params)
         row = await cursor.fetchone()
         assert row is not None
-        for law, what in row["broken"] or ():
-            raise Broken(law, what)
-        _check_monotonic("content versions only rise", self._before["versions"], row["versions"])
+        for law, subject in row["broken"] or ():
+            raise Broken(law, subject)
+        _check_monotonic(
+            "content versions never decrease", self._before["versions"], row["versions"]
+        )
         _check_new_versions(self._columns, row["columns"])
         self._columns = row["columns"]
         # A deploy transfers a cursor to the job's new row.
         cursors = self._before["cursors"] | row["cursors"]
-        _check_monotonic("cursors only move forward", self._before["cursors"], cursors)
-        _check_monotonic("positions only move forward", self._before["positions"], row["positions"])
+        _check_monotonic("cursors never move back", self._before["cursors"], cursors)
+        _check_monotonic("positions never move back", self._before["positions"], row["positions"])
         self._before = {
             "versions": row["versions"],
             "cursors": cursors,
@@ -167,7 +169,7 @@ def _check_monotonic(law: str, before: dict[str, int], after: dict[str, int]) ->
 def _check_new_versions(
     before: Mapping[str, tuple[str, float]], after: Mapping[str, tuple[str, float]]
 ) -> None:
-    for column, (is_now, version) in after.items():
-        previous, version_before = before.get(column, (is_now, version))
-        if previous != is_now and version <= version_before:
-            raise Broken("a column that has changed has a new version", column)
+    for column, (content, version) in after.items():
+        previous, version_before = before.get(column, (content, version))
+        if previous != content and version <= version_before:
+            raise Broken("a changed column has a new version", column)

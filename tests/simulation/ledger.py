@@ -1,4 +1,4 @@
-"""Measure for the second law: declared changes, actual changes, and the reason for each run."""
+"""Measure for the second law: declared changes, actual changes, and the time of each run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.dimensions import Key, universe
 from tests.simulation.mapping import Read, needed
 from tests.simulation.world import Columns, Job, Output, Values, World
 
-Dirt = tuple[Columns, Values]
+ChangeScope = tuple[Columns, Values]
 """Columns and groups of rows with possible changes."""
 
 
@@ -62,7 +62,7 @@ class Ledger:
     )
     """Columns changed before any declaration."""
 
-    def note_changed(self, output: Output, changed: Changed) -> None:
+    def record_changed(self, output: Output, changed: Changed) -> None:
         """Record an actual change; the caller declares its justified part next."""
         self.changed[output.name].append(changed)
         self.undeclared[output.name, changed.key] |= _columns(output, changed.columns)
@@ -78,77 +78,77 @@ class Ledger:
         late = undeclared & _columns(output, declared.columns)
         undeclared -= late
         for job, read, to in _readers(world, output) if late else ():
-            columns = to.dirtied(output.name, None if _ROWS in late else frozenset(late))
-            for key in {each.key for each in self.changed[to.name]} if columns != NONE else ():
+            columns = to.affected_columns(output.name, None if _ROWS in late else frozenset(late))
+            for key in {change.key for change in self.changed[to.name]} if columns != NONE else ():
                 if self._reaches(world, job, read, key, declared):
                     self.declare(world, to, Declared(declared.time, key, columns))
 
-    def dirt(
+    def justified_changes(
         self, world: World, job: Job, version: Any, keys: Collection[Key]
-    ) -> Mapping[str, Dirt] | None:
+    ) -> Mapping[str, ChangeScope] | None:
         """Return the justified changes of a run by output; None if no change justifies the run.
 
         A justified run may change everything a plan must account for upstream; the run itself
         determines actual changes.
         """
-        dirt: dict[str, list[Dirt]] = {output.name: [] for output in job.outputs}
+        scopes: dict[str, list[ChangeScope]] = {output.name: [] for output in job.outputs}
         for key in keys:
             since = self.last_runs.get((version, key))
             if since is None or self._is_wrong(job, key, since):
-                return dict.fromkeys(dirt, (None, None))
-            for name, input_dirt in self._dirt_of_inputs(world, job, key, since):
-                dirt[name].append(input_dirt)
+                return dict.fromkeys(scopes, (None, None))
+            for name, scope in self._changes_of_inputs(world, job, key, since):
+                scopes[name].append(scope)
             for output in job.outputs:
-                possible = self._possible_dirt(world, output, since, is_own=True)
-                if dirt[output.name] and possible:
-                    dirt[output.name].append(possible)
-        return {name: _union_dirt(each) for name, each in dirt.items() if each} or None
+                possible = self._possible_changes(world, output, since, is_own=True)
+                if scopes[output.name] and possible:
+                    scopes[output.name].append(possible)
+        return {name: _union_scopes(found) for name, found in scopes.items() if found} or None
 
-    def _possible_dirt(
+    def _possible_changes(
         self, world: World, output: Output, since: int, *, is_own: bool = False
-    ) -> Dirt | None:
+    ) -> ChangeScope | None:
         """Return the possible changes following from all declarations, regardless of partitions.
 
         With ``is_own``, declarations by earlier runs of the job are excluded.
         """
         job = world.makers[output.name]
-        declared = [each for each in self.declared[output.name] if not (is_own and each.is_of_run)]
+        declared = [d for d in self.declared[output.name] if not (is_own and d.is_of_run)]
         declared += self.wrong[output.name]
-        dirt = [(each.columns, each.groups) for each in declared if each.time > since]
+        scopes = [(d.columns, d.groups) for d in declared if d.time > since]
         for read in job.reads:
             outputs = world.makers[read.dataset].outputs
-            (source,) = (each for each in outputs if each.name == read.dataset)
-            above = self._possible_dirt(world, source, since)
-            columns = output.dirtied(read.dataset, above[0]) if above else NONE
-            if above and columns != NONE:
-                keeps_groups = job.keeps_rows_apart(read) and not job.is_single_run
-                dirt.append((columns, above[1] if keeps_groups else None))
-        return _union_dirt(dirt) if dirt else None
+            (source,) = (candidate for candidate in outputs if candidate.name == read.dataset)
+            upstream = self._possible_changes(world, source, since)
+            columns = output.affected_columns(read.dataset, upstream[0]) if upstream else NONE
+            if upstream and columns != NONE:
+                keeps_groups = job.preserves_groups(read) and not job.is_single_run
+                scopes.append((columns, upstream[1] if keeps_groups else None))
+        return _union_scopes(scopes) if scopes else None
 
     def _is_wrong(self, job: Job, key: Key, since: int) -> bool:
         return any(
-            each.time > since and (each.key in (None, key) or job.is_single_run)
+            declared.time > since and (declared.key in (None, key) or job.is_single_run)
             for output in job.outputs
-            for each in self.wrong[output.name]
+            for declared in self.wrong[output.name]
         )
 
-    def _dirt_of_inputs(
+    def _changes_of_inputs(
         self, world: World, job: Job, key: Key, since: int
-    ) -> Iterable[tuple[str, Dirt]]:
+    ) -> Iterable[tuple[str, ChangeScope]]:
         for read in () if job.is_manual else job.reads:
             declared = [
-                each
-                for each in self.declared[read.dataset]
-                if each.time > since and self._reaches(world, job, read, key, each)
+                d
+                for d in self.declared[read.dataset]
+                if d.time > since and self._reaches(world, job, read, key, d)
             ]
             if not declared or not self._has_changed(world, job, read, key, since):
                 declared = []
             actual = self._actual_changes(world, job, read, key, since)
             for change in (*declared, *actual):
                 for output in job.outputs:
-                    columns = output.dirtied(read.dataset, change.columns)
+                    columns = output.affected_columns(read.dataset, change.columns)
                     if columns is None or columns:
-                        keeps_groups = job.keeps_rows_apart(read) and not job.is_single_run
+                        keeps_groups = job.preserves_groups(read) and not job.is_single_run
                         yield output.name, (columns, change.groups if keeps_groups else None)
 
     def _actual_changes(
@@ -158,11 +158,11 @@ class Ledger:
         if world.makers[read.dataset].is_source:
             return []
         changes = (
-            Declared(each.time, each.key, each.columns, each.groups)
-            for each in self.changed[read.dataset]
-            if each.time > since and _is_read(job, read, each.columns)
+            Declared(change.time, change.key, change.columns, change.groups)
+            for change in self.changed[read.dataset]
+            if change.time > since and _is_read(job, read, change.columns)
         )
-        return [each for each in changes if self._reaches(world, job, read, key, each)]
+        return [change for change in changes if self._reaches(world, job, read, key, change)]
 
     def reached(
         self, world: World, job: Job, dataset: str, declared: Collection[Declared]
@@ -173,7 +173,7 @@ class Ledger:
             for key in universe(job.space)
             for read in job.reads
             if read.dataset == dataset
-            and any(self._reaches(world, job, read, key, each) for each in declared)
+            and any(self._reaches(world, job, read, key, scope) for scope in declared)
         }
 
     def _reaches(self, world: World, job: Job, read: Read, key: Key, declared: Declared) -> bool:
@@ -192,9 +192,9 @@ class Ledger:
         if source.is_source:
             return True
         keys = {
-            each.key
-            for each in self.changed[read.dataset]
-            if each.time > since and _is_read(job, read, each.columns)
+            change.key
+            for change in self.changed[read.dataset]
+            if change.time > since and _is_read(job, read, change.columns)
         }
         if job.is_single_run or read.latest is not None:
             return bool(keys)
@@ -213,11 +213,13 @@ def _columns(output: Output, columns: Columns) -> set[str]:
 
 
 def _is_read(job: Job, read: Read, columns: Columns) -> bool:
-    return any(output.dirtied(read.dataset, columns) != frozenset() for output in job.outputs)
+    return any(
+        output.affected_columns(read.dataset, columns) != frozenset() for output in job.outputs
+    )
 
 
-def _union_dirt(dirt: Collection[Dirt]) -> Dirt:
-    return _union(columns for columns, _ in dirt), _union(groups for _, groups in dirt)
+def _union_scopes(scopes: Collection[ChangeScope]) -> ChangeScope:
+    return _union(columns for columns, _ in scopes), _union(groups for _, groups in scopes)
 
 
 def _union(sets: Iterable[frozenset[str] | None]) -> frozenset[str] | None:

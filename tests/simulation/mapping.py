@@ -19,13 +19,13 @@ class Link:
     window: tuple[int, int] | None = None
     keymap: tuple[tuple[str, tuple[str, ...]], ...] | None = None
 
-    def meets(self, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
+    def required_keys(self, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
         """Return the required source keys by target key."""
-        return _meets(self, source, target)
+        return _required_keys(self, source, target)
 
 
 @cache
-def _meets(link: Link, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
+def _required_keys(link: Link, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
     if link.keymap is not None:
         return {
             t: frozenset(s for s, targets in link.keymap if t in targets) for t in target.universe
@@ -35,9 +35,9 @@ def _meets(link: Link, source: Dimension, target: Dimension) -> dict[str, frozen
     first, last = link.window or (0, 0)
     sources_by_key = {}
     for t in target.universe:
-        place = target.grid.index(t)
-        reach = range(max(place + first, 0), min(place + last + 1, len(target.grid)))
-        spans = [target.span(n) for n in reach]
+        index = target.grid.index(t)
+        window = range(max(index + first, 0), min(index + last + 1, len(target.grid)))
+        spans = [target.span(n) for n in window]
         sources_by_key[t] = frozenset(s for s in source.universe if _overlaps(source, s, spans))
     return sources_by_key
 
@@ -70,7 +70,7 @@ def needed(read: Read, source: Space, target: Space, key: Key, among: Collection
     tables = [
         (
             link.source,
-            link.meets(source[link.source], target[link.target]).get(key[link.target], ()),
+            link.required_keys(source[link.source], target[link.target]).get(key[link.target], ()),
         )
         for link in read.links
     ]
@@ -78,7 +78,7 @@ def needed(read: Read, source: Space, target: Space, key: Key, among: Collection
     return {
         s
         for s in among
-        if all(s[i] in met for i, met in tables) and (last is None or s[read.latest] == last)
+        if all(s[i] in keys for i, keys in tables) and (last is None or s[read.latest] == last)
     }
 
 

@@ -83,7 +83,7 @@ def around(patch: Patch, owner: Any, name: str, make: Callable[[Any], Any]) -> N
 def statement(patch: Patch, name: str, old: str, new: str) -> None:
     """Change the text of a named statement."""
     text = engine.store.queries.query(name)
-    assert old in text, f"{name} has no {old!r} any more: mend the mutation"
+    assert old in text, f"{name} has no {old!r} any more: fix the mutation"
     patch.setitem(engine.store.queries._queries(), name, text.replace(old, new))
 
 
@@ -107,7 +107,7 @@ def the_last_event_of_a_batch_is_lost(patch: Patch) -> None:
 def coalescing_takes_the_columns_of_the_first(patch: Patch) -> None:
     def forgetful(coalesce: Any) -> Any:
         def wrong(resolved: Any) -> Any:
-            return coalesce([replace(each, columns=resolved[0].columns) for each in resolved])
+            return coalesce([replace(event, columns=resolved[0].columns) for event in resolved])
 
         return wrong
 
@@ -246,12 +246,12 @@ def a_row_filter_stops_at_the_first_job(patch: Patch) -> None:
 
 @mutation
 def a_window_is_one_short_downstream(patch: Patch) -> None:
-    around(patch, Overlap, "down", lambda down: lambda self, each: _short(down(self, each)))
+    around(patch, Overlap, "down", lambda down: lambda self, keys: _short(down(self, keys)))
 
 
 @mutation
 def a_window_is_one_short_upstream(patch: Patch) -> None:
-    around(patch, Overlap, "up", lambda up: lambda self, each: _short(up(self, each)))
+    around(patch, Overlap, "up", lambda up: lambda self, keys: _short(up(self, keys)))
 
 
 @mutation
@@ -262,7 +262,7 @@ def a_window_is_one_too_long_downstream(patch: Patch) -> None:
         *head, (lo, hi) = window.spans
         return Intervals.of([*head, (lo, hi + 1)]) & self.target.universe
 
-    around(patch, Overlap, "down", lambda down: lambda self, each: long(self, down(self, each)))
+    around(patch, Overlap, "down", lambda down: lambda self, keys: long(self, down(self, keys)))
 
 
 def _short(window: Intervals) -> Intervals:
@@ -369,8 +369,8 @@ def a_concurrency_limit_is_ignored(patch: Patch) -> None:
 def a_stale_token_is_accepted(patch: Patch) -> None:
     async def all_of_them(conn: Any, completions: Any) -> Any:
         return {
-            each.lease.task_id: SimpleNamespace(lease_token=each.lease.token, propagated=None)
-            for each in completions
+            done.lease.task_id: SimpleNamespace(lease_token=done.lease.token, propagated=None)
+            for done in completions
         }
 
     around(patch, engine.flow.execution.complete, "_lock_leased", lambda _: all_of_them)
@@ -670,7 +670,7 @@ def _ignore_declared_wrong(patch: Patch) -> None:
         async def wrong(*given: Any) -> Any:
             stale = await stale_partitions(*given)
             rest = {
-                subject: [each for each in reasons if each.rule != "declared wrong"]
+                subject: [reason for reason in reasons if reason.rule != "declared wrong"]
                 for subject, reasons in stale.items()
             }
             return {subject: reasons for subject, reasons in rest.items() if reasons}
@@ -755,7 +755,7 @@ def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
         def wrong(completions: Any) -> Any:
             recorded = inputs(completions)
             now = datetime.now(UTC) + timedelta(days=2)
-            return {**recorded, "versions": [each and now for each in recorded["versions"]]}
+            return {**recorded, "versions": [version and now for version in recorded["versions"]]}
 
         return wrong
 

@@ -1,6 +1,6 @@
 """Coverage of the simulation: the features of generated worlds and histories.
 
-Features of a world are derived here, events of a history are counted by its stage.
+Features of a world are derived here, events of a history are counted by its state.
 """
 
 from __future__ import annotations
@@ -17,32 +17,48 @@ from tests.simulation.world import EVERY, GROUP, Job, Output, World
 WORLD = (
     *("graph: chain", "graph: fan", "graph: diamond", "graph: ladder", "graph: across DAGs"),
     *("graph: several outputs", "graph: several sources"),
-    *(f"cut: {grain}" for grain in GRAINS),
-    *("cut: range", "cut: static", "cut: dynamic", "cut: not", "cut: product", "cut: without end"),
-    *("cut: by a clock that is set", "cut: many partitions a task"),
+    *(f"partitioning: {grain}" for grain in GRAINS),
+    *(
+        "partitioning: range",
+        "partitioning: static",
+        "partitioning: dynamic",
+        "partitioning: none",
+        "partitioning: product",
+        "partitioning: unbounded",
+    ),
+    *("partitioning: zone with clock changes", "partitioning: several partitions per task"),
     *("mapping: identity", "mapping: another grain", "mapping: another zone", "mapping: window"),
     *("mapping: another size", "mapping: key map", "mapping: all", "mapping: last"),
-    *("mapping: into a product", "mapping: out of a product"),
+    *("mapping: to a product", "mapping: from a product"),
     *("columns: complete", "columns: partial", "columns: absent", "columns: every"),
     *("strategy: PerPartition", "strategy: PerUpdate", "strategy: Full"),
-    *("update: replace", "update: append", "waits for all", "waits for some", "cap"),
-    *("graph: DAGs read each other", "keys: odd", "activation: manual"),
-    *("rows: grouped", "rows: through a job to a group", "rows: window", "rows: join"),
-    *(f"tells: {each.value}" for each in ReportDetail),
-    "often unchanged",
+    *("update: replace", "update: append", "wait_for: all", "wait_for: number", "max_concurrency"),
+    *("graph: DAGs read each other", "keys: special characters", "activation: manual"),
+    *("rows: grouped", "rows: groups preserved by a job", "rows: window", "rows: join"),
+    *(f"report: {detail.value}" for detail in ReportDetail),
+    "outputs often unchanged",
     "two orgs",
 )
 """Required features of worlds."""
 
 HISTORY = (
-    *("insert", "update", "delete", "move", "regroup", "burst", "event", "event twice"),
-    *("event out of order", "event by hand", "event of a range", "event of all"),
+    *(
+        "insert",
+        "update",
+        "delete",
+        "move",
+        "regroup",
+        "burst of events",
+        "event",
+        "event published twice",
+    ),
+    *("event out of order", "manual request", "event of a range", "event of the whole dataset"),
     *("event of columns", "event of rows by group", "event of rows by id"),
-    *("event of rows by partition", "event about what is new", "ingest during a run"),
-    *("manual by hand", "rewritten by hand", "retry by hand"),
+    *("event of rows by partition", "event of a new partition", "ingest during a run"),
+    *("output invalidated: manual", "output invalidated: rewritten", "failed task retried"),
     *(f"cancel a {status} task" for status in ("blocked", "queued", "running", "failed")),
-    *("false report refused", "set aside after crashes"),
-    *("order refused", "output edited in place", "writes cut off"),
+    *("false report refused", "invalidation set aside after crashes"),
+    *("operator action refused", "output edited in place", "partial write"),
     *(
         "deploy: job added",
         "deploy: job changed",
@@ -53,32 +69,32 @@ HISTORY = (
         "deploy: source moved",
         "deploy: source widened",
         "deploy: source narrowed",
-        "deploy: job cut otherwise",
+        "deploy: task size changed",
     ),
-    *("deploy: job made manual or automatic", "event of a version", "impact", "plan applied"),
-    *("plan outdated", "limit set", "pending plan: approve", "pending plan: reject"),
-    *("message that is rejected", "dead letters replayed"),
+    *("deploy: activation changed", "event of a version", "plan proposed", "proposed plan applied"),
+    *("proposed plan outdated", "limit set", "pending plan: approve", "pending plan: reject"),
+    *("invalid message", "dead letters replayed"),
     "deploy: column added or removed",
-    *("deploy: job waits no more", "deploy during a run"),
-    *("PerPartition run", "PerUpdate run", "Full run", "SQL run", "all rows read again"),
-    *("filtered rows read again", "new rows followed", "waiting for its inputs"),
-    *("partition came out new", "partition came out the same"),
-    *("partition came out new in some columns", "skipped"),
-    *("partition not reported", "some columns reported", "Full run that found less"),
+    *("deploy: wait_for removed", "deploy during a run"),
+    *("PerPartition run", "PerUpdate run", "Full run", "SQL run", "all rows reread"),
+    *("filtered rows reread", "new rows read", "task waiting for inputs"),
+    *("partition changed", "partition unchanged"),
+    *("partition changed in some columns", "skipped"),
+    *("partition not reported", "some columns reported", "partition emptied by a Full run"),
 )
 """Required events of histories."""
 
-TROUBLE = (
-    *(f"crash in the middle of {verb}" for verb in ("ingest", "plan", "claim", "finish", "fail")),
-    *(f"crash in the middle of {verb}" for verb in ("reap", "deploy", "request")),
+FAILURES = (
+    *(f"crash during {verb}" for verb in ("ingest", "plan", "claim", "finish", "fail")),
+    *(f"crash during {verb}" for verb in ("reap", "deploy", "request")),
     *(f"crash after {verb}" for verb in ("ingest", "plan", "claim", "finish", "fail", "reap")),
-    *(f"meeting in the middle of {verb}" for verb in ("ingest", "plan", "claim", "finish")),
-    *(f"meeting in the middle of {verb}" for verb in ("fail", "reap", "deploy")),
-    *("lost leases", "frozen worker came back too late", "worker heard of its lost lease"),
-    *("worker died", "failed attempt", "retry", "had to wait and gave up"),
-    *("overtaken owner of a stream", "clock jumps ahead", "clock jumps back"),
+    *(f"interruption of {verb}" for verb in ("ingest", "plan", "claim", "finish")),
+    *(f"interruption of {verb}" for verb in ("fail", "reap", "deploy")),
+    *("expired leases", "completion with a lost lease", "heartbeat with a lost lease"),
+    *("worker crashed", "failed attempt", "retried attempt", "lock timeout"),
+    *("outdated stream position", "clock jumps ahead", "clock jumps back"),
 )
-"""Required failures. Notifications are not included: here all of them are lost."""
+"""Required failures. Lost notifications are not included, because all of them are lost."""
 
 TABLES = tuple(
     f"tables: {name}"
@@ -105,21 +121,23 @@ def features(world: World) -> Counter[str]:
     """Return the features of a world, counted once each."""
     features = {*_graph(world)}
     for job in world.jobs:
-        features |= {*_cut(job), *_job(job)}
+        features |= {*_partitioning(job), *_job(job)}
         for read in job.reads:
             features |= {*_mapping(read, world.makers[read.dataset].space, job.space)}
             features |= {*_rows(world, job, read)}
     return Counter(features)
 
 
-def missing(counts: Counter[str], names: Sequence[str] = (*WORLD, *HISTORY, *TROUBLE)) -> list[str]:
+def missing(
+    counts: Counter[str], names: Sequence[str] = (*WORLD, *HISTORY, *FAILURES)
+) -> list[str]:
     """Return the required features not covered."""
     return [name for name in names if not counts[name]]
 
 
 def report(counts: Counter[str]) -> list[str]:
     """Return the number of occurrences per feature, by group."""
-    groups = {"worlds": WORLD, "histories": HISTORY, "troubles": TROUBLE}
+    groups = {"worlds": WORLD, "histories": HISTORY, "failures": FAILURES}
     groups |= {"tables": TABLES, "parallel": PARALLEL}
     return [
         f"{group}: " + ", ".join(f"{name} {counts[name]}" for name in names)
@@ -128,15 +146,15 @@ def report(counts: Counter[str]) -> list[str]:
 
 
 def _graph(world: World) -> Iterator[str]:
-    above = {job.name: _upstream_of(world, job) for job in world.jobs}
-    bottoms = {job.name for job in world.derived_jobs if _is_bottom(world, job, above)}
-    if any(len(each) >= 4 for each in _paths(world).values()):
+    upstream = {job.name: _upstream_of(world, job) for job in world.jobs}
+    joins = {job.name for job in world.derived_jobs if _joins_arms(world, job, upstream)}
+    if any(len(path) >= 4 for path in _paths(world).values()):
         yield "graph: chain"
     if any(len(world.readers(output.name)) > 1 for job in world.jobs for output in job.outputs):
         yield "graph: fan"
-    if bottoms:
+    if joins:
         yield "graph: diamond"
-    if any(above[name] & bottoms for name in bottoms):
+    if any(upstream[name] & joins for name in joins):
         yield "graph: ladder"
     yield from _dags(world)
     if any(len(job.outputs) > 1 for job in world.jobs):
@@ -163,10 +181,10 @@ def _upstream_of(world: World, job: Job) -> set[str]:
     return upstream
 
 
-def _is_bottom(world: World, job: Job, above: dict[str, set[str]]) -> bool:
+def _joins_arms(world: World, job: Job, upstream: dict[str, set[str]]) -> bool:
     """Return whether two inputs share an upstream job."""
     makers = sorted({world.makers[read.dataset].name for read in job.reads})
-    arms = [above[name] for name in makers if above[name]]
+    arms = [upstream[name] for name in makers if upstream[name]]
     return any(arms[i] & arms[j] for i in range(len(arms)) for j in range(i))
 
 
@@ -179,35 +197,35 @@ def _paths(world: World) -> dict[str, list[str]]:
     return paths
 
 
-def _cut(job: Job) -> Iterator[str]:
+def _partitioning(job: Job) -> Iterator[str]:
     for d in job.space:
-        yield f"cut: {d.grain or d.kind}"
+        yield f"partitioning: {d.grain or d.kind}"
         if not d.is_finite:
-            yield "cut: without end"
+            yield "partitioning: unbounded"
         if d.kind == "time" and d.zone not in ("UTC", "Asia/Kolkata"):
-            yield "cut: by a clock that is set"
+            yield "partitioning: zone with clock changes"
     if not job.space:
-        yield "cut: not"
+        yield "partitioning: none"
     if len(job.space) > 1:
-        yield "cut: product"
+        yield "partitioning: product"
     if job.per_task > 1 and job.space and not job.is_single_run:
-        yield "cut: many partitions a task"
+        yield "partitioning: several partitions per task"
 
 
 def _job(job: Job) -> Iterator[str]:
     if job.is_source:
         if job.alphabet != ALPHABETS[0]:
-            yield "keys: odd"
+            yield "keys: special characters"
         return
     yield f"strategy: {job.strategy}"
     if job.is_manual:
         yield "activation: manual"
     yield "update: append" if job.append else "update: replace"
-    yield f"tells: {report_detail(job).value}"
-    if job.cap:
-        yield "cap"
-    if job.coarse < 3:
-        yield "often unchanged"
+    yield f"report: {report_detail(job).value}"
+    if job.max_concurrency:
+        yield "max_concurrency"
+    if job.modulus < 3:
+        yield "outputs often unchanged"
     yield from _waits(job)
     for output in job.outputs:
         yield from _columns(job, output)
@@ -216,7 +234,7 @@ def _job(job: Job) -> Iterator[str]:
 def _waits(job: Job) -> Iterator[str]:
     for read in job.reads:
         if read.wait_for != "any":
-            yield "waits for all" if read.wait_for == "all" else "waits for some"
+            yield "wait_for: all" if read.wait_for == "all" else "wait_for: number"
 
 
 def _columns(job: Job, output: Output) -> Iterator[str]:
@@ -234,9 +252,9 @@ def _mapping(read: Read, source: Space, target: Space) -> Iterator[str]:
         yield f"mapping: {read.spec}"
     linked = {link.target for link in read.links}
     if linked and len(linked) < len(target):
-        yield "mapping: into a product"
+        yield "mapping: to a product"
     if linked and len(linked) < len(source):
-        yield "mapping: out of a product"
+        yield "mapping: from a product"
     for link in read.links:
         one, other = source[link.source], target[link.target]
         features = {
@@ -246,15 +264,15 @@ def _mapping(read: Read, source: Space, target: Space) -> Iterator[str]:
             "mapping: another zone": one.kind == "time" and one.zone != other.zone,
             "mapping: another size": one.size != other.size,
         }
-        yield from (name for name, holds in features.items() if holds)
+        yield from (name for name, is_present in features.items() if is_present)
 
 
 def _rows(world: World, job: Job, read: Read) -> Iterator[str]:
     maker = world.makers[read.dataset]
     if read.grouped is not None:
         yield "rows: grouped"
-        if not maker.is_source and any(maker.keeps_rows_apart(each) for each in maker.reads):
-            yield "rows: through a job to a group"
+        if not maker.is_source and any(maker.preserves_groups(upper) for upper in maker.reads):
+            yield "rows: groups preserved by a job"
     if job.kind == "window" and GROUP in job.outputs[0].columns:
         yield "rows: window"
     if job.kind == "rows" and len(job.reads) > 1:

@@ -12,17 +12,17 @@ from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.mapping import Link, Read
 
 
-def any_read(dice: Random, dataset: str, source: Space, target: Space) -> Read:
+def any_read(rng: Random, dataset: str, source: Space, target: Space) -> Read:
     """Draw a read with a valid mapping and possibly a ``wait_for``."""
-    links = tuple(_links(dice, source, target))
+    links = tuple(_links(rng, source, target))
     latest = None
     ordered = [i for i, d in enumerate(source) if d.is_ordered]
-    if dice.random() < 0.12 and len(ordered) == 1:
+    if rng.random() < 0.12 and len(ordered) == 1:
         links, latest = (), ordered[0]
-    read = Read(dataset, links, latest, _spec(dice, source, target, links, latest))
-    if _may_wait(source, target, read) and dice.random() < 0.15:
+    read = Read(dataset, links, latest, _spec(rng, source, target, links, latest))
+    if _may_wait(source, target, read) and rng.random() < 0.15:
         many = source != target and prod(len(d.universe) for d in source) > 1
-        return replace(read, wait_for=dice.choice(["all", 1, 2 if many else 1]))
+        return replace(read, wait_for=rng.choice(["all", 1, 2 if many else 1]))
     return read
 
 
@@ -36,27 +36,27 @@ def whole_read(dataset: str) -> Read:
     return Read(dataset, spec="all")
 
 
-def grouped_read(dice: Random, dataset: str, source: Space, target: Space) -> Read | None:
+def grouped_read(rng: Random, dataset: str, source: Space, target: Space) -> Read | None:
     """Return a read restricting each key of a static output dimension to the rows of its group."""
     statics = [i for i, d in enumerate(target) if d.kind == "static"]
     if not statics:
         return None
     t = statics[0]
     others = (*target[:t], replace(target[t], kind="grouped"), *target[t + 1 :])
-    links = tuple(_links(dice, source, others))
-    return Read(dataset, links, spec=_spec(dice, source, target, links, None), grouped=t)
+    links = tuple(_links(rng, source, others))
+    return Read(dataset, links, spec=_spec(rng, source, target, links, None), grouped=t)
 
 
-def _links(dice: Random, source: Space, target: Space) -> Iterator[Link]:
+def _links(rng: Random, source: Space, target: Space) -> Iterator[Link]:
     free = list(range(len(source)))
-    if dice.random() < 0.06:
+    if rng.random() < 0.06:
         return
     for t, to in enumerate(target):
-        fits = [s for s in free if _fit(source[s], to)]
-        if fits and (dice.random() < 0.92 or not to.is_finite):
-            s = dice.choice(fits)
+        candidates = [s for s in free if _fit(source[s], to)]
+        if candidates and (rng.random() < 0.92 or not to.is_finite):
+            s = rng.choice(candidates)
             free.remove(s)
-            yield _link(dice, s, t, source[s], to)
+            yield _link(rng, s, t, source[s], to)
 
 
 def _fit(source: Dimension, target: Dimension) -> bool:
@@ -70,14 +70,14 @@ def _fit(source: Dimension, target: Dimension) -> bool:
     return True
 
 
-def _link(dice: Random, s: int, t: int, source: Dimension, target: Dimension) -> Link:
-    chance = dice.random()
+def _link(rng: Random, s: int, t: int, source: Dimension, target: Dimension) -> Link:
+    chance = rng.random()
     if target.is_ordered and chance < 0.3:
-        first = dice.randint(-2, 1)
-        return Link(s, t, window=(first, dice.randint(first, min(first + 2, 2))))
+        first = rng.randint(-2, 1)
+        return Link(s, t, window=(first, rng.randint(first, min(first + 2, 2))))
     if not target.is_ordered and chance < 0.2:
         keymap = {
-            key: tuple(dice.sample(target.keys, dice.randint(0, len(target.keys))))
+            key: tuple(rng.sample(target.keys, rng.randint(0, len(target.keys))))
             for key in source.keys
         }
         return Link(s, t, keymap=tuple(keymap.items()))
@@ -85,15 +85,15 @@ def _link(dice: Random, s: int, t: int, source: Dimension, target: Dimension) ->
 
 
 def _spec(
-    dice: Random, source: Space, target: Space, links: Sequence[Link], latest: int | None
+    rng: Random, source: Space, target: Space, links: Sequence[Link], latest: int | None
 ) -> Any:
     if latest is not None:
         return "last"
     straight = all(
-        each.source == each.target and not each.window and not each.keymap for each in links
+        link.source == link.target and not link.window and not link.keymap for link in links
     )
     if source == target and len(links) == len(source) and straight:
-        return dice.choice([None, "identity"])
+        return rng.choice([None, "identity"])
     if not target or not links:
         return "all"
     mapping: dict[str, Any] = {d.name: "all" for d in target}
@@ -111,18 +111,18 @@ def _may_wait(source: Space, target: Space, read: Read) -> bool:
     """Return whether required inputs are bounded and determined by the output's own key."""
     linked = {link.source: link for link in read.links}
     return read.latest is None and all(
-        d.is_finite or (i in linked and _is_in_view(d, target[linked[i].target], linked[i]))
+        d.is_finite or (i in linked and _covers_reads(d, target[linked[i].target], linked[i]))
         for i, d in enumerate(source)
     )
 
 
-def _is_in_view(source: Dimension, target: Dimension, link: Link) -> bool:
-    """Return whether the short grid of the source covers everything the target can read from it."""
+def _covers_reads(source: Dimension, target: Dimension, link: Link) -> bool:
+    """Return whether the short grid of the source covers everything the target can read."""
     if not source.is_ordered or source.grid == target.grid:
         return True
-    ahead, behind = link.window or (0, 0)
+    before, after = link.window or (0, 0)
     lo, hi = target.bounds
-    first, last = (lo or 0) + ahead, (len(target.grid) if hi is None else hi) - 1 + behind
+    first, last = (lo or 0) + before, (len(target.grid) if hi is None else hi) - 1 + after
     if first < 0 or last >= len(target.grid):
         return False
     start, end = source.span(0)[0], source.span(len(source.grid) - 1)[1]

@@ -25,8 +25,8 @@ def make(
 ) -> dict[str, Rows]:
     """Return the content of a partition by output, computed from declared inputs only."""
     read = {
-        each.dataset: _read(world, job, each, key, data(each.dataset), existing(each.dataset))
-        for each in job.reads
+        r.dataset: _read(world, job, r, key, data(r.dataset), existing(r.dataset))
+        for r in job.reads
     }
     return {output.name: _content(job, output, key, read) for output in job.outputs}
 
@@ -43,11 +43,11 @@ def reads_any(world: World, job: Job, key: Key, existing: Existing, marked: Exis
 
 def _content(job: Job, output: Output, key: Key, read: Mapping[str, Partitions]) -> Rows:
     if job.kind == "fold":
-        if job.finds_less and not _hash(job, output, key, read) % 2:
+        if job.may_be_empty and not _hash(job, output, key, read) % 2:
             return {}
         return {0: {column: _fold(job, output, column, key, read) for column in output.columns}}
     rows = {
-        n: row for _, each in sorted(read[job.reads[0].dataset].items()) for n, row in each.items()
+        n: row for _, part in sorted(read[job.reads[0].dataset].items()) for n, row in part.items()
     }
     return {
         n: {column: _of_row(job, output, column, n, row, read) for column in output.columns}
@@ -76,20 +76,20 @@ def _of_row(
     if column == GROUP:
         return row[GROUP]
     own = job.reads[0].dataset
-    visible = _visible_inputs(output, column, {d: each for d, each in read.items() if d != own})
+    visible = _visible_inputs(output, column, {d: data for d, data in read.items() if d != own})
     rows_in_view = read[own] if job.kind == "window" else {(): {n: row}}
     own_values = _visible(rows_in_view, output.reads(own, column))
     return _hashed(job, output, column, n, [(own, own_values), *visible])
 
 
-def _hashed(job: Job, output: Output, column: str, what: Any, visible: Any) -> int:
-    content = repr((job.salt, output.name, column, what, visible))
-    return crc32(content.encode()) % job.coarse
+def _hashed(job: Job, output: Output, column: str, subject: Any, visible: Any) -> int:
+    content = repr((job.salt, output.name, column, subject, visible))
+    return crc32(content.encode()) % job.modulus
 
 
 def _visible_inputs(output: Output, column: str, read: Mapping[str, Partitions]) -> list[Any]:
-    visible = [(d, _visible(each, output.reads(d, column))) for d, each in sorted(read.items())]
-    return [each for each in visible if each[1]]
+    visible = [(d, _visible(data, output.reads(d, column))) for d, data in sorted(read.items())]
+    return [pair for pair in visible if pair[1]]
 
 
 def _visible(partitions: Partitions, columns: Columns) -> Any:
@@ -175,9 +175,9 @@ def _reached_together(job: Job, reached: Mapping[Read, set[Key]]) -> set[Key]:
 
     Empty unless each unbounded dimension is determined by an input.
     """
-    endless = {i for i, d in enumerate(job.space) if not d.is_finite}
-    linked = {read: {link.target for link in read.links} & endless for read in reached}
-    if set().union(*linked.values()) != endless:
+    unbounded = {i for i, d in enumerate(job.space) if not d.is_finite}
+    linked = {read: {link.target for link in read.links} & unbounded for read in reached}
+    if set().union(*linked.values()) != unbounded:
         return set()
     parts = [keys for read, keys in reached.items() if linked[read]]
     return set.intersection(*parts) if parts else set()
@@ -224,19 +224,19 @@ def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing
     built = existing[job.outputs[0].name]
     if keys or built:
         return waits(world, job, [key for key in keys if key not in built], existing)
-    return any(_lacks_of_all(world, job, read, existing[read.dataset]) for read in job.reads)
+    return any(_lacks_required(world, job, read, existing[read.dataset]) for read in job.reads)
 
 
-def _lacks_of_all(world: World, job: Job, read: Read, existing: Collection[Key]) -> bool:
+def _lacks_required(world: World, job: Job, read: Read, existing: Collection[Key]) -> bool:
     """Return whether an input lacks partitions that some key needs; if unbounded, one is enough."""
     source, keys = world.makers[read.dataset].space, [*universe(job.space)]
-    has_no_end = read.wait_for != "any" and any(
+    is_unbounded = read.wait_for != "any" and any(
         link.keymap is None
         and not source[link.source].is_finite
         and not job.space[link.target].is_finite
         for link in read.links
     )
-    return _lacks(world, job, replace(read, wait_for=1) if has_no_end else read, keys, existing)
+    return _lacks(world, job, replace(read, wait_for=1) if is_unbounded else read, keys, existing)
 
 
 def waits(world: World, job: Job, first: Collection[Key], existing: Existing) -> bool:

@@ -22,9 +22,9 @@ Partition = tuple[str, Key]
 class ReportDetail(Enum):
     """Level of detail of a worker's report on its output."""
 
-    NOTHING = "it counts as changed each time"
-    WHOLE = "a fingerprint"
-    COLUMNS = "one for each column too"
+    NOTHING = "none"
+    WHOLE = "fingerprint"
+    COLUMNS = "fingerprints by column"
 
 
 def report_detail(job: Job) -> ReportDetail:
@@ -46,7 +46,7 @@ class Gaps:
     unsigned: set[Partition] = field(default_factory=set)
 
     @staticmethod
-    def drawn(dice: Random, job: Job, content: Content) -> Gaps:
+    def drawn(rng: Random, job: Job, content: Content) -> Gaps:
         """Draw gaps for about half of a run's report.
 
         A run following rows must mention every partition it wrote.
@@ -54,18 +54,18 @@ class Gaps:
         gaps = Gaps()
         for output in job.outputs:
             for key, rows in content[output.name].items():
-                gaps._draw(dice, job, output, key, rows)
+                gaps._draw(rng, job, output, key, rows)
         return gaps
 
-    def _draw(self, dice: Random, job: Job, output: Output, key: Key, rows: Rows) -> None:
-        chance, partition = dice.random(), (output.name, key)
-        if not job.follows and (chance < 0.2 or (job.finds_less and not rows)):
+    def _draw(self, rng: Random, job: Job, output: Output, key: Key, rows: Rows) -> None:
+        chance, partition = rng.random(), (output.name, key)
+        if not job.follows and (chance < 0.2 or (job.may_be_empty and not rows)):
             self.omitted.add(partition)
         elif (
             chance < 0.5 and report_detail(job) is ReportDetail.COLUMNS and len(output.columns) > 1
         ):
-            count = dice.randrange(1, len(output.columns))
-            self.partial[partition] = frozenset(dice.sample(output.columns, count))
+            count = rng.randrange(1, len(output.columns))
+            self.partial[partition] = frozenset(rng.sample(output.columns, count))
             if chance < 0.3:
                 self.unsigned.add(partition)
 
@@ -91,13 +91,13 @@ def reported(job: Job, content: Mapping[str, Partitions], gaps: Gaps) -> tuple[R
 
 def falsified(job: Job, completion: Completion, seed: int) -> Completion:
     """Return the report with an additional output that the task cannot have produced."""
-    dataset, true = job.outputs[0].name, completion.outputs
-    false = [
+    dataset = job.outputs[0].name
+    invalid = [
         ReportedOutput("no such dataset", "*"),
         ReportedOutput(dataset, "no such/partition=\x1b[2J"),
     ]
-    false += [ReportedOutput(read.dataset, "*") for read in job.reads]
-    return replace(completion, outputs=(*true, false[seed % len(false)]))
+    invalid += [ReportedOutput(read.dataset, "*") for read in job.reads]
+    return replace(completion, outputs=(*completion.outputs, invalid[seed % len(invalid)]))
 
 
 def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> ReportedOutput:
@@ -117,5 +117,5 @@ def _reported(job: Job, output: Output, key: Key, rows: Rows, gaps: Gaps) -> Rep
     return ReportedOutput(output.name, partition, whole, column_fingerprints=columns)
 
 
-def _hash(what: object) -> str:
-    return str(crc32(repr(what).encode()))
+def _hash(content: object) -> str:
+    return str(crc32(repr(content).encode()))

@@ -26,12 +26,12 @@ def may_hold(space: Space, key: Key, spec: Spec) -> bool:
 
 def _may_be(d: Dimension, part: str, condition: Any) -> bool:
     if d.kind != "range":
-        return part in (_listed(condition) or [condition["gte"]])
+        return part in (_listed_values(condition) or [condition["gte"]])
     lo, hi = d.span(d.grid.index(part))
-    return any(lo <= value < hi for value in _listed(condition) or [condition["gte"]])
+    return any(lo <= value < hi for value in _listed_values(condition) or [condition["gte"]])
 
 
-def _listed(condition: Any) -> list[Any]:
+def _listed_values(condition: Any) -> list[Any]:
     """Return the listed values of a filter; empty for a range."""
     if not isinstance(condition, dict):
         return [condition]
@@ -42,7 +42,7 @@ def groups(spec: Spec | None) -> Values:
     """Return the groups selected by a filter; None: all."""
     if spec is None or GROUP not in spec:
         return None
-    return frozenset(_listed(spec[GROUP]))
+    return frozenset(_listed_values(spec[GROUP]))
 
 
 def is_selected(spec: Spec, row_id: int, row: Mapping[str, Any]) -> bool:

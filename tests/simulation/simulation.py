@@ -1,4 +1,4 @@
-"""A world and its history: all verbs of the engine, in random order."""
+"""A world and its history: all verbs of the actors, in random order."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from engine.store.orgs import ensure_org
 from tests.simulation.approvals import Approvals
 from tests.simulation.clock import make_clock
 from tests.simulation.crashes import Crash
+from tests.simulation.dead_letters import DeadLetters
 from tests.simulation.declarations import Declarations
 from tests.simulation.engines import Engines
 from tests.simulation.history import Step
 from tests.simulation.invariants import Invariants
-from tests.simulation.letters import Letters
 from tests.simulation.people import People
 from tests.simulation.rest import Rest
-from tests.simulation.stage import Stage
+from tests.simulation.state import SimulationState
 from tests.simulation.upstream import Upstream
 from tests.simulation.workers import Workers
 from tests.simulation.world import World
 
-MEETING = ("plan", "claim", "finish", "ingest", "expire", "fail", "deploy", "mend")
-MEETING += ("cancel", "decide", "apply", "replay")
-"""Verbs which may occur in the middle of another."""
-DEATH = "die"
-"""Marker after a verb in the middle of which its process dies."""
+CONCURRENT_VERBS = ("plan", "claim", "finish", "ingest", "expire", "fail", "deploy", "mend")
+CONCURRENT_VERBS += ("cancel", "decide", "apply", "replay")
+"""Verbs that may run between two statements of another."""
+CRASH_VERB = "die"
+"""Marker after a verb whose process crashes between two statements."""
 
 _SKIPPED = "SELECT count(*) AS tasks FROM tasks WHERE org_id = %(org)s AND status = 'skipped'"
 
 
 class Simulation:
-    """All actors, sharing a stage."""
+    """All actors, sharing a state."""
 
-    def __init__(self, stage: Stage, *, is_mending: bool = False) -> None:
-        self.stage = stage
+    def __init__(self, state: SimulationState, *, is_mending: bool = False) -> None:
+        self.state = state
         self._checked_writes = 0
         self._inner = ""
-        self._declarations = declarations = Declarations(stage)
-        stage.note_invalidations = declarations.note
-        upstream = Upstream(stage)
-        self._invariants = Invariants(stage.org, upstream.unusable, is_mending=is_mending)
-        approvals, letters = Approvals(stage, upstream), Letters(stage, upstream)
-        engines = Engines(stage, upstream)
-        self._workers = workers = Workers(stage)
-        self._people = People(stage, upstream)
+        self._declarations = declarations = Declarations(state)
+        state.record_planned_events = declarations.record
+        upstream = Upstream(state)
+        self._invariants = Invariants(state.org, upstream.unusable, is_mending=is_mending)
+        approvals, dead_letters = Approvals(state, upstream), DeadLetters(state, upstream)
+        engines = Engines(state, upstream)
+        self._workers = workers = Workers(state)
+        self._people = People(state, upstream)
         self._rest = Rest(
-            stage,
+            state,
             engines,
             workers,
             self._people,
@@ -81,7 +81,7 @@ class Simulation:
                 *(self._people.cancel, self._people.retry_any, self._people.remake),
                 *(self._people.wrong, self._people.rewrite, self._people.cancel_first),
                 *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
-                *(letters.garble, letters.replay),
+                *(dead_letters.garble, dead_letters.replay),
                 *(self._people.deploy_source, self._people.widen_source),
                 *(self._people.alter_source, self._people.narrow_source),
                 *(self._people.change_job, self._people.roll_back, self._people.read_less),
@@ -95,75 +95,75 @@ class Simulation:
                 self._rest.rest,
             )
         }
-        stage.meanwhile = self._meanwhile
+        state.run_concurrent_verb = self._run_concurrent_verb
 
     @staticmethod
-    async def begun(
+    async def start(
         database: Database,
         world: World,
         name: str,
         *,
         is_calm: bool = False,
         is_mending: bool = False,
-        is_terse: bool = False,
+        has_report_gaps: bool = False,
     ) -> Simulation:
         """Return a simulation with a deployed world."""
         await make_clock(database)
         async with database.connection() as conn:
             org = await ensure_org(conn, name)
         simulation = Simulation(
-            Stage(database, world, org, is_calm, is_terse), is_mending=is_mending
+            SimulationState(database, world, org, is_calm, has_report_gaps), is_mending=is_mending
         )
         await simulation._people.deploy_calmly(world)
         return simulation
 
     @property
     def log(self) -> list[str]:
-        return self.stage.log
+        return self.state.log
 
     @property
     def counts(self) -> Counter[str]:
-        return self.stage.counts
+        return self.state.counts
 
     async def end(self) -> None:
-        """Come to rest. Raises Broken for a violated law."""
-        await self._rest.rest(Random(self.stage.now))
-        await self._rest.heal()
-        (row,) = await self.stage.rows(_SKIPPED)
+        """Complete all work. Raises Broken for a violated law."""
+        await self._rest.rest(Random(self.state.now))
+        await self._rest.recover()
+        (row,) = await self.state.rows(_SKIPPED)
         self.counts["skipped"] += row["tasks"]
 
     async def step(self, step: Step) -> None:
         """Take a step and check the invariants, even after a failure in the step."""
         self.counts[f"{step.verb} during a run"] += bool(self._workers.runs)
-        outer, _, self._inner = step.verb.partition(" + ")
-        self.stage.colliding = outer if self._inner else None
+        verb_name, _, self._inner = step.verb.partition(" + ")
+        self.state.interrupted_verb = verb_name if self._inner else None
         try:
-            async with self.stage.surviving():
-                await self._verbs[outer](step.dice())
+            async with self.state.tolerating_crashes():
+                await self._verbs[verb_name](step.dice())
         finally:
-            self.stage.colliding = None
+            self.state.interrupted_verb = None
         await self._check_invariants()
 
-    async def _meanwhile(self, dice: Random) -> None:
-        if self.stage.colliding is not None and self._inner == DEATH:
+    async def _run_concurrent_verb(self, rng: Random) -> None:
+        if self.state.interrupted_verb is not None and self._inner == CRASH_VERB:
             raise Crash
-        verb = dice.choice(MEETING) if self.stage.colliding is None else self._inner
-        step = Step(verb, dice.randrange(2**32))
-        self.stage.log_line(step.verb)
-        async with self.stage.surviving():
+        verb = rng.choice(CONCURRENT_VERBS) if self.state.interrupted_verb is None else self._inner
+        step = Step(verb, rng.randrange(2**32))
+        self.state.log_line(step.verb)
+        async with self.state.tolerating_crashes():
             await self._verbs[step.verb](step.dice())
 
     async def _check_invariants(self) -> None:
-        if self.stage.writes == self._checked_writes:
+        if self.state.writes == self._checked_writes:
             return  # no writes since the last check
-        self._checked_writes = self.stage.writes
-        await self.stage.note_invalidations()
-        async with self.stage.connection() as conn:
+        self._checked_writes = self.state.writes
+        await self.state.record_planned_events()
+        async with self.state.connection() as conn:
             await self._invariants.check(conn)
 
 
-async def side_by_side(simulations: Sequence[Simulation], steps: Sequence[Step]) -> None:
-    """Run a history in several orgs in turns, then come to rest."""
+async def run_in_turns(simulations: Sequence[Simulation], steps: Sequence[Step]) -> None:
+    """Run a history in several orgs in turns, then complete all work."""
     for step in steps:
         for n, simulation in enumerate(simulations):
             await simulation.step(replace(step, seed=step.seed + n))

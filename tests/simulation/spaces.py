@@ -17,7 +17,7 @@ ANCHORS = {
     "UTC": date(2013, 12, 31),
 }
 """Days at the center of all partitions; in most zones, a change to or from daylight saving time."""
-MOST_KEYS = 8
+MAX_KEYS = 8
 ALPHABETS = (
     *[("A", "B", "C")] * 4,
     ("Zürich", "ÅA", "日本"),
@@ -30,71 +30,73 @@ ALPHABETS = (
 )
 """Keys of static and dynamic dimensions, and groups of rows."""
 GRAINS = ["hour", "day", "week", "month", "quarter", "year"]
-CUTS = [(), ("time",), ("time",), ("time",), ("range",), ("static",), ("dynamic",)]
-CUTS += [("time", "static"), ("time", "dynamic"), ("range", "static"), ("time", "range")]
+PARTITIONINGS = [(), ("time",), ("time",), ("time",), ("range",), ("static",), ("dynamic",)]
+PARTITIONINGS += [("time", "static"), ("time", "dynamic"), ("range", "static"), ("time", "range")]
 
 
 @dataclass
-class Cutter:
+class PartitioningGenerator:
     """Generator of partitionings, mostly around a single day in a single zone."""
 
-    dice: Random
+    rng: Random
     zone: str
     anchor: date
     alphabet: tuple[str, ...] = ALPHABETS[0]
 
     @staticmethod
-    def anywhere(dice: Random) -> Cutter:
-        return Cutter(dice, *dice.choice(sorted(ANCHORS.items())), dice.choice(ALPHABETS))
+    def random_place(rng: Random) -> PartitioningGenerator:
+        return PartitioningGenerator(
+            rng, *rng.choice(sorted(ANCHORS.items())), rng.choice(ALPHABETS)
+        )
 
     def space(self) -> Space:
-        return _small(tuple(self._dimension(kind) for kind in self.dice.choice(CUTS)))
+        return _small(tuple(self._dimension(kind) for kind in self.rng.choice(PARTITIONINGS)))
 
-    def ending(self) -> Dimension:
+    def bounded_dimension(self) -> Dimension:
         """Return a bounded ordered dimension whose grid continues beyond the bound."""
         while True:
-            dimension = self._dimension(self.dice.choice(["time", "range"]))
-            if dimension.is_finite and len(dimension.universe) <= MOST_KEYS:
+            dimension = self._dimension(self.rng.choice(["time", "range"]))
+            if dimension.is_finite and len(dimension.universe) <= MAX_KEYS:
                 return dimension
 
     def target(self, space: Space) -> Space:
         """Return the space unchanged, with a dimension less or more, or with other dimensions."""
-        change = self.dice.random()
-        if change < 0.4:
+        chance = self.rng.random()
+        if chance < 0.4:
             return space
-        if change < 0.5 and space:
-            return tuple(self.dice.sample(space, len(space) - 1))
-        if change < 0.6 and len(space) < 2:
-            return self.with_one_more(space, {"time", "range", "static"})
-        if change < 0.7:
+        if chance < 0.5 and space:
+            return tuple(self.rng.sample(space, len(space) - 1))
+        if chance < 0.6 and len(space) < 2:
+            return self.with_additional_dimension(space, {"time", "range", "static"})
+        if chance < 0.7:
             return self.space()
         return _small(tuple(self._repartitioned(d) for d in space))
 
-    def with_one_more(self, space: Space, kinds: set[str]) -> Space:
+    def with_additional_dimension(self, space: Space, kinds: set[str]) -> Space:
         """Add a dimension of one of the given kinds not yet present."""
         free = sorted(kinds - {d.kind for d in space})
-        return _small((*space, self._dimension(self.dice.choice(free)))) if free else space
+        return _small((*space, self._dimension(self.rng.choice(free)))) if free else space
 
     def _dimension(self, kind: str) -> Dimension:
         if kind == "time":
-            return self._time(self.dice.choice(["hour", "day", "day", "day", *GRAINS[2:]]))
+            return self._time(self.rng.choice(["hour", "day", "day", "day", *GRAINS[2:]]))
         if kind == "range":
-            size = self.dice.choice([10, 20, 25])
-            bounds = (0, None) if self.dice.random() < 0.2 else (0, self.dice.randint(2, 5))
+            size = self.rng.choice([10, 20, 25])
+            bounds = (0, None) if self.rng.random() < 0.2 else (0, self.rng.randint(2, 5))
             return Dimension("n", "range", size=size, bounds=bounds)
         if kind == "dynamic":
             return Dimension("k", kind, keys=self.alphabet)
-        return Dimension("o", kind, keys=self.alphabet[: self.dice.randint(2, 3)])
+        return Dimension("o", kind, keys=self.alphabet[: self.rng.randint(2, 3)])
 
     def _time(self, grain: str) -> Dimension:
-        zone = self.zone if self.dice.random() < 0.7 else self.dice.choice(["UTC", "Asia/Kolkata"])
+        zone = self.zone if self.rng.random() < 0.7 else self.rng.choice(["UTC", "Asia/Kolkata"])
         bare = Dimension("dt", "time", grain=grain, zone=zone, anchor=self.anchor)
         middle = len(bare.grid) // 2 - (2 if grain == "day" else 0)
-        lo = middle - self.dice.randint(0, 2)
-        hi = min(lo + self.dice.randint(2, 6), len(bare.grid) - 1)
+        lo = middle - self.rng.randint(0, 2)
+        hi = min(lo + self.rng.randint(2, 6), len(bare.grid) - 1)
         bounds: tuple[int | None, int | None] = (lo, hi)
-        if grain in ("day", "month") and self.dice.random() < 0.2:
-            bounds = self.dice.choice([(None, None), (lo, None)])
+        if grain in ("day", "month") and self.rng.random() < 0.2:
+            bounds = self.rng.choice([(None, None), (lo, None)])
         return replace(bare, bounds=bounds)
 
     def _repartitioned(self, d: Dimension) -> Dimension:
@@ -103,14 +105,14 @@ class Cutter:
             grains: Sequence[str] = GRAINS
             if not d.is_finite:
                 grains = [g for g in GRAINS[GRAINS.index(d.grain) :] if g in ("day", "month")]
-            return self._time(self.dice.choice(grains))
+            return self._time(self.rng.choice(grains))
         other = self._dimension(d.kind)
         return replace(other, name=d.name)
 
 
 def _small(space: Space) -> Space:
     """Shorten a space until a world runs within a second."""
-    while prod(len(d.universe) for d in space if d.is_finite) > MOST_KEYS:
+    while prod(len(d.universe) for d in space if d.is_finite) > MAX_KEYS:
         widest = max((d for d in space if d.is_finite), key=lambda d: len(d.universe))
         space = tuple(_shorter(d) if d is widest else d for d in space)
     return space

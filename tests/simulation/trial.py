@@ -16,9 +16,9 @@ from engine.store.database import Database
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken, law_of
 from tests.simulation.reach import features
-from tests.simulation.simulation import Simulation, side_by_side
+from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
-from tests.simulation.worlds import WORLDS, finding_less, world
+from tests.simulation.worlds import WORLDS, with_empty_partitions, world
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Trial:
     """A second org runs the same trial concurrently on the same database."""
     is_mending: bool = False
     """The audit repairs lost partitions at rest, before tables are compared."""
-    is_terse: bool = False
+    has_report_gaps: bool = False
     """Workers leave gaps in their reports, and ``Full`` jobs find fewer partitions."""
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
@@ -45,21 +45,25 @@ class Trial:
         Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
         fifth trial, reports have gaps.
         """
-        is_terse = seed % 10 in (5, 6)
+        has_report_gaps = seed % 10 in (5, 6)
         if seed % 2:
             kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
             is_calm = Random(f"calm {seed}").random() < 0.67
             steps = drill(seed, phrase)
-            return Trial(WORLDS[kind](seed), steps, is_calm=is_calm, is_terse=is_terse)
-        generated = finding_less(world(seed)) if is_terse else world(seed)
-        return Trial(generated, history(seed), has_twin=seed % 20 == 4, is_terse=is_terse)
+            return Trial(
+                WORLDS[kind](seed), steps, is_calm=is_calm, has_report_gaps=has_report_gaps
+            )
+        generated = with_empty_partitions(world(seed)) if has_report_gaps else world(seed)
+        return Trial(
+            generated, history(seed), has_twin=seed % 20 == 4, has_report_gaps=has_report_gaps
+        )
 
     async def run(self, database: Database) -> Trial:
         """Run the trial in a new org, recording any error as its failure."""
-        simulations = [await self._begun(database) for _ in range(1 + self.has_twin)]
+        simulations = [await self._start(database) for _ in range(1 + self.has_twin)]
         try:
-            await side_by_side(simulations, self.steps)
-        except Exception as error:  # an error of any kind is a finding
+            await run_in_turns(simulations, self.steps)
+        except Exception as error:  # any error is a finding
             self.failure = error
         for simulation in simulations:
             self.log += simulation.log
@@ -67,15 +71,15 @@ class Trial:
         self.counts += features(self.world) + Counter({"two orgs": int(self.has_twin)})
         return self
 
-    async def _begun(self, database: Database) -> Simulation:
+    async def _start(self, database: Database) -> Simulation:
         name = f"sim-{uuid4().hex}"
-        return await Simulation.begun(
+        return await Simulation.start(
             database,
             self.world,
             name,
             is_calm=self.is_calm,
             is_mending=self.is_mending,
-            is_terse=self.is_terse,
+            has_report_gaps=self.has_report_gaps,
         )
 
     @property
@@ -85,24 +89,24 @@ class Trial:
 
     @property
     def law(self) -> str:
-        """Return the violated law, in the same words for every trial that violates it."""
+        """Return the violated law, or the type of any other error."""
         return law_of(self.failure)
 
 
 def replace(trial: Trial, **changes: Any) -> Trial:
     """Return a copy with changes, not yet run."""
-    given = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
-    given |= {"has_twin": trial.has_twin, "is_mending": trial.is_mending}
-    given |= {"is_terse": trial.is_terse}
-    return Trial(**given | changes)
+    fields = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
+    fields |= {"has_twin": trial.has_twin, "is_mending": trial.is_mending}
+    fields |= {"has_report_gaps": trial.has_report_gaps}
+    return Trial(**fields | changes)
 
 
-async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
+async def shrunk(trial: Trial, database: Database, max_attempts: int = 200) -> Trial:
     """Return a smaller trial violating the same law: fewer jobs, fewer steps, no interruptions."""
     best = trial
-    tries = _tries(best)
-    for _ in range(most):
-        other = next(tries, None)
+    reductions = _reductions(best)
+    for _ in range(max_attempts):
+        other = next(reductions, None)
         if other is None:
             break
         try:
@@ -111,7 +115,7 @@ async def shrunk(trial: Trial, database: Database, most: int = 200) -> Trial:
             continue
         if other.failure is not None and other.law == trial.law:
             best = other
-            tries = _tries(best)
+            reductions = _reductions(best)
     return best
 
 
@@ -121,7 +125,7 @@ async def delete_all_data(database: Database) -> None:
         await conn.execute(b"TRUNCATE orgs, task_dependencies, task_inputs CASCADE")
 
 
-def _tries(trial: Trial) -> Iterator[Trial]:
+def _reductions(trial: Trial) -> Iterator[Trial]:
     """Iterate over smaller trials, beginning with the greatest reductions."""
     steps = list(trial.steps)
     if not trial.is_calm:
@@ -130,8 +134,8 @@ def _tries(trial: Trial) -> Iterator[Trial]:
         yield replace(trial, world=trial.world.without(job.name))
     size = len(steps) // 2
     while size:
-        for at in range(0, len(steps), size):
-            yield replace(trial, steps=steps[:at] + steps[at + size :])
+        for start in range(0, len(steps), size):
+            yield replace(trial, steps=steps[:start] + steps[start + size :])
         size //= 2
     for job in trial.world.derived_jobs:
         for other in _simpler(job):
@@ -141,9 +145,9 @@ def _tries(trial: Trial) -> Iterator[Trial]:
 def _simpler(job: Job) -> Iterator[Job]:
     for read in job.reads:
         if len(job.reads) > 1:
-            left = tuple(each for each in job.reads if each != read)
+            remaining = tuple(other for other in job.reads if other != read)
             outputs = tuple(_without(output, read.dataset) for output in job.outputs)
-            yield replace_job(job, reads=left, outputs=outputs)
+            yield replace_job(job, reads=remaining, outputs=outputs)
     if job.per_task > 1:
         yield replace_job(job, per_task=1)
 

@@ -43,17 +43,17 @@ class Output:
         pairs = (*self.lineage_by_column.get(column, ()), *self.lineage_by_column.get(EVERY, ()))
         return frozenset(c for d, c in pairs if d == dataset)
 
-    def dirtied(self, dataset: str, dirty: Columns) -> Columns:
+    def affected_columns(self, dataset: str, dirty: Columns) -> Columns:
         """Return the output columns that may change with the given columns of an input."""
         if dirty is None or not self._declares_lineage_of(dataset):
             return None
-        dirtied_columns = {
+        affected = {
             to
             for to, pairs in self.lineage_by_column.items()
             for d, c in pairs
             if d == dataset and c in dirty
         }
-        return None if EVERY in dirtied_columns else frozenset(dirtied_columns)
+        return None if EVERY in affected else frozenset(affected)
 
     def _declares_lineage_of(self, dataset: str) -> bool:
         declared = self.lineage_by_column or {}
@@ -64,10 +64,10 @@ class Output:
 class Job:
     """A job, or a source if it has no reads.
 
-    Values are hashes modulo ``coarse``: with a small modulus few change. ``kind``: a single row
+    Values are hashes modulo ``modulus``: with a small modulus few change. ``kind``: a single row
     computed from everything a partition reads (``fold``), or a row for each row of the first input,
     with the same id (``rows``), possibly depending on neighboring rows (``window``). ``grows``:
-    rows of a source are inserted and updated, but never deleted or regrouped. ``finds_less``:
+    rows of a source are inserted and updated, but never deleted or regrouped. ``may_be_empty``:
     depending on its inputs, a partition may be empty.
     """
 
@@ -80,14 +80,14 @@ class Job:
     kind: str = "fold"
     append: bool = False
     salt: int = 0
-    coarse: int = 1_000_003
+    modulus: int = 1_000_003
     per_task: int = 1
     max_attempts: int = 3
-    cap: int | None = None
+    max_concurrency: int | None = None
     declares_columns: bool = True
     grows: bool = False
     is_manual: bool = False
-    finds_less: bool = False
+    may_be_empty: bool = False
     alphabet: tuple[str, ...] = ("A", "B", "C")
 
     @property
@@ -109,7 +109,7 @@ class Job:
         return self.is_source or self.kind != "fold"
 
     @property
-    def writes_with_its_completion(self) -> bool:
+    def writes_atomically(self) -> bool:
         """Return whether an SQL job is simulated: an incomplete attempt leaves no writes behind.
 
         Lineage is declared, since none can be derived from the SQL of simulated jobs.
@@ -121,7 +121,7 @@ class Job:
     def priority(self) -> int:
         return self.salt % 3
 
-    def keeps_rows_apart(self, read: Read) -> bool:
+    def preserves_groups(self, read: Read) -> bool:
         """Return whether rows of different groups remain separate in the output."""
         return self.kind == "rows" and read == self.reads[0] and GROUP in self.outputs[0].columns
 

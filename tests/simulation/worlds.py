@@ -7,8 +7,8 @@ from dataclasses import replace
 from random import Random
 
 from tests.simulation.dimensions import Dimension
-from tests.simulation.generate import EIGHT_RANGES, Maker, reading_all
-from tests.simulation.spaces import Cutter
+from tests.simulation.generate import EIGHT_RANGES, WorldGenerator, reading_all
+from tests.simulation.spaces import PartitioningGenerator
 from tests.simulation.world import Output, World
 
 THREE_RANGES = (Dimension("n", "range", size=10, bounds=(0, 3)),)
@@ -16,38 +16,40 @@ THREE_RANGES = (Dimension("n", "range", size=10, bounds=(0, 3)),)
 
 def world(seed: int) -> World:
     """Return a world of two to ten jobs: a random graph, or a shape known to be hard for waves."""
-    dice = Random(f"world {seed}")
-    maker = Maker(dice, Cutter.anywhere(dice))
-    shape = dice.random()
+    rng = Random(f"world {seed}")
+    generator = WorldGenerator(rng, PartitioningGenerator.random_place(rng))
+    shape = rng.random()
     if shape < 0.1:
-        return maker.ladder(dice.randint(1, 3))
+        return generator.ladder(rng.randint(1, 3))
     if shape < 0.15:
-        return maker.chain(dice.randint(4, 6))
-    return maker.any_world()
+        return generator.chain(rng.randint(4, 6))
+    return generator.any_world()
 
 
 def picky_world(seed: int) -> World:
     """Return a world of few columns, each derived from a single input column."""
-    dice = Random(f"picky world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).picky()
+    rng = Random(f"picky world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).picky()
 
 
 def following_world(seed: int) -> World:
     """Return a small world whose first job follows the rows of a source."""
-    dice = Random(f"following world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).following()
+    rng = Random(f"following world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).following()
 
 
 def forked_world(seed: int) -> World:
     """Return a small world whose first job has separate readers for each output column."""
-    dice = Random(f"forked world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).forked()
+    rng = Random(f"forked world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).forked()
 
 
 def fanned_world(seed: int) -> World:
     """Return a forked world of three columns."""
-    dice = Random(f"fanned world {seed}")
-    return _automatic(Maker(dice, Cutter.anywhere(dice)).forked(columns=3))
+    rng = Random(f"fanned world {seed}")
+    return _automatic(
+        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).forked(columns=3)
+    )
 
 
 def bundled_world(seed: int) -> World:
@@ -59,21 +61,25 @@ def bundled_world(seed: int) -> World:
 
 def blocked_world(seed: int) -> World:
     """Return a forked world whose first job builds three partitions per task."""
-    dice = Random(f"blocked world {seed}")
-    world = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=THREE_RANGES))
+    rng = Random(f"blocked world {seed}")
+    world = _automatic(
+        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).forked(space=THREE_RANGES)
+    )
     return world.replacing(replace(world.by_name["job1"], per_task=3))
 
 
 def damped_world(seed: int) -> World:
     """Return a small world whose first job never changes its output."""
-    dice = Random(f"damped world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).damped()
+    rng = Random(f"damped world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).damped()
 
 
 def damped_blocks_world(seed: int) -> World:
     """Return a damped world whose jobs build three partitions per task."""
-    dice = Random(f"damped blocks world {seed}")
-    world = _automatic(Maker(dice, Cutter.anywhere(dice)).damped(space=THREE_RANGES))
+    rng = Random(f"damped blocks world {seed}")
+    world = _automatic(
+        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).damped(space=THREE_RANGES)
+    )
     for job in world.derived_jobs:
         world = world.replacing(replace(reading_all(job), per_task=3))
     return world
@@ -81,58 +87,64 @@ def damped_blocks_world(seed: int) -> World:
 
 def telling_world(seed: int) -> World:
     """Return a forked world whose first job reports columns, often with some unchanged."""
-    dice = Random(f"telling world {seed}")
-    world = _automatic(Maker(dice, Cutter.anywhere(dice)).forked(space=()))
+    rng = Random(f"telling world {seed}")
+    world = _automatic(
+        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).forked(space=())
+    )
     fork = world.by_name["job1"]
-    return world.replacing(replace(fork, salt=6 * (fork.salt // 6) + 5, coarse=2))
+    return world.replacing(replace(fork, salt=6 * (fork.salt // 6) + 5, modulus=2))
 
 
 def diamond_world(seed: int) -> World:
     """Return a world of a source, two readers, and a job that reads both."""
-    dice = Random(f"diamond world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).ladder(1)
+    rng = Random(f"diamond world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).ladder(1)
 
 
 def chain_world(seed: int) -> World:
     """Return a world of a source and a chain of three jobs with the same partitions."""
-    dice = Random(f"chain world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).chain(4)
+    rng = Random(f"chain world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).chain(4)
 
 
 def bounded_world(seed: int) -> World:
     """Return a small world whose source can be widened."""
-    dice = Random(f"bounded world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).bounded()
+    rng = Random(f"bounded world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).bounded()
 
 
 def ranged_world(seed: int) -> World:
     """Return a picky world with ordered partitions."""
-    dice = Random(f"ranged world {seed}")
-    return _automatic(Maker(dice, Cutter.anywhere(dice)).picky(space=EIGHT_RANGES))
+    rng = Random(f"ranged world {seed}")
+    return _automatic(
+        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).picky(space=EIGHT_RANGES)
+    )
 
 
 def joined_world(seed: int) -> World:
     """Return a world where a job reads partitions of a source and all of another source."""
-    dice = Random(f"joined world {seed}")
-    return _automatic(Maker(dice, Cutter.anywhere(dice)).joined())
+    rng = Random(f"joined world {seed}")
+    return _automatic(WorldGenerator(rng, PartitioningGenerator.random_place(rng)).joined())
 
 
 def beside_world(seed: int) -> World:
     """Return a world where a job reads a source and the output of a job over another source."""
-    dice = Random(f"beside world {seed}")
-    return _automatic(Maker(dice, Cutter.anywhere(dice)).beside())
+    rng = Random(f"beside world {seed}")
+    return _automatic(WorldGenerator(rng, PartitioningGenerator.random_place(rng)).beside())
 
 
 def windowed_world(seed: int) -> World:
     """Return a world where jobs read a window of partitions, or the last partition."""
-    dice = Random(f"windowed world {seed}")
-    return _automatic(Maker(dice, Cutter.anywhere(dice)).windowed())
+    rng = Random(f"windowed world {seed}")
+    return _automatic(WorldGenerator(rng, PartitioningGenerator.random_place(rng)).windowed())
 
 
 def mixed_world(seed: int) -> World:
     """Return a grouped world where rows depend on rows of other groups."""
-    dice = Random(f"mixed world {seed}")
-    return _automatic(Maker(dice, Cutter.anywhere(dice)).grouped(kind="window"))
+    rng = Random(f"mixed world {seed}")
+    return _automatic(
+        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).grouped(kind="window")
+    )
 
 
 def across_world(seed: int) -> World:
@@ -143,14 +155,14 @@ def across_world(seed: int) -> World:
 
 def grouped_world(seed: int) -> World:
     """Return a world where a job reads rows by group, and an output that never changes."""
-    dice = Random(f"grouped world {seed}")
-    return _automatic(Maker(dice, Cutter.anywhere(dice)).grouped())
+    rng = Random(f"grouped world {seed}")
+    return _automatic(WorldGenerator(rng, PartitioningGenerator.random_place(rng)).grouped())
 
 
 def tiny_world(seed: int) -> World:
     """Return a world of one or two sources, with one to three jobs of any kind."""
-    dice = Random(f"tiny world {seed}")
-    return Maker(dice, Cutter.anywhere(dice)).any_world(most=4)
+    rng = Random(f"tiny world {seed}")
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).any_world(max_jobs=4)
 
 
 def undeclared_world(seed: int) -> World:
@@ -195,10 +207,10 @@ def _automatic(world: World) -> World:
     return World(tuple(replace(job, is_manual=False) for job in world.jobs))
 
 
-def finding_less(world: World) -> World:
+def with_empty_partitions(world: World) -> World:
     """Return the world with some single-run jobs, whose output at times has fewer partitions."""
     for job in world.derived_jobs:
         if job.kind == "fold" and (job.strategy == "Full" or job.salt % 3 == 0):
-            full = replace(reading_all(job), strategy="Full", finds_less=True)
+            full = replace(reading_all(job), strategy="Full", may_be_empty=True)
             world = world.replacing(full)
     return world

@@ -19,7 +19,7 @@ from tests.simulation.upstream import brief
 from tests.support.processes import Processes
 
 SERVICES = ("engine", "engine-2", "worker", "worker-2")
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.1
 _UNPLANNED = "SELECT id FROM data_invalidations WHERE org_id = %s AND processed_at IS NULL"
 _OPEN = """
@@ -46,9 +46,9 @@ _NO_TABLE = "there is no table"
 class History:
     """Actions during the run of the processes, until all are at rest."""
 
-    def __init__(self, stand: Stand, dice: Random, services: Processes, patch: str) -> None:
+    def __init__(self, stand: Stand, rng: Random, services: Processes, patch: str) -> None:
         self.stand = stand
-        self.dice = dice
+        self.rng = rng
         self.services = services
         self.patch = patch
         self.edits = Edits(stand.engine.database, stand.world, stand.schema)
@@ -60,12 +60,12 @@ class History:
     async def run(self) -> None:
         """Edit and publish, kill and restart a process, and wait for rest. Raises Broken."""
         await self._until(self._are_up, "the processes come up")
-        rounds = self.dice.randint(8, 14)
-        kill_at, deploy_at = self.dice.randrange(rounds), self.dice.randrange(2 * rounds)
+        rounds = self.rng.randint(8, 14)
+        kill_at, deploy_at = self.rng.randrange(rounds), self.rng.randrange(2 * rounds)
         for n in range(rounds):
             self.stand.now = n
             await self._change()
-            await asyncio.sleep(self.dice.uniform(0, 0.3))  # the moment of the kill is drawn
+            await asyncio.sleep(self.rng.uniform(0, 0.3))  # the moment of the kill is drawn
             if n == kill_at:
                 self._kill()
             if n == deploy_at:
@@ -76,14 +76,14 @@ class History:
 
     async def _change(self) -> None:
         existing = await self.stand.existing()
-        for _ in range(self.dice.choice([1, 2, 4])):
-            way, event = await self.edits.edit(self.dice, existing)
-            self.stand.log_line(f"{way}: {brief(event)}", "parallel: event")
+        for _ in range(self.rng.choice([1, 2, 4])):
+            kind, event = await self.edits.edit(self.rng, existing)
+            self.stand.log_line(f"{kind}: {brief(event)}", "parallel: event")
             async with self.stand.engine.conn() as conn:
                 await invalidate(conn, self.stand.engine.org, event)
 
     def _kill(self) -> None:
-        victim = self.dice.choice(SERVICES)
+        victim = self.rng.choice(SERVICES)
         kind = victim.partition("-")[0]
         self.stand.log_line(f"kill {victim}", f"parallel: {kind} killed")
         if kind == "worker":
@@ -93,14 +93,14 @@ class History:
 
     async def _deploy(self) -> None:
         """Deploy a job with other constants in its SELECTs."""
-        job = self.dice.choice(self.stand.world.world.derived_jobs)
+        job = self.rng.choice(self.stand.world.world.derived_jobs)
         self.stand.log_line(f"deploy {job.name}", "parallel: deploy")
-        await self.stand.deploy(self.stand.world.with_salt(job.name, self.dice.randrange(100)))
+        await self.stand.deploy(self.stand.world.with_salt(job.name, self.rng.randrange(100)))
 
     # -- rest ----------------------------------------------------------------------------------
 
     async def _until(self, holds: Callable[[], Awaitable[bool]], law: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not await holds():
             if time.monotonic() > deadline:
                 raise Broken(law, self._org)

@@ -65,8 +65,8 @@ class ParallelTrial:
         try:
             with processes(given, directory) as services:
                 services.start(*SERVICES, patch=self.patch)
-                dice = Random(f"parallel {self.seed}")
-                await History(stand, dice, services, self.patch).run()
+                rng = Random(f"parallel {self.seed}")
+                await History(stand, rng, services, self.patch).run()
         except Exception as error:
             self.failure = error
             return [

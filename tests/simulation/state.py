@@ -20,7 +20,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
 from engine.store.database import Connection, Database
 from tests.simulation.clock import set_clock
-from tests.simulation.crashes import AnswerLost, Crash, interrupted
+from tests.simulation.crashes import Crash, ResponseLost, interrupted
 from tests.simulation.decisions import Decisions
 from tests.simulation.dimensions import Key, read_text
 from tests.simulation.ledger import Ledger
@@ -31,8 +31,8 @@ T = TypeVar("T")
 Verb = Callable[[Connection], Awaitable[T]]
 
 ENGINES = 2
-CRASHES = 0.10
-MEETINGS = 0.10
+CRASH_RATE = 0.10
+INTERRUPTION_RATE = 0.10
 STATEMENTS = {"plan": 14, "claim": 9, "finish": 11, "deploy": 40, "ingest": 6, "fail": 12}
 """Approximate maximum number of statements by verb; 7 by default."""
 SINGLE_RUN_KEY: Key = ("(single run)",)
@@ -46,15 +46,15 @@ WHERE c.org_id = %(org)s
 
 
 @dataclass
-class Stage:
+class SimulationState:
     """A world in a database, in its own org."""
 
     database: Database
     world: World
     org: UUID
     is_calm: bool = False
-    """No crash or interruption occurs inside a verb unless a step requests it."""
-    is_terse: bool = False
+    """No crash or interruption occurs unless a step requests it."""
+    has_report_gaps: bool = False
     """Workers leave gaps in their reports."""
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -67,11 +67,11 @@ class Stage:
         self.decisions = Decisions()
         self.batches: dict[UUID, Sequence[SourceEvent]] = {}
         """Ingested events by invalidation."""
-        self.colliding: str | None = None
-        """Verb during which another action is to occur."""
+        self.interrupted_verb: str | None = None
+        """Verb to be interrupted by another."""
         self.edited: defaultdict[str, set[Key]] = defaultdict(set)
         """Partitions with rows written since their last completed run."""
-        self.spilled: defaultdict[str, set[Key]] = defaultdict(set)
+        self.partial_writes: defaultdict[str, set[Key]] = defaultdict(set)
         """Partitions written by an incomplete attempt, with unknown content."""
         self.unannounced: defaultdict[str, set[Key]] = defaultdict(set)
         """Partitions edited and not rebuilt since, without an event invalidating their readers."""
@@ -80,10 +80,10 @@ class Stage:
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}
-        self.meanwhile: Callable[[Random], Awaitable[None]] | None = None
+        self.run_concurrent_verb: Callable[[Random], Awaitable[None]] | None = None
         self.writes = 0
         """Counter of possible writes, to avoid useless queries."""
-        self.note_invalidations: Callable[[], Awaitable[None]] = nothing_to_note
+        self.record_planned_events: Callable[[], Awaitable[None]] = record_nothing
         self._existing: tuple[int, dict[str, set[Key]]] | None = None
         self._depth = 0
 
@@ -93,9 +93,9 @@ class Stage:
             return self.sources[dataset]
         return self.warehouse[dataset, self.versions[dataset]]
 
-    def org_context(self, dice: Random | None = None) -> OrgContext:
+    def org_context(self, rng: Random | None = None) -> OrgContext:
         """Return the context of an engine."""
-        return self.org_contexts[dice.randrange(ENGINES) if dice else 0]
+        return self.org_contexts[rng.randrange(ENGINES) if rng else 0]
 
     def log_line(self, line: str, count: str | None = None) -> None:
         """Log a line; counted lines measure the coverage of the simulation."""
@@ -129,72 +129,74 @@ class Stage:
                 existing[row["name"]] |= read_text(maker.space, row["partition_key"])
         return existing
 
-    # -- verbs and their troubles --------------------------------------------------------------
+    # -- verbs, crashes and interruptions ------------------------------------------------------
 
-    async def do(self, name: str, verb: Verb[T], dice: Random | None = None) -> T:
-        """Run a verb; with dice it may crash, or be interrupted by another action."""
+    async def do(self, name: str, verb: Verb[T], rng: Random | None = None) -> T:
+        """Run a verb; with `rng` it may crash, or be interrupted by another verb."""
         self.now += 1
         self.writes += 1
         try:
-            return await self._do(name, verb, dice)
+            return await self._do(name, verb, rng)
         finally:
             self.writes += 1
 
-    async def _do(self, name: str, verb: Verb[T], dice: Random | None) -> T:
+    async def _do(self, name: str, verb: Verb[T], rng: Random | None) -> T:
         async with self.connection() as conn:
-            if dice is None or (self.is_calm and self.colliding != name):
+            if rng is None or (self.is_calm and self.interrupted_verb != name):
                 return await verb(conn)
-            chance, at = dice.random(), dice.randrange(STATEMENTS.get(name, 7))
-            if chance < CRASHES and self.colliding != name:
-                return await self._dying(conn, name, verb, at)
-            if self.colliding == name:
-                at = 1 + at % (STATEMENTS.get(name, 7) - 3)
-            is_met = self.colliding == name or chance < CRASHES + MEETINGS
-            if is_met and not self._depth:
-                with interrupted(conn, at, lambda: self._meet(name, dice)):
+            chance, index = rng.random(), rng.randrange(STATEMENTS.get(name, 7))
+            if chance < CRASH_RATE and self.interrupted_verb != name:
+                return await self._crashing(conn, name, verb, index)
+            if self.interrupted_verb == name:
+                index = 1 + index % (STATEMENTS.get(name, 7) - 3)
+            is_interrupted = (
+                self.interrupted_verb == name or chance < CRASH_RATE + INTERRUPTION_RATE
+            )
+            if is_interrupted and not self._depth:
+                with interrupted(conn, index, lambda: self._interrupt(name, rng)):
                     return await verb(conn)
             return await verb(conn)
 
-    async def _dying(self, conn: Connection, name: str, verb: Verb[T], at: int) -> T:
-        """Die before a statement, or after the commit if the verb has fewer statements."""
+    async def _crashing(self, conn: Connection, name: str, verb: Verb[T], index: int) -> T:
+        """Crash before a statement, or after the commit if the verb has fewer statements."""
 
         async def crash() -> None:
-            self.counts[f"crash in the middle of {name}"] += 1
+            self.counts[f"crash during {name}"] += 1
             raise Crash
 
-        with interrupted(conn, at, crash):
-            answer = await verb(conn)
+        with interrupted(conn, index, crash):
+            response = await verb(conn)
         self.counts[f"crash after {name}"] += 1
-        raise AnswerLost(answer)
+        raise ResponseLost(response)
 
-    async def _meet(self, name: str, dice: Random) -> None:
-        """Run another actor's action in the middle of a verb."""
-        assert self.meanwhile is not None
-        self.log_line(f"in the middle of {name}:", f"meeting in the middle of {name}")
+    async def _interrupt(self, name: str, rng: Random) -> None:
+        """Run another actor's verb between two statements of a verb."""
+        assert self.run_concurrent_verb is not None
+        self.log_line(f"during {name}:", f"interruption of {name}")
         self._depth += 1
         try:
-            await self.meanwhile(dice)
+            await self.run_concurrent_verb(rng)
         finally:
-            await self.note_invalidations()
+            await self.record_planned_events()
             self._depth -= 1
             self.now += 1
 
     @asynccontextmanager
-    async def surviving(self) -> AsyncIterator[None]:
+    async def tolerating_crashes(self) -> AsyncIterator[None]:
         """Continue after a crash or a lock timeout in the block."""
         try:
             yield
-        except AnswerLost:
-            self.log_line("… died before it knew", "crashes")
+        except ResponseLost:
+            self.log_line("… crashed before receiving the response", "crashes")
         except Crash:
             self.log_line("… crashed", "crashes")
         except psycopg.errors.LockNotAvailable:
-            self.log_line("… had to wait for somebody else, and gave up", "had to wait and gave up")
+            self.log_line("… lock timeout", "lock timeout")
 
-    def remember(self, invalidations: Iterable[UUID], events: Sequence[SourceEvent]) -> None:
-        """Record the events behind invalidations."""
+    def record_events(self, invalidations: Iterable[UUID], events: Sequence[SourceEvent]) -> None:
+        """Record the events that caused invalidations."""
         self.batches.update(dict.fromkeys(invalidations, events))
 
 
-async def nothing_to_note() -> None:
+async def record_nothing() -> None:
     """Placeholder until the simulation is complete."""
