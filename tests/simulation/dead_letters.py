@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any
 from uuid import UUID
 
 from consumers.replay import replay
@@ -61,10 +62,10 @@ class DeadLetters:
             raise
         self._record_events(chosen, replayed)
 
-    def _record_events(self, rows: list[dict[str, object]], replayed: object) -> None:
+    def _record_events(self, rows: list[dict[str, Any]], replayed: Iterable[Any]) -> None:
         positions = {row["id"]: row["position"] for row in rows}
-        for entry in replayed:  # type: ignore[attr-defined]
-            event = self.upstream.stream[positions[entry.id]]  # type: ignore[index]
+        for entry in replayed:
+            event = self.upstream.stream[positions[entry.id]]
             self.state.record_events(entry.invalidations, [event])
             if entry.error is None:
                 self.state.counts["dead letter ingested"] += 1

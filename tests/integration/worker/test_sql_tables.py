@@ -42,7 +42,7 @@ async def _count(world: World, table: str = "copy") -> int:
     return int(row["n"])
 
 
-async def test_a_table_is_made_with_its_schema_types_and_indexes(orders: Database) -> None:
+async def test_a_table_is_created_with_its_schema_types_and_indexes(orders: Database) -> None:
     job = _copy(
         "SELECT id, amount::numeric(10, 2), 'x'::varchar(3) AS code FROM orders",
         update_strategy="append",
@@ -66,7 +66,7 @@ async def test_a_table_is_made_with_its_schema_types_and_indexes(orders: Databas
     ]
 
 
-async def test_tasks_that_make_one_table_at_once_take_turns(orders: Database) -> None:
+async def test_concurrent_tasks_create_a_table_once(orders: Database) -> None:
     world = await World.made(orders, source("orders"), _copy())
     await world.changed("orders", "2013-02-12..2013-02-13")
     leases = await world.claim()
@@ -76,7 +76,7 @@ async def test_tasks_that_make_one_table_at_once_take_turns(orders: Database) ->
     assert (len(leases), await _count(world)) == (2, 2)
 
 
-async def test_new_columns_make_the_table_anew(orders: Database) -> None:
+async def test_new_columns_recreate_the_table(orders: Database) -> None:
     world = await World.made(orders, source("orders"), _copy())
     await _run(world)
 
@@ -121,7 +121,7 @@ async def test_partitions_that_a_new_definition_does_not_build_are_deleted(
     assert await world.rows("SELECT id FROM copy ORDER BY id") == [{"id": 3}, {"id": 4}]
 
 
-async def test_another_partitioning_or_an_append_job_starts_from_an_empty_table(
+async def test_a_new_partitioning_or_append_strategy_starts_from_an_empty_table(
     orders: Database,
 ) -> None:
     world = await World.made(orders, source("orders"), _copy("SELECT id, dt FROM orders"))
@@ -140,7 +140,7 @@ async def test_another_partitioning_or_an_append_job_starts_from_an_empty_table(
     assert await _count(world) == 1
 
 
-async def test_a_table_on_which_others_depend_is_not_dropped(orders: Database) -> None:
+async def test_a_table_with_dependents_is_not_dropped(orders: Database) -> None:
     world = await World.made(orders, source("orders"), _copy())
     await _run(world)
     async with world.conn() as conn:
@@ -155,7 +155,7 @@ async def test_a_table_on_which_others_depend_is_not_dropped(orders: Database) -
     assert await _count(world, "report") == 1
 
 
-async def test_an_adopted_table_is_used_where_it_fits(orders: Database) -> None:
+async def test_an_adopted_table_is_used_if_it_fits(orders: Database) -> None:
     async with orders.connection() as conn:
         await conn.execute("CREATE TABLE copy (dt date, amount numeric(6, 1), id bigint)")
         await conn.execute("INSERT INTO copy VALUES ('2013-02-12', 5, 5), ('2013-02-13', 6, 6)")
@@ -185,7 +185,7 @@ async def test_an_adopted_table_is_never_dropped(orders: Database) -> None:
     assert await _count(world) == 1
 
 
-async def test_a_table_that_vanished_is_made_again(orders: Database) -> None:
+async def test_a_dropped_table_is_recreated(orders: Database) -> None:
     world = await World.made(orders, source("orders", DAILY), _copy())
     await _run(world)
     async with world.conn() as conn:
