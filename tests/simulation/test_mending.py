@@ -5,12 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from engine.store.database import Database
-from tests.simulation.mutations import (
-    CLASSES,
-    LOST_WORK,
-    MUTATIONS,
-    a_failed_task_is_joined_unmarked,
-)
+from tests.simulation.mutations import CLASSES, LOST_WORK, MUTATIONS
+from tests.simulation.mutations.tasks import a_failed_task_is_joined_unmarked
 from tests.simulation.test_mutations import CAUGHT_BY
 from tests.simulation.trial import Trial, replace
 from tests.support.databases import fresh_database

@@ -1,0 +1,30 @@
+"""Mutations of the engine, each of which the simulator must detect, by area of the engine.
+
+Each changes a single behavior.
+"""
+
+from tests.simulation.mutations import (
+    contents,
+    dependents,
+    deployment,
+    execution,
+    ingestion,
+    partitions,
+    planning,
+    tasks,
+)
+from tests.simulation.mutations.registry import CLASSES, LOST_WORK, MUTATIONS
+
+__all__ = [
+    "CLASSES",
+    "LOST_WORK",
+    "MUTATIONS",
+    "contents",
+    "dependents",
+    "deployment",
+    "execution",
+    "ingestion",
+    "partitions",
+    "planning",
+    "tasks",
+]

@@ -1,0 +1,78 @@
+"""Mutations of deployment: rebuilt outputs, sources, cursors, and open tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import engine.flow.deployment.deploy
+import engine.lineage.diff
+from engine.lineage.columns import PRUNED
+from tests.simulation.mutations.registry import (
+    EVIDENCE,
+    LOST_WORK,
+    Patch,
+    around,
+    classified,
+    mutation,
+    nothing,
+    statement,
+)
+
+
+@mutation
+def a_deploy_builds_nothing(patch: Patch) -> None:
+    around(patch, engine.flow.deployment.deploy, "_build", lambda _: nothing_built)
+
+
+async def nothing_built(*_: Any) -> int:
+    return 0
+
+
+@mutation
+def a_deploy_drops_canceled_rebuilds(patch: Patch) -> None:
+    around(patch, engine.flow.deployment.deploy, "canceled_rebuilds", lambda _: nothing)
+
+
+@mutation
+def a_changed_source_is_announced_in_its_own_dag_only(patch: Patch) -> None:
+    around(
+        patch, engine.flow.deployment.deploy, "changed_sources_read_by_others", lambda _: nothing
+    )
+
+
+@mutation
+def a_widened_source_inherits_no_partitions(patch: Patch) -> None:
+    statement(patch, "partitions.inherit", "WHERE dataset_uuid", "WHERE false AND dataset_uuid")
+
+
+@mutation
+def a_deploy_leaves_the_tasks_of_old_jobs(patch: Patch) -> None:
+    statement(patch, "tasks.cancel_of_jobs", "WHERE job_id", "WHERE false AND job_id")
+
+
+@mutation
+def changed_columns_of_a_source_rebuild_no_reader(patch: Patch) -> None:
+    """Rebuild no reader after a deploy changes the columns of a source."""
+    around(patch, engine.lineage.diff, "_other_columns", lambda _: lambda _old, _new: PRUNED)
+
+
+@classified(EVIDENCE)
+def cursors_survive_a_changed_job(patch: Patch) -> None:
+    """Start a restored version from the cursors its jobs had when replaced."""
+    statement(patch, "cursors.delete", "WHERE job_id", "WHERE false AND job_id")
+
+
+@classified(LOST_WORK)
+def a_job_that_is_no_longer_manual_is_not_rebuilt(patch: Patch) -> None:
+    around(patch, engine.flow.deployment.deploy, "previously_manual_outputs", lambda _: nothing)
+
+
+@classified(LOST_WORK)
+def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
+    around(patch, engine.flow.deployment.deploy, "outputs_of_earlier_partitions", lambda _: nothing)
+
+
+@mutation
+def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
+    open_statuses = "('blocked', 'queued', 'running', 'failed')"
+    statement(patch, "tasks.repoint", open_statuses, "('queued', 'running', 'failed')")
