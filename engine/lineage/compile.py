@@ -25,6 +25,7 @@ from engine.lineage.derive import with_derived
 from engine.lineage.sql import NOTHING_DEFINED, Derived, Read, Reads, UserDefined
 from engine.model.dag import DagFile, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
+from engine.model.job import Awaited
 from engine.model.source_positions import Problem
 from engine.model.states import Activation
 
@@ -116,7 +117,7 @@ def _input(spec: Input, job: JobSpec, context: DagContext) -> CompiledInput:
         dataset=spec.dataset,
         alias=spec.alias,
         mapping=partitions.Mapping.from_spec(spec.mapping, source, target).to_spec(),
-        wait_for=spec.wait_for,
+        wait_for=spec.wait_for if isinstance(spec.wait_for, int) else Awaited(spec.wait_for),
         cursor=spec.cursor.model_dump() if spec.cursor else None,
         preserved_columns=_preserved_columns(spec, job, context) or None,
     )

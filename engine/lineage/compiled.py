@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from engine.model.job import WaitFor
+from engine.model.job import Awaited, WaitFor
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 
 
@@ -18,7 +18,7 @@ class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     alias: str
     mapping: Any
-    wait_for: WaitFor = "any"
+    wait_for: WaitFor = Awaited.ANY
     cursor: dict[str, str] | None = None
     preserved_columns: dict[str, tuple[str, ...]] | None = msgspec.field(
         default=None, name="passes"
@@ -62,7 +62,7 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def waits_for_inputs(self) -> bool:
         """True if any input can delay a first run."""
-        return any(job_input.wait_for != "any" for job_input in self.inputs)
+        return any(job_input.wait_for != Awaited.ANY for job_input in self.inputs)
 
 
 class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,14 +1,15 @@
 """The engine process: plan invalidations, reap expired leases, fire schedules, audit and trim."""
 
 import asyncio
-from dataclasses import asdict
 from time import perf_counter
 
+import msgspec
 import structlog
 
 from engine.flow.deployment.trim_proposals import trim
 from engine.flow.execution.reap import reap
 from engine.flow.planning.audit import audit_all
+from engine.flow.planning.pending_work import Verdict
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
@@ -81,8 +82,11 @@ class Engine:
             metrics.AUDITED_PARTITIONS.labels(verdict.replace("_", " ")).set(count)
         metrics.AUDIT_LOST.inc(counts.lost)
         for partition in counts.shown:
-            if partition.verdict == "lost":
-                _log.error("stale partition without pending work: invalidated", **asdict(partition))
+            if partition.verdict == Verdict.LOST:
+                _log.error(
+                    "stale partition without pending work: invalidated",
+                    **msgspec.to_builtins(partition),
+                )
         return False
 
     async def _trim(self) -> bool:

@@ -1,7 +1,8 @@
 """A job of one DAG version, immutable: a deploy creates new jobs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -9,7 +10,15 @@ import msgspec
 from engine.model import scaling
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 
-WaitFor = Literal["any", "all"] | int
+
+class Awaited(StrEnum):
+    """Input partitions awaited by the first run of an output partition, in place of a number."""
+
+    ANY = "any"
+    ALL = "all"
+
+
+WaitFor = Awaited | int
 
 
 class JobInput(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +35,7 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
     name: str
     alias: str
     mapping: Any = None
-    wait_for: WaitFor = "any"
+    wait_for: WaitFor = Awaited.ANY
     cursor: Mapping[str, str] | None = None
     preserved_columns: Mapping[str, Sequence[str]] = {}
 
@@ -93,7 +102,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     @property
     def waits_for_inputs(self) -> bool:
         """True if any input can delay a first run until enough of its partitions exist."""
-        return any(each.wait_for != "any" for each in self.inputs)
+        return any(each.wait_for != Awaited.ANY for each in self.inputs)
 
     @property
     def max_concurrency(self) -> int | None:

@@ -18,7 +18,7 @@ Explanation: the plan as a `document`, the `path` to a job, how two plans `compa
 
 from engine.planner.blocks import TaskBlock, cached_step_blocks, step_blocks, task_count
 from engine.planner.closure import plan
-from engine.planner.compare import Difference, differences
+from engine.planner.compare import Difference, DifferenceKind, differences
 from engine.planner.document import document, hops_of
 from engine.planner.first_runs import (
     expected_partitions,
@@ -30,7 +30,7 @@ from engine.planner.inputs import input_partitions, upstream
 from engine.planner.limits import LimitExceeded, check_size, exceeded_limits
 from engine.planner.lookup import MissingState, PartitionLookup, lookup_in
 from engine.planner.path import path_to
-from engine.planner.plan import Changed, Plan, Pruned, Step, Trigger
+from engine.planner.plan import Changed, Plan, Pruned, PruningRule, Step, Trigger
 from engine.planner.propagated import (
     ALL_SCOPES,
     Propagated,
@@ -43,6 +43,7 @@ __all__ = [
     "Changed",
     "TriggeringEdges",
     "Difference",
+    "DifferenceKind",
     "LimitExceeded",
     "Trigger",
     "PartitionLookup",
@@ -52,6 +53,7 @@ __all__ = [
     "ALL_SCOPES",
     "parse_propagated",
     "Pruned",
+    "PruningRule",
     "Step",
     "TaskBlock",
     "check_size",

@@ -19,7 +19,7 @@ from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.edge import propagate, trigger_producer
 from engine.planner.lookup import MissingState, PartitionLookup
-from engine.planner.plan import Changed, Plan, Pruned, Step, Trigger
+from engine.planner.plan import Changed, Plan, Pruned, PruningRule, Step, Trigger
 from engine.planner.provenance import AffectedJobs
 from engine.planner.scope import changes_in_place, dirty_scope
 from engine.planner.strategy import (
@@ -150,7 +150,7 @@ class _Closure:
         wrong = self._wrong.pop(rank, ())
         if job.activation == Activation.MANUAL:
             self._pruned += [
-                Pruned(edge.dataset, job.id, "manual", _MANUAL) for edge, _ in dirty_edges
+                Pruned(edge.dataset, job.id, PruningRule.MANUAL, _MANUAL) for edge, _ in dirty_edges
             ]
             dirty_edges = []  # An invalidation of its own output is a request to run it.
         triggers = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]
@@ -191,4 +191,4 @@ def _has_unmapped(dirty_edge: _DirtyEdge) -> bool:
 
 def _nothing(invalidation: Invalidation) -> Pruned:
     detail = "no partition that it has or can have is in the scope of the invalidation"
-    return Pruned(invalidation.dataset, None, "partitions", detail)
+    return Pruned(invalidation.dataset, None, PruningRule.PARTITIONS, detail)

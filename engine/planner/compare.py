@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from engine.errors import InvalidPartition
@@ -20,6 +21,14 @@ JobName = tuple[str, str]
 Steps = Mapping[JobName, Mapping[str, Any]]
 
 
+class DifferenceKind(StrEnum):
+    """Kind of a difference: a job is only in the later plan, only in the earlier, or in both."""
+
+    NEW = "new"
+    GONE = "gone"
+    DIFFERENT = "different"
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Difference in one job's step; ``more`` and ``fewer`` are the added and removed partitions.
@@ -29,7 +38,7 @@ class Difference:
 
     dag: str
     job: str
-    kind: Literal["new", "gone", "different"]
+    kind: DifferenceKind
     more: tuple[str, ...] = ()
     fewer: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -43,13 +52,13 @@ def differences(before: Steps, now: Steps, lineage: Lineage) -> tuple[Difference
 def _came(before: Steps, now: Steps) -> Iterator[Difference]:
     for name, step in now.items():
         if name not in before:
-            yield Difference(*name, "new", more=tuple(step["partitions"]))
+            yield Difference(*name, DifferenceKind.NEW, more=tuple(step["partitions"]))
 
 
 def _went(before: Steps, now: Steps) -> Iterator[Difference]:
     for name, step in before.items():
         if name not in now:
-            yield Difference(*name, "gone", fewer=tuple(step["partitions"]))
+            yield Difference(*name, DifferenceKind.GONE, fewer=tuple(step["partitions"]))
 
 
 def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference]:
@@ -59,7 +68,7 @@ def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference
             space = lineage.job_space(lineage.job(UUID(new["job"])))
             yield Difference(
                 *name,
-                "different",
+                DifferenceKind.DIFFERENT,
                 more=_only(space, new["partitions"], old["partitions"]),
                 fewer=_only(space, old["partitions"], new["partitions"]),
                 notes=tuple(_notes(old, new)),

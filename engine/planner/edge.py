@@ -29,7 +29,7 @@ from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, unbounded_dimensions
 from engine.planner.dirty import DirtyScope
-from engine.planner.plan import Pruned, Trigger
+from engine.planner.plan import Pruned, PruningRule, Trigger
 
 
 def trigger_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Trigger:
@@ -55,7 +55,7 @@ def propagate(
     if dirty.columns is not ALL_COLUMNS:
         columns = tuple([propagate_columns(mapped, dirty.columns) for mapped in edge.columns])
         if all(reached is PRUNED for reached in columns):
-            return Pruned(edge.dataset, edge.job, "columns", _unread(edge, dirty))
+            return Pruned(edge.dataset, edge.job, PruningRule.COLUMNS, _unread(edge, dirty))
     # `last` may take a dirty partition that is not known yet.
     known = extents.known(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
     touched = edge.mapping.down(dirty.partitions, known)
@@ -63,7 +63,7 @@ def propagate(
     if rows and touched:
         touched = narrow(rows, touched.space, touched)
         if not touched:
-            return Pruned(edge.dataset, edge.job, "rows", _rowless(rows))
+            return Pruned(edge.dataset, edge.job, PruningRule.ROWS, _rowless(rows))
     partitions = touched
     if not edge.mapping.is_identity and (
         unbounded := edge.unmapped | unbounded_dimensions(touched)
@@ -73,7 +73,7 @@ def propagate(
         else:
             partitions = _bounded(extents, job, touched, unbounded, triggers)
     if not partitions and not (touched and job.is_single_run):
-        return Pruned(edge.dataset, edge.job, "partitions", _untouched(dirty))
+        return Pruned(edge.dataset, edge.job, PruningRule.PARTITIONS, _untouched(dirty))
     from_job = None if dirty.in_place else edge.producer.id
     return Trigger(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from engine.lineage.graph import Edge, Lineage
-from engine.model.job import Job, WaitFor
+from engine.model.job import Awaited, Job, WaitFor
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, product
 from engine.planner.inputs import up
@@ -94,7 +94,7 @@ def missing_inputs(
     """
     waiting: dict[str, PartitionSet] = {}
     for edge in lineage.inputs(job.id):
-        if edge.input.wait_for == "any":
+        if edge.input.wait_for == Awaited.ANY:
             continue
         for built in _groups(lineage, job, keys):
             missing = _missing(edge, built, existing)
@@ -125,5 +125,5 @@ def _is_enough(wait_for: WaitFor, needed: PartitionSet, missing: PartitionSet) -
     if not needed.is_finite:
         # An unbounded set has no 'all': whatever exists counts as complete, once anything does.
         return missing != needed
-    least = needed.count() if wait_for == "all" else min(int(wait_for), needed.count())
+    least = needed.count() if wait_for == Awaited.ALL else min(int(wait_for), needed.count())
     return needed.count() - missing.count() >= least

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import reduce
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -23,7 +24,15 @@ from engine.partitions import PartitionSet
 from engine.planner.dirty import DirtyScope
 from engine.planner.provenance import InvalidationSet, indexes
 
-Rule = Literal["columns", "rows", "partitions", "manual"]
+
+class PruningRule(StrEnum):
+    """Rule by which a change stops at an edge: in the plan, or (unchanged) when its tasks end."""
+
+    COLUMNS = "columns"
+    ROWS = "rows"
+    PARTITIONS = "partitions"
+    MANUAL = "manual"
+    UNCHANGED = "unchanged"
 
 
 class Trigger(msgspec.Struct, frozen=True, gc=False):
@@ -107,7 +116,7 @@ class Pruned(NamedTuple):
 
     dataset: UUID
     job: UUID | None
-    rule: Rule
+    rule: PruningRule
     detail: str
 
 

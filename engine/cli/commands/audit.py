@@ -11,7 +11,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import empty_table
 from engine.cli.runtime.session import run
 from engine.service.commands.audit import mend as mend_lost
-from engine.service.queries.audit import Counts, StalePartition, StaleReason
+from engine.service.queries.audit import Counts, StalePartition, StaleReason, StaleRule
 from engine.service.queries.audit import audit as audit_partitions
 from engine.wording import counted
 
@@ -77,12 +77,12 @@ def reason_text(reason: StaleReason) -> str:
     """A reason in words."""
     if reason.dataset is None:
         return {
-            "definition": "the definition of the job has changed",
-            "never built": "never built",
-            "partly written": "an attempt may have written part of the partition",
-            "declared wrong": "declared wrong, and not rebuilt since",
-            "rows not read": "changed rows were not read (task canceled or plan rejected)",
-            "invalidated": "an open invalidation covers the partition",
-            "stalled": "the task waits only for ended tasks",
+            StaleRule.DEFINITION: "the definition of the job has changed",
+            StaleRule.NEVER_BUILT: "never built",
+            StaleRule.PARTLY_WRITTEN: "an attempt may have written part of the partition",
+            StaleRule.DECLARED_WRONG: "declared wrong, and not rebuilt since",
+            StaleRule.ROWS_NOT_READ: "changed rows were not read (task canceled or plan rejected)",
+            StaleRule.INVALIDATED: "an open invalidation covers the partition",
+            StaleRule.STALLED: "the task waits only for ended tasks",
         }.get(reason.rule, reason.rule)
     return f"{reason.rule}: {reason.dataset} {reason.partition}"

@@ -16,14 +16,18 @@ from engine.cli.runtime.session import database_url, load_settings
 from engine.errors import KnockonError
 from engine.secrets import redacted
 from engine.service.caller import Caller
-from engine.service.checks.check import Check, Checks
+from engine.service.checks.check import Check, Checks, CheckVerdict
 from engine.service.checks.database import check_database
 from engine.service.queries import health
 from engine.service.service import Service
 from engine.settings import Settings
 
 app = typer.Typer(add_completion=False)
-_MARKS = {"ok": ("✓ ", "green"), "warn": ("! ", "yellow"), "fail": ("✗ ", "bold red")}
+_MARKS = {
+    CheckVerdict.OK: ("✓ ", "green"),
+    CheckVerdict.WARN: ("! ", "yellow"),
+    CheckVerdict.FAIL: ("✗ ", "bold red"),
+}
 
 
 @app.command()
@@ -32,7 +36,7 @@ def doctor(options: GlobalOptions) -> None:
     """Check the installation, and print remedies; exit with 1 if a check fails."""
     checks = [_without_secrets(check) for check in asyncio.run(_checks(load_settings(options)))]
     show(options, checks, lambda checks: Group(*map(_line, checks)))
-    if any(check.verdict == "fail" for check in checks):
+    if any(check.verdict == CheckVerdict.FAIL for check in checks):
         raise typer.Exit(1)
 
 
@@ -43,7 +47,7 @@ async def _checks(settings: Settings) -> list[Check]:
         async for check in _run_checks(settings):
             checks.append(check)  # noqa: PERF401 checks before an error are reported
     except (KnockonError, psycopg.Error) as error:
-        checks.append(Check("database", "fail", str(error).strip()))
+        checks.append(Check("database", CheckVerdict.FAIL, str(error).strip()))
     return checks
 
 
@@ -60,7 +64,7 @@ async def _run_checks(settings: Settings) -> Checks:
 async def _service_checks(settings: Settings, service: Service) -> Checks:
     async for check in check_database(service.database):
         yield check
-        if check.name == "schema" and check.verdict == "fail":
+        if check.name == "schema" and check.verdict == CheckVerdict.FAIL:
             return
     caller = Caller.local(await service.org(settings.org))
     for check in await health.work(caller, service):

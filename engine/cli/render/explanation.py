@@ -9,23 +9,20 @@ from rich.tree import Tree
 from engine.cli.render.elements import ago, compact, mapping_text, pruned_text, short, status_text
 from engine.model.event import MANUAL
 from engine.model.states import FINISHED_STATUSES, PlanState, TaskStatus
-from engine.service.queries.explain_partition import (
-    AuditVerdict,
-    ExplainedPartition,
-    UnfinishedTask,
-)
+from engine.service.queries.audit import Verdict
+from engine.service.queries.explain_partition import ExplainedPartition, UnfinishedTask
 from engine.service.queries.explain_task import Blocker, Cause, ExplainedTask, PathHop
 from engine.service.queries.invalidations import InvalidationRow
 from engine.service.queries.not_run import PlanNotRun
 from engine.wording import counted, some
 
 _MAX_LISTED = 12
-_VERDICTS: dict[AuditVerdict, tuple[str, str]] = {
-    "fresh": ("green", "fresh"),
-    "in hand": ("yellow", "stale, in hand"),
-    "left": ("yellow", "stale, left by decision"),
-    "lost": ("bold red", "stale, lost"),
-    "waiting": ("dim", "not built yet"),
+_VERDICTS: dict[Verdict, tuple[str, str]] = {
+    Verdict.FRESH: ("green", "fresh"),
+    Verdict.IN_HAND: ("yellow", "stale, in hand"),
+    Verdict.LEFT: ("yellow", "stale, left by decision"),
+    Verdict.LOST: ("bold red", "stale, lost"),
+    Verdict.WAITING: ("dim", "not built yet"),
 }
 
 

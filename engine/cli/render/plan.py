@@ -4,12 +4,16 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from engine.planner import Difference
+from engine.planner import Difference, DifferenceKind
 from engine.service.queries.plans import Cost, Estimate
 from engine.wording import counted, some, span
 
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
-_MARKS = {"new": ("+ ", "green"), "gone": ("- ", "red"), "different": ("~ ", "yellow")}
+_MARKS = {
+    DifferenceKind.NEW: ("+ ", "green"),
+    DifferenceKind.GONE: ("- ", "red"),
+    DifferenceKind.DIFFERENT: ("~ ", "yellow"),
+}
 
 
 def estimate_text(estimate: Estimate | None) -> str:

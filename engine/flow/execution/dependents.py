@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
 from engine.flow.shared.load_partitions import existing_of
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
+from engine.flow.shared.stale import Stale, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, TaskStatus
@@ -124,7 +124,7 @@ def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool
     """Return True if a run is due; a run on new rows never reads rows left unread by decision."""
     judged = judged_keys(job, keys)
     reasons = (reason for key in judged for reason in stale.get((job.id, key), ()))
-    return any(reads_all_rows or reason.rule != "rows not read" for reason in reasons)
+    return any(reads_all_rows or reason.rule != StaleRule.ROWS_NOT_READ for reason in reasons)
 
 
 async def _queue_complete(

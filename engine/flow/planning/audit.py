@@ -23,7 +23,7 @@ from engine.flow.planning.pending_work import (
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.stale import Stale, StaleReason, judged_keys, stale_partitions
+from engine.flow.shared.stale import Stale, StaleReason, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, Reason
@@ -63,7 +63,7 @@ class Slice:
     @property
     def lost(self) -> list[StalePartition]:
         """Return the stale partitions without pending work or decision."""
-        return [partition for partition in self.stale if partition.verdict == "lost"]
+        return [partition for partition in self.stale if partition.verdict == Verdict.LOST]
 
 
 async def audit(
@@ -104,7 +104,7 @@ async def _invalidated(
         job, name = producers[row.dataset_uuid], lineage.dataset(row.dataset_uuid).name
         verdict, explained_by = invalidation_verdict(row.planning_error, "of it")
         key = row.partition_key or SINGLE_RUN_KEY
-        reasons = (StaleReason("invalidated"),)
+        reasons = (StaleReason(StaleRule.INVALIDATED),)
         stale.append(
             StalePartition(job.dag_name, job.name, name, key, verdict, explained_by, reasons)
         )
@@ -121,9 +121,11 @@ async def _stalled(conn: Connection, org: OrgContext, jobs: Sequence[Job], mend:
         for row in rows:
             job = lineage.job(row.job_id)
             name, explained_by = lineage.dataset(job.outputs[0]).name, f"task {row.id} is blocked"
-            reasons = (StaleReason("stalled"),)
+            reasons = (StaleReason(StaleRule.STALLED),)
             stalled += [
-                StalePartition(job.dag_name, job.name, name, key, "lost", explained_by, reasons)
+                StalePartition(
+                    job.dag_name, job.name, name, key, Verdict.LOST, explained_by, reasons
+                )
                 for key in judged_keys(job, row.partitions)
             ]
         if mend and rows:
@@ -208,13 +210,13 @@ class Counts(msgspec.Struct):
         """Add a slice, keeping at most ``most`` partitions in ``shown``."""
         self.partitions += result.partitions
         for partition in result.stale:
-            self.in_hand += partition.verdict == "in hand"
-            self.left += partition.verdict == "left"
-            self.lost += partition.verdict == "lost"
-        named = [partition for partition in result.stale if partition.verdict != "in hand"]
+            self.in_hand += partition.verdict == Verdict.IN_HAND
+            self.left += partition.verdict == Verdict.LEFT
+            self.lost += partition.verdict == Verdict.LOST
+        named = [partition for partition in result.stale if partition.verdict != Verdict.IN_HAND]
         # Lost partitions are faults and must not be crowded out by those left by decision.
         self.shown = sorted(
-            [*self.shown, *named], key=lambda partition: partition.verdict != "lost"
+            [*self.shown, *named], key=lambda partition: partition.verdict != Verdict.LOST
         )[:most]
 
 

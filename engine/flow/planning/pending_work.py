@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 from uuid import UUID
 
 from engine.errors import InvalidPartition
@@ -20,10 +20,18 @@ from engine.store.database import Connection
 from engine.store.rows.stale import OpenScope, OpenTask, PendingStep, StoredDecision
 from engine.store.run import fetch
 
-Verdict = Literal["in hand", "left", "lost"]
-
 _MOST_REACHING = 200
 """Limit on open invalidations of inputs with partitions computed one by one."""
+
+
+class Verdict(StrEnum):
+    """Verdict on a partition; the audit lists stale ones only, which are in hand, left or lost."""
+
+    FRESH = "fresh"
+    WAITING = "waiting"
+    IN_HAND = "in hand"
+    LEFT = "left"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class PendingWork:
             return self.of_keys[key]
         partition = self.space.universe if key == SINGLE_RUN_KEY else self.space.parse(key)
         verdicts = (verdict for reached, verdict in self.by_inputs if reached & partition)
-        return next(verdicts, self.of_job or ("lost", None))
+        return next(verdicts, self.of_job or (Verdict.LOST, None))
 
 
 async def load_pending_work(
@@ -55,20 +63,21 @@ async def load_pending_work(
     for decision in await _decisions(conn, lineage, job, keys):
         by = f" by {decision.decided_by}" if decision.decided_by else ""
         at = f"{decision.decided_at:%Y-%m-%d %H:%M:%S %Z}"
-        of_keys[decision.partition_key] = "left", f"{decision.decision}{by} at {at}"
+        of_keys[decision.partition_key] = Verdict.LEFT, f"{decision.decision}{by} at {at}"
     for key, plan in (await _pending(conn, org, lineage, job, keys)).items():
-        of_keys[key] = "left", f"plan {plan} is pending approval"
+        of_keys[key] = Verdict.LEFT, f"plan {plan} is pending approval"
     concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
     rows = await fetch(
         conn, "stale.open_invalidations", OpenScope, org_id=org.id, datasets=list(concerned)
     )
     of_keys |= _invalidated(lineage, job, keys, rows)
     for key, task in (await _tasks(conn, job, keys)).items():
-        verdict: Verdict = "left" if task.status == TaskStatus.FAILED else "in hand"
+        is_left = task.status == TaskStatus.FAILED
+        verdict = Verdict.LEFT if is_left else Verdict.IN_HAND
         of_keys[key] = verdict, f"task {task.id} is {task.status}"
     is_manual = job.activation == Activation.MANUAL
     of_job: tuple[Verdict, str] | None = (
-        ("left", "the job is manual and runs on request only") if is_manual else None
+        (Verdict.LEFT, "the job is manual and runs on request only") if is_manual else None
     )
     return PendingWork(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
 
@@ -151,8 +160,8 @@ def verdict_of_covering(errors: Sequence[str | None]) -> tuple[Verdict, str]:
 def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, str]:
     """Return the verdict on partitions concerned by an open invalidation."""
     if planning_error is not None:
-        return "left", f"an invalidation {of} cannot be planned: {planning_error}"
-    return "in hand", f"an invalidation {of} is not planned yet"
+        return Verdict.LEFT, f"an invalidation {of} cannot be planned: {planning_error}"
+    return Verdict.IN_HAND, f"an invalidation {of} is not planned yet"
 
 
 async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, OpenTask]:

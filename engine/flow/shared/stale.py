@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -46,23 +47,6 @@ from engine.store.rows.stale import ChangedInput, RecordedRun, UnrecordedInput
 from engine.store.run import fetch
 
 T = TypeVar("T")
-Rule = Literal[
-    "definition",
-    "input changed",
-    "input appeared",
-    "input gone",
-    "partly written",
-    "declared wrong",
-    "rows not read",
-    "never built",
-    "invalidated",
-    "stalled",
-]
-"""Rule by which a partition is stale; the last two apply in the audit only.
-
-Planning recomputes an invalidated partition anyway, and a stalled one has a task whose blockers
-have all ended.
-"""
 Subject = tuple[UUID, str]
 """Job and one of its partition keys, ``*`` for a single-run job."""
 _Needed = tuple[UUID, PartitionSet]
@@ -71,10 +55,29 @@ _Runs = Mapping[UUID, Sequence[tuple[Job, str]]]
 """By task, the partitions with content from its run."""
 
 
+class StaleRule(StrEnum):
+    """Rule by which a partition is stale; the last two apply in the audit only.
+
+    Planning recomputes an invalidated partition anyway, and a stalled one has a task whose blockers
+    have all ended.
+    """
+
+    DEFINITION = "definition"
+    INPUT_CHANGED = "input changed"
+    INPUT_APPEARED = "input appeared"
+    INPUT_GONE = "input gone"
+    PARTLY_WRITTEN = "partly written"
+    DECLARED_WRONG = "declared wrong"
+    ROWS_NOT_READ = "rows not read"
+    NEVER_BUILT = "never built"
+    INVALIDATED = "invalidated"
+    STALLED = "stalled"
+
+
 class StaleReason(msgspec.Struct, frozen=True):
     """Reason for staleness; versions are those of the input ``partition`` of ``dataset``."""
 
-    rule: Rule
+    rule: StaleRule
     dataset: str | None = None
     partition: str | None = None
     recorded: datetime | None = None
@@ -94,13 +97,13 @@ async def stale_partitions(
     built = [(*subject, run.task_id) for subject, run in runs if run.task_id]
     for (job, key), run in runs:
         if run.task_id and run.config_hash != job.config_hash:
-            judgement.add(job, key, StaleReason("definition"))
+            judgement.add(job, key, StaleReason(StaleRule.DEFINITION))
         if run.is_partly_written:
-            judgement.add(job, key, StaleReason("partly written"))
+            judgement.add(job, key, StaleReason(StaleRule.PARTLY_WRITTEN))
         if run.is_declared_wrong:
-            judgement.add(job, key, StaleReason("declared wrong"))
+            judgement.add(job, key, StaleReason(StaleRule.DECLARED_WRONG))
         if run.has_unread_rows:
-            judgement.add(job, key, StaleReason("rows not read"))
+            judgement.add(job, key, StaleReason(StaleRule.ROWS_NOT_READ))
     await judgement.judge_changes(built)
     await judgement.judge_appearances(built)
     await judgement.judge_first_runs([subject for subject, run in runs if not run.task_id])
@@ -223,14 +226,14 @@ class _Judgement:
         """Find partitions that were never built although nothing blocks their first run."""
         for job, key in unbuilt:
             if await self._answer(partial(first_run_is_due, self.lineage, job, key)):
-                self.add(job, key, StaleReason("never built"))
+                self.add(job, key, StaleReason(StaleRule.NEVER_BUILT))
 
     def _reason(
         self, row: ChangedInput | UnrecordedInput, recorded: datetime | None
     ) -> StaleReason:
-        rule: Rule = "input appeared" if recorded is None else "input changed"
+        rule = StaleRule.INPUT_APPEARED if recorded is None else StaleRule.INPUT_CHANGED
         if row.version is None:
-            rule = "input gone"
+            rule = StaleRule.INPUT_GONE
         name = self.lineage.dataset(row.dataset).name
         return StaleReason(rule, name, row.key, recorded, row.version)
 

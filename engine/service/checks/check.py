@@ -1,18 +1,24 @@
 """Results of health checks."""
 
 from collections.abc import AsyncIterator
-from typing import Literal
+from enum import StrEnum
 
 import msgspec
 
-Verdict = Literal["ok", "warn", "fail"]
+
+class CheckVerdict(StrEnum):
+    """Verdict of a check: a warning needs attention, a failure prevents work."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
 
 
 class Check(msgspec.Struct, frozen=True):
     """The result of a check, with a ``remedy`` unless the verdict is ok."""
 
     name: str
-    verdict: Verdict
+    verdict: CheckVerdict
     detail: str
     remedy: str = ""
 
@@ -20,6 +26,9 @@ class Check(msgspec.Struct, frozen=True):
 Checks = AsyncIterator[Check]
 
 
-def judge(name: str, well: bool, detail: str, remedy: str, otherwise: Verdict = "warn") -> Check:
+def judge(
+    name: str, well: bool, detail: str, remedy: str, otherwise: CheckVerdict = CheckVerdict.WARN
+) -> Check:
     """Return ok if ``well``, else the verdict ``otherwise`` with the remedy."""
-    return Check(name, "ok", detail) if well else Check(name, otherwise, detail, remedy)
+    verdict = CheckVerdict.OK if well else otherwise
+    return Check(name, verdict, detail, "" if well else remedy)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from psycopg import sql
 
 from engine.errors import OutdatedCode
-from engine.service.checks.check import Check, Checks, judge
+from engine.service.checks.check import Check, Checks, CheckVerdict, judge
 from engine.store.compatibility import missing_migrations, require_supported_code
 from engine.store.database import Connection, Database, display_url
 from engine.store.roles import missing_roles, render
@@ -29,7 +29,7 @@ async def check_database(database: Database) -> Checks:
         yield await _notifies(database, conn)
         schema = await _schema(conn)
         yield schema
-        if schema.verdict == "ok":
+        if schema.verdict == CheckVerdict.OK:
             yield await _roles(conn)
 
 
@@ -40,7 +40,7 @@ def _version(database: Database, server: ServerState) -> Check:
         int(version.split(".")[0].split()[0]) >= _OLDEST,
         f"PostgreSQL {version} at {display_url(database.url)}",
         f"upgrade it: Knockon needs PostgreSQL {_OLDEST} or newer",
-        "fail",
+        CheckVerdict.FAIL,
     )
 
 
@@ -86,10 +86,10 @@ async def _schema(conn: Connection) -> Check:
     try:
         await require_supported_code(conn)
     except OutdatedCode as error:
-        return Check("schema", "fail", str(error), "install a newer version of Knockon")
+        return Check("schema", CheckVerdict.FAIL, str(error), "install a newer version of Knockon")
     missing = await missing_migrations(conn)
     detail = f"lacks {', '.join(missing)}" if missing else "up to date"
-    return judge("schema", not missing, detail, "run 'knockon migrate'", "fail")
+    return judge("schema", not missing, detail, "run 'knockon migrate'", CheckVerdict.FAIL)
 
 
 async def _roles(conn: Connection) -> Check:

@@ -17,7 +17,7 @@ from consumers.run import has_log
 from consumers.sources import Sources
 from engine.embedded.broker import Broker
 from engine.service.checks.attachments import check_attachments
-from engine.service.checks.check import Check, Checks, judge
+from engine.service.checks.check import Check, Checks, CheckVerdict, judge
 from engine.store.database import connection_error, display_url
 from engine.wording import counted, some, span
 
@@ -33,7 +33,11 @@ async def check_kafka(
     """Check the broker, the topics and the lag from the ``stored`` positions of streams."""
     remedy = "start it, or set KNOCKON_KAFKA_BOOTSTRAP_SERVERS"
     if broker is None:
-        return [Check("Kafka", "fail", "no broker is configured, but DAGs read topics", remedy)]
+        return [
+            Check(
+                "Kafka", CheckVerdict.FAIL, "no broker is configured, but DAGs read topics", remedy
+            )
+        ]
     where = broker.bootstrap_servers
     client = AIOKafkaConsumer(**broker.connection, request_timeout_ms=_PATIENCE_MS)
     try:
@@ -43,17 +47,17 @@ async def check_kafka(
         ends = await client.end_offsets(await partitions_of(broker.connection, topics))
         losing = await compacted(broker.connection, topics)
     except (KafkaError, OSError) as error:
-        return [Check("Kafka", "fail", f"{where} does not answer: {error!r}", remedy)]
+        return [Check("Kafka", CheckVerdict.FAIL, f"{where} does not answer: {error!r}", remedy)]
     finally:
         await client.stop()
-    checks = [Check("Kafka", "ok", where), _topics(sources, known), _lag(ends, stored)]
+    checks = [Check("Kafka", CheckVerdict.OK, where), _topics(sources, known), _lag(ends, stored)]
     return [*checks, _compaction(losing)] if losing else checks
 
 
 def _compaction(topics: set[str]) -> Check:
     return Check(
         "compaction",
-        "warn",
+        CheckVerdict.WARN,
         f"compacted: {some(sorted(topics))}",
         "set cleanup.policy=delete, because messages removed before being read are missed; or set "
         "min.compaction.lag.ms longer than any outage",
@@ -83,7 +87,12 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
     try:
         if not await has_log(source_url):
             what = f"none of {some(sorted(sources.tables))} is attached"
-            yield Check("tables", "warn", what, "attach them: knockon attach TABLE --dataset NAME")
+            yield Check(
+                "tables",
+                CheckVerdict.WARN,
+                what,
+                "attach them: knockon attach TABLE --dataset NAME",
+            )
             return
         async with await connect(source_url) as source:
             attached = await check_attachments(source, org, sources.tables)
@@ -92,7 +101,7 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
     except psycopg.Error as error:
         remedy = "start it, or set KNOCKON_SOURCE_URL"
         why = connection_error(source_url, error)
-        yield Check("tables", "fail", f"{where} does not answer: {why}", remedy)
+        yield Check("tables", CheckVerdict.FAIL, f"{where} does not answer: {why}", remedy)
         return
     yield attached
     yield judge(
@@ -100,7 +109,7 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
         not excessive,
         "; ".join(excessive) or "no other role may act on the change log",
         "REVOKE them, or drop the objects: another role could run code, or stop the log",
-        "fail",
+        CheckVerdict.FAIL,
     )
     yield _readers(log)
     yield judge(
@@ -114,7 +123,7 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
 def _readers(log: State) -> Check:
     """Check the slowest reader, because the log keeps all changes unread by any reader."""
     if not log.readers:
-        return Check("change log", "warn", "not read yet", "run 'knockon consume'")
+        return Check("change log", CheckVerdict.WARN, "not read yet", "run 'knockon consume'")
     slowest = max(log.readers, key=lambda reader: reader.seconds)
     late = f", for {span(slowest.seconds)}" if slowest.rows else ""
     return judge(

@@ -3,7 +3,7 @@
 from engine.flow.shared.org_context import OrgContext
 from engine.model.references import literal_secrets
 from engine.model.states import TaskStatus
-from engine.service.checks.check import Check, Checks, judge
+from engine.service.checks.check import Check, Checks, CheckVerdict, judge
 from engine.service.queries.status import Status, load_status
 from engine.store.database import Connection
 from engine.store.rows.views import ExpiredLeases, SuspectedSecret
@@ -103,8 +103,8 @@ async def _secrets(conn: Connection, org: OrgContext) -> Check:
     current = sorted({name for (name, _), is_current in holding.items() if is_current})
     others = sorted({name for name, _ in holding} - {*current})
     if not holding:
-        return Check("secrets", "ok", "no stored version of a DAG contains a secret")
+        return Check("secrets", CheckVerdict.OK, "no stored version of a DAG contains a secret")
     deploy = f"deploy {some(current)} with ${{NAME}} instead, and " if current else ""
     detail = f"{counted(len(holding), 'stored version')} of {some([*current, *others])}"
     remedy = f"{deploy}change the secrets, because stored versions keep them"
-    return Check("secrets", "warn", f"{detail} with a literal secret", remedy)
+    return Check("secrets", CheckVerdict.WARN, f"{detail} with a literal secret", remedy)

@@ -1,12 +1,13 @@
 """Audit of stale partitions: pending work, decisions, or neither."""
 
 from engine.flow.planning.audit import Counts, StalePartition, audit_all
-from engine.flow.shared.stale import StaleReason
+from engine.flow.planning.pending_work import Verdict
+from engine.flow.shared.stale import StaleReason, StaleRule
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
-__all__ = ["Counts", "StaleReason", "StalePartition", "audit"]
+__all__ = ["Counts", "StalePartition", "StaleReason", "StaleRule", "Verdict", "audit"]
 
 
 @requires(Role.READER)

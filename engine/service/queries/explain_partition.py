@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -11,7 +10,7 @@ from engine.errors import InvalidPartition
 from engine.flow.planning.pending_work import Verdict, load_pending_work, verdict_of_covering
 from engine.flow.shared.load_partitions import load_expected
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.stale import Rule, StaleReason, stale_partitions
+from engine.flow.shared.stale import StaleReason, StaleRule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
@@ -28,7 +27,6 @@ from engine.store.rows.partitions import BuiltPartition
 from engine.store.run import fetch, fetch_one
 
 _MAX_LISTED = 4
-AuditVerdict = Literal[Verdict, "fresh", "waiting"]
 
 
 class NewerInput(msgspec.Struct, frozen=True):
@@ -67,7 +65,7 @@ class ExplainedPartition(msgspec.Struct, frozen=True):
     materialized_at: datetime | None
     row_count: int | None
     task_id: UUID | None
-    verdict: AuditVerdict
+    verdict: Verdict
     explained_by: str | None
     stale: tuple[str, ...]
     newer_inputs: tuple[NewerInput, ...]
@@ -146,7 +144,9 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
     reasons = stale.get((job.id, SINGLE_RUN_KEY if job.is_single_run else key), ())
-    is_unbuilt = not job.is_single_run and any(reason.rule == "never built" for reason in reasons)
+    is_unbuilt = not job.is_single_run and any(
+        reason.rule == StaleRule.NEVER_BUILT for reason in reasons
+    )
     if is_unbuilt:
         # The audit judges an unbuilt partition only if existing inputs lead to the partition.
         expected = await load_expected(conn, lineage, job)
@@ -164,17 +164,17 @@ async def _verdict(
     built: BuiltPartition | None,
     reasons: Sequence[StaleReason],
     covering: Sequence[CoveringInvalidation],
-) -> tuple[AuditVerdict, str | None]:
+) -> tuple[Verdict, str | None]:
     """Return the verdict of the audit, extended to partitions outside the audit."""
     if covering and not reasons:
         return verdict_of_covering([row.planning_error for row in covering])
     if built and not reasons:
-        return "fresh", None
+        return Verdict.FRESH, None
     subject = SINGLE_RUN_KEY if job.is_single_run else key
     verdict, explained_by = (await load_pending_work(conn, org, lineage, job, [subject])).of(
         subject
     )
-    return verdict if reasons else "waiting", explained_by
+    return verdict if reasons else Verdict.WAITING, explained_by
 
 
 async def _open_over(
@@ -199,16 +199,18 @@ def _covers(space: PartitionSpace, text: str | None, partition: PartitionSet) ->
         return True
 
 
-def _own_reasons(job: Job, built: BuiltPartition | None, rules: Collection[Rule]) -> Iterator[str]:
+def _own_reasons(
+    job: Job, built: BuiltPartition | None, rules: Collection[StaleRule]
+) -> Iterator[str]:
     if not built:
         yield "never built"
-    elif "definition" in rules:
+    elif StaleRule.DEFINITION in rules:
         yield f"the definition of job {job.name!r} has changed since the last build"
-    if "partly written" in rules:
+    if StaleRule.PARTLY_WRITTEN in rules:
         yield "an incomplete attempt may have written part of the partition"
-    if "declared wrong" in rules:
+    if StaleRule.DECLARED_WRONG in rules:
         yield "an invalidation declared the partition wrong"
-    if "rows not read" in rules:
+    if StaleRule.ROWS_NOT_READ in rules:
         yield "changed rows were not read (task canceled or plan rejected)"
 
 

@@ -9,7 +9,7 @@ import msgspec
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import hops_of
+from engine.planner import PruningRule, hops_of
 from engine.service.queries.invalidations import load_invalidations
 from engine.service.queries.pruning import PrunedEdge, contains, pruned_edges
 from engine.store.database import Connection
@@ -93,12 +93,12 @@ def _pruned(
     datasets = list(dict.fromkeys(hop["dataset"] for hop in hops_of(document, step)))
     if not contains(lineage.job_space(job), step["partitions"], key):
         others = ", ".join(step["partitions"][:3])
-        yield PrunedEdge(datasets[0], job.name, "partitions", f"it touched {others} only")
+        yield PrunedEdge(datasets[0], job.name, PruningRule.PARTITIONS, f"it touched {others} only")
     elif plan.id in skipped:
         read = ", ".join(datasets)
         task = str(skipped[plan.id])[-8:]
         detail = f"its inputs from {read} turned out unchanged, so task {task} was skipped"
-        yield PrunedEdge(datasets[0], job.name, "unchanged", detail)
+        yield PrunedEdge(datasets[0], job.name, PruningRule.UNCHANGED, detail)
 
 
 def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:

@@ -7,6 +7,7 @@ import msgspec
 
 from engine.errors import InvalidPartition
 from engine.partitions import PartitionSpace
+from engine.planner import PruningRule
 
 
 class PrunedEdge(msgspec.Struct, frozen=True):
@@ -17,7 +18,7 @@ class PrunedEdge(msgspec.Struct, frozen=True):
 
     dataset: str
     job: str | None
-    rule: str
+    rule: PruningRule
     detail: str
 
 
