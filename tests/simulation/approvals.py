@@ -16,7 +16,7 @@ from engine.store.orgs import set_setting
 from tests.simulation.crashes import ResponseLost
 from tests.simulation.invariants import Broken
 from tests.simulation.state import SimulationState
-from tests.simulation.upstream import Upstream, brief
+from tests.simulation.upstream import Upstream, event_text
 
 _PENDING = "SELECT id FROM plans WHERE org_id = %(org)s AND state = 'pending_approval' ORDER BY id"
 
@@ -96,7 +96,7 @@ class Approvals:
             return
         event = self.upstream.unpublished.pop(rng.randrange(len(self.upstream.unpublished)))
         org = self.state.org_context(rng)
-        self.state.log_line(f"propose {brief(event)}", "plan proposed")
+        self.state.log_line(f"propose {event_text(event)}", "plan proposed")
         try:
             proposed: Proposal = await self.state.do(
                 "propose", lambda conn: propose(conn, org, event), rng
@@ -148,11 +148,11 @@ class Approvals:
         """Check the law "plan = execution": an applied plan creates as many tasks as proposed."""
         if applied.changes:
             self.state.log_line(
-                f"… no longer as proposed: {brief(proposal.event)}", "proposed plan outdated"
+                f"… no longer as proposed: {event_text(proposal.event)}", "proposed plan outdated"
             )
             self.upstream.unpublished.append(proposal.event)
             return
-        self.state.log_line(f"apply {brief(proposal.event)}", "proposed plan applied")
+        self.state.log_line(f"apply {event_text(proposal.event)}", "proposed plan applied")
         self.state.record_events(applied.invalidations, [proposal.event])
         if applied.tasks != proposal.tasks:
             raise Broken(

@@ -104,12 +104,12 @@ def _line(job: Job) -> str:
         + (f", at most {job.max_concurrency} running" if job.max_concurrency else "")
     )
     kind += ", sql" if job.writes_atomically else ""
-    reads = "; ".join(_brief(read) for read in job.reads)
+    reads = "; ".join(_read_text(read) for read in job.reads)
     size = f"{job.per_task} partitions per task"
     return f"{head} from {reads} [{job.strategy}, {kind}, {size}, salt {job.salt}]"
 
 
-def _brief(read: Read) -> str:
+def _read_text(read: Read) -> str:
     return (
         f"{read.dataset} {read.spec or 'inferred'}"
         + (f" wait_for {read.wait_for}" if read.wait_for != "any" else "")

@@ -56,9 +56,9 @@ class Declarations:
         unprocessed = [id_ for id_ in self.state.batches if id_ not in self._processed]
         for row in await self.state.rows(_PLANNED, open=unprocessed):
             done = self._processed if row["is_processed"] else self._pending
-            maker = self.state.world.makers.get(row["name"])
-            if row["id"] not in done and maker is not None:
-                self._record(maker, row, known.get(row["name"], set()))
+            producer = self.state.world.producers.get(row["name"])
+            if row["id"] not in done and producer is not None:
+                self._record(producer, row, known.get(row["name"], set()))
             done.add(row["id"])
         seen = {"seen": [*self._found], "rejected": [*self._found_rejected]}
         for row in await self.state.rows(_FOUND, **seen):
@@ -71,11 +71,11 @@ class Declarations:
 
     def _declare_found(self, row: dict[str, Any]) -> None:
         """Declare a real change announced by a run, possibly after its readers have run."""
-        maker, ledger = self.state.world.makers.get(row["name"]), self.state.ledger
-        if maker is None:
+        producer, ledger = self.state.world.producers.get(row["name"]), self.state.ledger
+        if producer is None:
             return
         changes = ledger.changed[row["name"]]
-        for key in read_text(maker.space, row["partition_key"] if maker.space else "*"):
+        for key in read_text(producer.space, row["partition_key"] if producer.space else "*"):
             latest = next((change for change in reversed(changes) if change.key == key), None)
             if latest is not None:
                 # The engine announces changed columns, never rows.
@@ -84,64 +84,64 @@ class Declarations:
 
     def _reject_found(self, row: dict[str, Any]) -> None:
         """Leave the readers of a change announced by a run stale by decision."""
-        maker = self.state.world.makers.get(row["name"])
-        if maker is not None:
-            keys = read_text(maker.space, row["partition_key"] if maker.space else "*")
+        producer = self.state.world.producers.get(row["name"])
+        if producer is not None:
+            keys = read_text(producer.space, row["partition_key"] if producer.space else "*")
             self._leave_readers(row["name"], keys, None)
 
-    def _record(self, maker: Job, row: dict[str, Any], known: set[Key]) -> None:
-        events = _causing_events(row, maker, self.state.batches[row["id"]])
+    def _record(self, producer: Job, row: dict[str, Any], known: set[Key]) -> None:
+        events = _causing_events(row, producer, self.state.batches[row["id"]])
         if row["outcome"] == "rejected":
             for event in events:
-                self._reject(maker, event)
+                self._reject(producer, event)
             return
-        named = {key for event in events for key in _named(maker, event)}
-        if row["partition_key"] is not None and maker.space:
+        named = {key for event in events for key in _named(producer, event)}
+        if row["partition_key"] is not None and producer.space:
             # An event ingested before a deploy does not cover partitions added by the deploy.
-            named &= read_text(maker.space, row["partition_key"])
+            named &= read_text(producer.space, row["partition_key"])
         is_new = not named <= known
         for event in events:
-            self._declare(maker, event, is_new=is_new)
+            self._declare(producer, event, is_new=is_new)
         if row["is_processed"]:
-            self.state.announced[maker.outputs[0].name] |= named if maker.is_source else set()
+            self.state.announced[producer.outputs[0].name] |= named if producer.is_source else set()
 
-    def _declare(self, maker: Job, event: SourceEvent, *, is_new: bool) -> None:
+    def _declare(self, producer: Job, event: SourceEvent, *, is_new: bool) -> None:
         """Declare an event, with all columns of new partitions changed."""
         name, ledger, now = event.dataset, self.state.ledger, self.state.now
         columns = None if event.columns is None or is_new else frozenset(event.columns)
-        keys = _affected_keys(maker, event)
+        keys = _affected_keys(producer, event)
         invalidations = [Declared(now, key, columns, _groups(event)) for key in keys]
-        if not maker.is_source and event.reason != "rewritten":
+        if not producer.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
-            self.state.decisions.rebuild_requested(maker, named)
+            self.state.decisions.rebuild_requested(producer, named)
             return
         ledger.declared[name] += invalidations
-        all_keys = universe(maker.space) if None in keys else keys
+        all_keys = universe(producer.space) if None in keys else keys
         ledger.changed[name] += [Changed(now, key, columns) for key in all_keys if key is not None]
-        if not maker.is_source:
+        if not producer.is_source:
             existing = {*self.state.warehouse[name, self.state.versions[name]]}
             rewritten = existing if None in keys else {key for key in keys if key is not None}
             ledger.rewritten[name] |= rewritten
             self.state.unannounced[name] -= rewritten
             self.state.decisions.unverified[name] |= rewritten
 
-    def _reject(self, maker: Job, event: SourceEvent) -> None:
+    def _reject(self, producer: Job, event: SourceEvent) -> None:
         """Leave stale the partitions a rejected plan would have recomputed directly."""
-        keys = _affected_keys(maker, event)
-        if maker.is_source or event.reason == "rewritten":
-            if maker.is_source:
-                self.rejected[event.dataset] |= {*_named(maker, event)}
+        keys = _affected_keys(producer, event)
+        if producer.is_source or event.reason == "rewritten":
+            if producer.is_source:
+                self.rejected[event.dataset] |= {*_named(producer, event)}
             self._leave_readers(event.dataset, keys, groups(event.rows))
         else:
             named = {key for key in keys if key is not None}
-            left = {*universe(maker.space)} if None in keys else named
-            self.state.decisions.leave(maker, left, self.state.now)
-            self._leave_edits(maker, left)
+            left = {*universe(producer.space)} if None in keys else named
+            self.state.decisions.leave(producer, left, self.state.now)
+            self._leave_edits(producer, left)
 
-    def _leave_edits(self, maker: Job, left: set[Key]) -> None:
+    def _leave_edits(self, producer: Job, left: set[Key]) -> None:
         """Excuse readers of edited rows, since no run or event will rebuild or report them."""
-        for output in maker.outputs:
+        for output in producer.outputs:
             edited = self.state.edited[output.name] & left
             self.state.partial_writes[output.name] |= edited
 
@@ -155,14 +155,14 @@ class Declarations:
 
 
 def _causing_events(
-    row: dict[str, Any], maker: Job, events: Sequence[SourceEvent]
+    row: dict[str, Any], producer: Job, events: Sequence[SourceEvent]
 ) -> Sequence[SourceEvent]:
     """Return the events that caused an invalidation; all events of its dataset if none matches."""
     concerned = [event for event in events if event.dataset == row["name"]]
-    return [event for event in concerned if _matches(row, maker, event)] or concerned
+    return [event for event in concerned if _matches(row, producer, event)] or concerned
 
 
-def _matches(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
+def _matches(row: dict[str, Any], producer: Job, event: SourceEvent) -> bool:
     columns = None if event.columns is None else sorted(event.columns)
     is_alike = [row["columns"] and sorted(row["columns"]), row["row_filter"]] == [
         columns,
@@ -171,24 +171,26 @@ def _matches(row: dict[str, Any], maker: Job, event: SourceEvent) -> bool:
     is_wide = row["columns"] is None and row["row_filter"] is None
     if row["reason"] != event.reason or not (is_alike or is_wide):
         return False
-    if not maker.space:
+    if not producer.space:
         return True
     if row["partition_key"] is None or event.partitions is None:
         return row["partition_key"] is None and event.partitions is None
-    return not read_text(maker.space, row["partition_key"]).isdisjoint(_named(maker, event))
+    return not read_text(producer.space, row["partition_key"]).isdisjoint(_named(producer, event))
 
 
-def _named(maker: Job, event: SourceEvent) -> set[Key]:
+def _named(producer: Job, event: SourceEvent) -> set[Key]:
     """Return the partitions named by an event; empty if the whole dataset is meant.
 
     A row filter on a partition column also names partitions, possibly new.
     """
-    if not maker.space:
+    if not producer.space:
         return {()}
-    by_rows = event.rows is not None and any(d.name in event.rows for d in maker.space)
+    by_rows = event.rows is not None and any(d.name in event.rows for d in producer.space)
     if event.partitions is None and by_rows:
-        return {key for key in universe(maker.space) if may_hold(maker.space, key, event.rows)}
-    return set().union(*(read_text(maker.space, text) for text in event.partitions or ()))
+        return {
+            key for key in universe(producer.space) if may_hold(producer.space, key, event.rows)
+        }
+    return set().union(*(read_text(producer.space, text) for text in event.partitions or ()))
 
 
 def _groups(event: SourceEvent) -> Values:
@@ -199,16 +201,16 @@ def _groups(event: SourceEvent) -> Values:
     return None if GROUP in (event.columns or ()) else groups(event.rows)
 
 
-def _affected_keys(maker: Job, event: SourceEvent) -> Sequence[Key | None]:
+def _affected_keys(producer: Job, event: SourceEvent) -> Sequence[Key | None]:
     """Return the partitions possibly containing changed rows; None stands for all existing ones."""
-    named: Iterable[Key] = _named(maker, event)
-    if event.partitions is None and maker.space:
+    named: Iterable[Key] = _named(producer, event)
+    if event.partitions is None and producer.space:
         if event.rows is None:
             return [None]
-        named = universe(maker.space)
+        named = universe(producer.space)
     if event.rows is None:
         return sorted(named)
-    return sorted(key for key in named if may_hold(maker.space, key, event.rows))
+    return sorted(key for key in named if may_hold(producer.space, key, event.rows))
 
 
 __all__ = ["Columns", "Declarations"]

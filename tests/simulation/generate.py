@@ -197,56 +197,56 @@ class WorldGenerator:
         """Return a job reading one to three of the given jobs' datasets."""
         count = min(len(among), self.rng.choice([1, 1, 2, 2, 3]))
         # Newer datasets are read more often, which gives chains and ladders, not only fans.
-        makers = sorted(self.rng.sample(among, count), key=lambda job: job.name)
-        if among[-1] not in makers and self.rng.random() < 0.5:
-            makers[0] = among[-1]
+        producers = sorted(self.rng.sample(among, count), key=lambda job: job.name)
+        if among[-1] not in producers and self.rng.random() < 0.5:
+            producers[0] = among[-1]
         kind = self.rng.random()
         if kind < 0.15:
-            return self._rows(n, dag, makers)
+            return self._rows(n, dag, producers)
         growing = [job for job in among if job.grows]
         if kind < 0.35 and growing:
-            return self._follower(n, dag, self.rng.choice(growing), makers)
-        return self._folding(n, dag, makers)
+            return self._follower(n, dag, self.rng.choice(growing), producers)
+        return self._folding(n, dag, producers)
 
-    def _folding(self, n: int, dag: str, makers: Sequence[Job]) -> Job:
+    def _folding(self, n: int, dag: str, producers: Sequence[Job]) -> Job:
         """Return a job computing a single row from all inputs, possibly per group."""
-        space = self.partitionings.target(self.rng.choice(makers).space)
-        grouped = [m for m in makers if GROUP in m.outputs[0].columns]
+        space = self.partitionings.target(self.rng.choice(producers).space)
+        grouped = [m for m in producers if GROUP in m.outputs[0].columns]
         if grouped and self.rng.random() < 0.5:
             space = self.partitionings.with_additional_dimension(space, {"static"})
-        reads = self._reads(makers, space)
+        reads = self._reads(producers, space)
         strategy = "Full" if self.rng.random() < 0.12 else "PerPartition"
         names = [f"d{n}", f"e{n}"][: self.rng.choice([1, 1, 1, 2])]
         return self._job(
-            n, dag, space=space, strategy=strategy, reads=reads, names=names, of=makers
+            n, dag, space=space, strategy=strategy, reads=reads, names=names, of=producers
         )
 
-    def _reads(self, makers: Sequence[Job], space: Space) -> Iterator[Read]:
+    def _reads(self, producers: Sequence[Job], space: Space) -> Iterator[Read]:
         """Yield reads, at most one by group, since a DAG file can declare only one."""
         grouped = False
-        for maker in makers:
-            output, read = self.rng.choice(maker.outputs), None
+        for producer in producers:
+            output, read = self.rng.choice(producer.outputs), None
             if not grouped and GROUP in output.columns and self.rng.random() < 0.7:
-                read = grouped_read(self.rng, output.name, maker.space, space)
+                read = grouped_read(self.rng, output.name, producer.space, space)
                 grouped = read is not None
-            yield read or any_read(self.rng, output.name, maker.space, space)
+            yield read or any_read(self.rng, output.name, producer.space, space)
 
-    def _rows(self, n: int, dag: str, makers: Sequence[Job]) -> Job:
+    def _rows(self, n: int, dag: str, producers: Sequence[Job]) -> Job:
         """Return a job computing a row per row of the first input, or with joins or windows."""
-        with_rows = [maker for maker in makers if maker.has_rows]
+        with_rows = [producer for producer in producers if producer.has_rows]
         if not with_rows:
-            return self._folding(n, dag, makers)
+            return self._folding(n, dag, producers)
         main = self.rng.choice(with_rows)
         space = main.space
         reads = [same_read(main.outputs[0].name, space)]
-        others = [maker for maker in makers if maker is not main][:1]
+        others = [producer for producer in producers if producer is not main][:1]
         reads += [any_read(self.rng, o.outputs[0].name, o.space, space) for o in others]
         kind = self.rng.choice(["rows", "rows", "window"])
         append = kind == "rows" and main.grows and self.rng.random() < 0.5
         job = self._job(n, dag, space=space, kind=kind, reads=reads, of=[main, *others])
         return replace(job, append=append)
 
-    def _follower(self, n: int, dag: str, source: Job, makers: Sequence[Job]) -> Job:
+    def _follower(self, n: int, dag: str, source: Job, producers: Sequence[Job]) -> Job:
         """Return a job following new rows of a growing source, possibly by group."""
         dataset = source.outputs[0].name
         grouped = GROUP in source.outputs[0].columns and self.rng.random() < 0.6
@@ -254,7 +254,7 @@ class WorldGenerator:
             (Dimension("k", "dynamic", keys=self.partitionings.alphabet),) if grouped else ()
         )
         reads = [replace(whole_read(dataset), cursor=True, grouped=0 if grouped else None)]
-        others = [m for m in makers if m is not source][:1]
+        others = [m for m in producers if m is not source][:1]
         reads += [whole_read(other.outputs[0].name) for other in others]
         job = self._job(
             n,
@@ -267,17 +267,19 @@ class WorldGenerator:
         )
         return replace(job, append=True)
 
-    def _straight(self, n: int, makers: Sequence[Job]) -> Job:
-        space = makers[0].space
-        reads = [same_read(maker.outputs[0].name, space) for maker in makers]
-        return self._job(n, "one", space=space, reads=reads, of=makers)
+    def _straight(self, n: int, producers: Sequence[Job]) -> Job:
+        space = producers[0].space
+        reads = [same_read(producer.outputs[0].name, space) for producer in producers]
+        return self._job(n, "one", space=space, reads=reads, of=producers)
 
     def _picky(
-        self, n: int, lineage_of: Mapping[str, tuple[Job, str]], makers: Sequence[Job] = ()
+        self, n: int, lineage_of: Mapping[str, tuple[Job, str]], producers: Sequence[Job] = ()
     ) -> Job:
         """Return a job whose columns each derive from a single other column."""
-        job = self._straight(n, makers or [maker for maker, _ in lineage_of.values()])
-        lineage = {to: ((maker.outputs[0].name, of),) for to, (maker, of) in lineage_of.items()}
+        job = self._straight(n, producers or [producer for producer, _ in lineage_of.values()])
+        lineage = {
+            to: ((producer.outputs[0].name, of),) for to, (producer, of) in lineage_of.items()
+        }
         salt = 6 * (job.salt // 6) + 1 if self.rng.random() < 0.8 else job.salt
         outputs = (Output(f"d{n}", tuple(lineage), tuple(lineage.items())),)
         return replace(job, outputs=outputs, salt=salt, modulus=1_000_003)
@@ -296,7 +298,8 @@ class WorldGenerator:
     ) -> Job:
         reads = tuple(reads)
         inputs = [
-            maker.outputs[_output_index(maker, read)] for maker, read in zip(of, reads, strict=True)
+            producer.outputs[_output_index(producer, read)]
+            for producer, read in zip(of, reads, strict=True)
         ]
         outputs = [self._output(name, kind, reads, inputs) for name in names or [f"d{n}"]]
         return Job(
@@ -356,8 +359,8 @@ def _copying(follower: Job) -> Job:
     return replace(follower, outputs=(copy,), modulus=1_000_003)
 
 
-def _output_index(maker: Job, read: Read) -> int:
-    return [output.name for output in maker.outputs].index(read.dataset)
+def _output_index(producer: Job, read: Read) -> int:
+    return [output.name for output in producer.outputs].index(read.dataset)
 
 
 __all__ = ["EIGHT_RANGES", "WorldGenerator", "another_job", "reading_all"]

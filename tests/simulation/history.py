@@ -207,7 +207,7 @@ class Step:
     verb: str
     seed: int
 
-    def dice(self) -> Random:
+    def rng(self) -> Random:
         return Random(f"{self.verb} {self.seed}")
 
 

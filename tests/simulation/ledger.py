@@ -111,12 +111,12 @@ class Ledger:
 
         With ``is_own``, declarations by earlier runs of the job are excluded.
         """
-        job = world.makers[output.name]
+        job = world.producers[output.name]
         declared = [d for d in self.declared[output.name] if not (is_own and d.is_of_run)]
         declared += self.wrong[output.name]
         scopes = [(d.columns, d.groups) for d in declared if d.time > since]
         for read in job.reads:
-            outputs = world.makers[read.dataset].outputs
+            outputs = world.producers[read.dataset].outputs
             (source,) = (candidate for candidate in outputs if candidate.name == read.dataset)
             upstream = self._possible_changes(world, source, since)
             columns = output.affected_columns(read.dataset, upstream[0]) if upstream else NONE
@@ -155,7 +155,7 @@ class Ledger:
         self, world: World, job: Job, read: Read, key: Key, since: int
     ) -> list[Declared]:
         """Return changes of a produced input that make an output stale, announced or not."""
-        if world.makers[read.dataset].is_source:
+        if world.producers[read.dataset].is_source:
             return []
         changes = (
             Declared(change.time, change.key, change.columns, change.groups)
@@ -183,12 +183,12 @@ class Ledger:
             return False
         if declared.key is None or read.latest is not None:
             return True
-        source = world.makers[read.dataset].space
+        source = world.producers[read.dataset].space
         return bool(needed(read, source, job.space, key, [declared.key]))
 
     def _has_changed(self, world: World, job: Job, read: Read, key: Key, since: int) -> bool:
         """Return whether any column the job reads from a produced dataset has changed."""
-        source = world.makers[read.dataset]
+        source = world.producers[read.dataset]
         if source.is_source:
             return True
         keys = {

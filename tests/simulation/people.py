@@ -23,7 +23,7 @@ from tests.simulation.generate import another_job
 from tests.simulation.ledger import Changed, Declared
 from tests.simulation.mapping import Read
 from tests.simulation.state import SimulationState
-from tests.simulation.upstream import Upstream, brief
+from tests.simulation.upstream import Upstream, event_text
 from tests.simulation.world import ADDED, GROUP, Columns, Job, Output, World
 
 _FAILED = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'failed' ORDER BY id"
@@ -135,7 +135,7 @@ class People:
         job = self.state.world.derived_jobs[0]
         event = SourceEvent(dataset=job.outputs[0].name, reason="manual")
         self.upstream.unpublished.append(event)
-        self.state.log_line(f"invalidate {brief(event)}", "output invalidated: manual")
+        self.state.log_line(f"invalidate {event_text(event)}", "output invalidated: manual")
 
     async def rewrite(self, rng: Random) -> None:
         """Report an output as rewritten in place."""
@@ -161,14 +161,16 @@ class People:
                 self.state.unannounced[dataset] |= {*keys}
         self._last_event = event
         self.upstream.unpublished.append(event)
-        self.state.log_line(f"invalidate {brief(event)}", f"output invalidated: {event.reason}")
+        self.state.log_line(
+            f"invalidate {event_text(event)}", f"output invalidated: {event.reason}"
+        )
 
     async def remake(self, rng: Random) -> None:
         """Request the rebuild of an output edited or invalidated before."""
-        if self._last_event is not None and self._last_event.dataset in self.state.world.makers:
+        if self._last_event is not None and self._last_event.dataset in self.state.world.producers:
             event = msgspec.structs.replace(self._last_event, reason="manual")
             self.upstream.unpublished.append(event)
-            self.state.log_line(f"invalidate {brief(event)}", "output invalidated: manual")
+            self.state.log_line(f"invalidate {event_text(event)}", "output invalidated: manual")
 
     def _edit(self, rng: Random, job: Job, dataset: str, keys: Sequence[Key]) -> None:
         """Edit output rows in place; they differ from a recomputation until the next run."""
@@ -197,7 +199,7 @@ class People:
                 reason="manual",
             )
             self.upstream.stream.append(event)
-            self.state.log_line(f"request {brief(event)}")
+            self.state.log_line(f"request {event_text(event)}")
 
     # -- authors -------------------------------------------------------------------------------
 
@@ -276,7 +278,7 @@ class People:
         """Alter the rows of sources with changed columns; returns events for a failed deploy."""
         events = []
         for job in world.sources:
-            (output,), before = job.outputs, self.state.world.makers.get(job.outputs[0].name)
+            (output,), before = job.outputs, self.state.world.producers.get(job.outputs[0].name)
             if before is not None and (other := {*before.outputs[0].columns} ^ {*output.columns}):
                 self.upstream.alter_rows(job, other)
                 events.append(SourceEvent(dataset=output.name, reason="schema_change"))
@@ -342,7 +344,7 @@ class People:
         if name in replaced:
             self.state.decisions.drop([job.name])
         reads_replaced = any(
-            r.dataset in replaced and r.dataset in before.makers for r in job.reads
+            r.dataset in replaced and r.dataset in before.producers for r in job.reads
         )
         is_resized = previous is not None and previous.per_task != job.per_task
         # A job made manual still runs its existing tasks.

@@ -103,8 +103,14 @@ TABLES = tuple(
         *("join on the partition", "union", "exists", "window over adjacent partitions"),
         *("function", "view", "several outputs", "rows of a group", "granted by hand"),
         *("insert", "update", "delete", "move", "regroup", "event of columns", "event of rows"),
-        *("edit during a run", "died in a run", "attempt failed", "lease lost", "tasks done"),
-        *("content the same", "output damaged by hand", "code redefined", "SELECT changed"),
+        *(
+            "edit during a run",
+            "crash during a run",
+            "attempt failed",
+            "lease lost",
+            "tasks completed",
+        ),
+        *("content unchanged", "output damaged by hand", "code redefined", "SELECT changed"),
         "input replaced",
     )
 )
@@ -123,7 +129,7 @@ def features(world: World) -> Counter[str]:
     for job in world.jobs:
         features |= {*_partitioning(job), *_job(job)}
         for read in job.reads:
-            features |= {*_mapping(read, world.makers[read.dataset].space, job.space)}
+            features |= {*_mapping(read, world.producers[read.dataset].space, job.space)}
             features |= {*_rows(world, job, read)}
     return Counter(features)
 
@@ -164,7 +170,9 @@ def _graph(world: World) -> Iterator[str]:
 
 
 def _dags(world: World) -> Iterator[str]:
-    read = {(world.makers[r.dataset].dag, job.dag) for job in world.derived_jobs for r in job.reads}
+    read = {
+        (world.producers[r.dataset].dag, job.dag) for job in world.derived_jobs for r in job.reads
+    }
     across = {(one, other) for one, other in read if one != other}
     if across:
         yield "graph: across DAGs"
@@ -176,15 +184,15 @@ def _upstream_of(world: World, job: Job) -> set[str]:
     """Return the jobs upstream of a job."""
     upstream: set[str] = set()
     for read in job.reads:
-        maker = world.makers[read.dataset]
-        upstream |= {maker.name} | _upstream_of(world, maker)
+        producer = world.producers[read.dataset]
+        upstream |= {producer.name} | _upstream_of(world, producer)
     return upstream
 
 
 def _joins_arms(world: World, job: Job, upstream: dict[str, set[str]]) -> bool:
     """Return whether two inputs share an upstream job."""
-    makers = sorted({world.makers[read.dataset].name for read in job.reads})
-    arms = [upstream[name] for name in makers if upstream[name]]
+    producers = sorted({world.producers[read.dataset].name for read in job.reads})
+    arms = [upstream[name] for name in producers if upstream[name]]
     return any(arms[i] & arms[j] for i in range(len(arms)) for j in range(i))
 
 
@@ -192,7 +200,7 @@ def _paths(world: World) -> dict[str, list[str]]:
     """Return the longest path from a source to each job."""
     paths: dict[str, list[str]] = {}
     for job in world.jobs:
-        before = [paths[world.makers[read.dataset].name] for read in job.reads]
+        before = [paths[world.producers[read.dataset].name] for read in job.reads]
         paths[job.name] = [*max(before, key=len, default=[]), job.name]
     return paths
 
@@ -268,10 +276,12 @@ def _mapping(read: Read, source: Space, target: Space) -> Iterator[str]:
 
 
 def _rows(world: World, job: Job, read: Read) -> Iterator[str]:
-    maker = world.makers[read.dataset]
+    producer = world.producers[read.dataset]
     if read.grouped is not None:
         yield "rows: grouped"
-        if not maker.is_source and any(maker.preserves_groups(upper) for upper in maker.reads):
+        if not producer.is_source and any(
+            producer.preserves_groups(upper) for upper in producer.reads
+        ):
             yield "rows: groups preserved by a job"
     if job.kind == "window" and GROUP in job.outputs[0].columns:
         yield "rows: window"

@@ -35,7 +35,7 @@ def reads_any(world: World, job: Job, key: Key, existing: Existing, marked: Exis
     """Return whether an output partition reads an existing, marked input partition."""
     return any(
         not needed(
-            read, world.makers[read.dataset].space, job.space, key, existing[read.dataset]
+            read, world.producers[read.dataset].space, job.space, key, existing[read.dataset]
         ).isdisjoint(marked[read.dataset])
         for read in job.reads
     )
@@ -107,7 +107,7 @@ def _picked(row: Mapping[str, Any], columns: Columns) -> list[tuple[str, Any]]:
 def _read(
     world: World, job: Job, read: Read, key: Key, data: Partitions, existing: Collection[Key]
 ) -> Partitions:
-    source = world.makers[read.dataset].space
+    source = world.producers[read.dataset].space
     keys = needed(read, source, job.space, key, existing if read.latest is not None else data)
     inputs = {source_key: data[source_key] for source_key in keys if source_key in data}
     if read.grouped is None:
@@ -166,7 +166,7 @@ def must_exist(
 
 
 def _reached(world: World, job: Job, read: Read, existing: Collection[Key]) -> set[Key]:
-    space = world.makers[read.dataset].space
+    space = world.producers[read.dataset].space
     return {k for k in universe(job.space) if needed(read, space, job.space, k, existing)}
 
 
@@ -202,7 +202,7 @@ def may_exist(world: World, job: Job, existing: Existing) -> set[Key]:
     keys = {*universe(job.space)}
     if job.is_single_run and is_finite(job.space):
         return keys
-    spaces = {read.dataset: world.makers[read.dataset].space for read in job.reads}
+    spaces = {read.dataset: world.producers[read.dataset].space for read in job.reads}
     return {
         key
         for key in keys
@@ -229,7 +229,7 @@ def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing
 
 def _lacks_required(world: World, job: Job, read: Read, existing: Collection[Key]) -> bool:
     """Return whether an input lacks partitions that some key needs; if unbounded, one is enough."""
-    source, keys = world.makers[read.dataset].space, [*universe(job.space)]
+    source, keys = world.producers[read.dataset].space, [*universe(job.space)]
     is_unbounded = read.wait_for != "any" and any(
         link.keymap is None
         and not source[link.source].is_finite
@@ -255,7 +255,7 @@ def _lacks(
 ) -> bool:
     if read.wait_for == "any":
         return False
-    source = world.makers[read.dataset].space
+    source = world.producers[read.dataset].space
     among = {*universe(source)}
     all_needed = {s for key in keys for s in needed(read, source, job.space, key, among)}
     least = len(all_needed) if read.wait_for == "all" else min(int(read.wait_for), len(all_needed))

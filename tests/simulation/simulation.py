@@ -139,7 +139,7 @@ class Simulation:
         self.state.interrupted_verb = verb_name if self._inner else None
         try:
             async with self.state.tolerating_crashes():
-                await self._verbs[verb_name](step.dice())
+                await self._verbs[verb_name](step.rng())
         finally:
             self.state.interrupted_verb = None
         await self._check_invariants()
@@ -151,7 +151,7 @@ class Simulation:
         step = Step(verb, rng.randrange(2**32))
         self.state.log_line(step.verb)
         async with self.state.tolerating_crashes():
-            await self._verbs[step.verb](step.dice())
+            await self._verbs[step.verb](step.rng())
 
     async def _check_invariants(self) -> None:
         if self.state.writes == self._checked_writes:

@@ -89,7 +89,7 @@ class SimulationState:
 
     def data(self, dataset: str) -> Partitions:
         """Return the current content of a dataset."""
-        if self.world.makers[dataset].is_source:
+        if self.world.producers[dataset].is_source:
             return self.sources[dataset]
         return self.warehouse[dataset, self.versions[dataset]]
 
@@ -124,9 +124,9 @@ class SimulationState:
     async def _read_existing(self) -> dict[str, set[Key]]:
         existing: dict[str, set[Key]] = defaultdict(set)
         for row in await self.rows(_EXISTING):
-            maker = self.world.makers.get(row["name"])
-            if maker is not None:
-                existing[row["name"]] |= read_text(maker.space, row["partition_key"])
+            producer = self.world.producers.get(row["name"])
+            if producer is not None:
+                existing[row["name"]] |= read_text(producer.space, row["partition_key"])
         return existing
 
     # -- verbs, crashes and interruptions ------------------------------------------------------

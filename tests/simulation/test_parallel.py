@@ -44,6 +44,6 @@ async def test_a_task_claimed_by_two_workers_is_caught(shared_url: str) -> None:
             broken = await replace(trial, patch=TWO_WORKERS_CLAIM_ONE_TASK).run(database)
             if broken.failure is not None:
                 assert isinstance(broken.failure, Broken)
-                assert broken.law == "an attempt follows only on one that has ended"
+                assert broken.law == "an attempt starts only after the previous one has ended"
                 return
     raise AssertionError(f"{WORLDS} worlds did not notice")

@@ -184,7 +184,7 @@ class Upstream:
             self.named_by_events[dataset] |= read_text(job.space, partition)
         self.unpublished.append(event)
         self.state.log_line(
-            f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {brief(event)}", edit.verb
+            f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {event_text(event)}", edit.verb
         )
 
     async def _record_events(self, rng: Random, job: Job, edit: Edit) -> None:
@@ -192,7 +192,7 @@ class Upstream:
         existing = (await self.state.existing())[dataset]
         events = list(self._events(rng, job, edit, existing))
         self.unpublished += events
-        described = "; ".join(brief(event) for event in events)
+        described = "; ".join(event_text(event) for event in events)
         self.state.log_line(
             f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {described}", edit.verb
         )
@@ -399,13 +399,15 @@ class Upstream:
         copies = rng.choice([1, 1, 1, 2])
         self.stream += [event] * copies
         self.state.counts["event published twice"] += copies > 1
-        self.state.log_line(f"publish {brief(event)}" + (" twice" if copies > 1 else ""), "event")
+        self.state.log_line(
+            f"publish {event_text(event)}" + (" twice" if copies > 1 else ""), "event"
+        )
 
     async def _request(self, rng: Random, event: SourceEvent) -> None:
         """Request an invalidation; after a crash, repeat the request with the same id."""
         state = self.state
-        state.log_line(f"request {brief(event)}", "manual request")
-        if event.dataset not in state.world.makers:
+        state.log_line(f"request {event_text(event)}", "manual request")
+        if event.dataset not in state.world.producers:
             with pytest.raises(UnknownName):  # removed by a deploy
                 await state.do(
                     "request", lambda conn: invalidate(conn, state.org_contexts[0], event)
@@ -426,7 +428,7 @@ class Upstream:
         while self.unpublished:
             event = self.unpublished.pop(0)
             self.stream.append(event)
-            self.state.log_line(f"publish {brief(event)}", "event")
+            self.state.log_line(f"publish {event_text(event)}", "event")
 
 
 def _keys_of(job: Job, edit: Edit) -> tuple[str, ...] | None:
@@ -484,7 +486,7 @@ def _by_partition(rng: Random, space: Space, key: Key) -> list[dict[str, Any]]:
     return [{d.name: rng.choice([key[i], {"in": [key[i]]}])}]
 
 
-def brief(event: SourceEvent) -> str:
+def event_text(event: SourceEvent) -> str:
     """Return a short description of an event."""
     partitions = "all" if event.partitions is None else ",".join(event.partitions)
     columns = "" if event.columns is None else f" of {','.join(event.columns)}"
@@ -492,4 +494,4 @@ def brief(event: SourceEvent) -> str:
     return f"{event.reason} {event.dataset}[{partitions}]{columns}{rows}"
 
 
-__all__ = ["Upstream", "brief", "core"]
+__all__ = ["Upstream", "event_text", "core"]

@@ -169,7 +169,7 @@ class Workers:
 
     async def _content(self, run: Run) -> Content:
         """Read once, at any time; later calls return the same content."""
-        if not self.state.world.makers.keys() >= {read.dataset for read in run.job.reads}:
+        if not self.state.world.producers.keys() >= {read.dataset for read in run.job.reads}:
             self.state.log_line(f"inputs of {lease_text(run.lease)} were removed by a deploy")
             return defaultdict(dict)
         if run.content is None:
@@ -205,7 +205,7 @@ class Workers:
     def _followed(self, run: Run) -> Partitions:
         """Return the rows named by a lease: newer than the cursor, matching filters, or all."""
         read = run.job.reads[0]
-        source = run.world.makers[read.dataset]
+        source = run.world.producers[read.dataset]
         (followed,) = (i for i in run.lease.job.inputs if i.cursor is not None)
         cursor = int(run.lease.cursors.get(followed.dataset, 0))
         data = self.state.data(read.dataset)

@@ -137,7 +137,7 @@ class World:
         return {job.name: job for job in self.jobs}
 
     @cached_property
-    def makers(self) -> dict[str, Job]:
+    def producers(self) -> dict[str, Job]:
         """Return the producing jobs by dataset."""
         return {output.name: job for job in self.jobs for output in job.outputs}
 

@@ -37,8 +37,8 @@ def ignore_declared_wrong(patch: Patch) -> None:
     """Skip tasks of partitions stale only by declaration."""
 
     def forgetful(stale_partitions: Any) -> Any:
-        async def wrong(*given: Any) -> Any:
-            stale = await stale_partitions(*given)
+        async def wrong(*params: Any) -> Any:
+            stale = await stale_partitions(*params)
             rest = {
                 subject: [reason for reason in reasons if reason.rule != "declared wrong"]
                 for subject, reasons in stale.items()

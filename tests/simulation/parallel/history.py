@@ -14,8 +14,8 @@ from consumers.manual import invalidate
 from tests.simulation.invariants import Broken
 from tests.simulation.tables.edits import Edits
 from tests.simulation.tables.laws import check_at_rest, stuck_jobs
-from tests.simulation.tables.stand import Stand
-from tests.simulation.upstream import brief
+from tests.simulation.tables.state import TableState
+from tests.simulation.upstream import event_text
 from tests.support.processes import Processes
 
 SERVICES = ("engine", "engine-2", "worker", "worker-2")
@@ -46,46 +46,46 @@ _NO_TABLE = "there is no table"
 class History:
     """Actions during the run of the processes, until all are at rest."""
 
-    def __init__(self, stand: Stand, rng: Random, services: Processes, patch: str) -> None:
-        self.stand = stand
+    def __init__(self, state: TableState, rng: Random, services: Processes, patch: str) -> None:
+        self.state = state
         self.rng = rng
         self.services = services
         self.patch = patch
-        self.edits = Edits(stand.engine.database, stand.world, stand.schema)
-        self._org = stand.engine.org.id
+        self.edits = Edits(state.engine.database, state.world, state.schema)
+        self._org = state.engine.org.id
         self._killed: list[str] = []
         """Patterns for the ids of killed workers."""
         self._lost: set[UUID] = set()
 
     async def run(self) -> None:
         """Edit and publish, kill and restart a process, and wait for rest. Raises Broken."""
-        await self._until(self._are_up, "the processes come up")
+        await self._until(self._are_up, "all processes start")
         rounds = self.rng.randint(8, 14)
         kill_at, deploy_at = self.rng.randrange(rounds), self.rng.randrange(2 * rounds)
         for n in range(rounds):
-            self.stand.now = n
+            self.state.now = n
             await self._change()
             await asyncio.sleep(self.rng.uniform(0, 0.3))  # the moment of the kill is drawn
             if n == kill_at:
                 self._kill()
             if n == deploy_at:
                 await self._deploy()
-        await self._until(self._is_at_rest, "it comes to rest")
+        await self._until(self._is_at_rest, "all work completes")
         await self._check_attempts()
-        await check_at_rest(self.stand, self.edits.named_by_events)
+        await check_at_rest(self.state, self.edits.named_by_events)
 
     async def _change(self) -> None:
-        existing = await self.stand.existing()
+        existing = await self.state.existing()
         for _ in range(self.rng.choice([1, 2, 4])):
             kind, event = await self.edits.edit(self.rng, existing)
-            self.stand.log_line(f"{kind}: {brief(event)}", "parallel: event")
-            async with self.stand.engine.conn() as conn:
-                await invalidate(conn, self.stand.engine.org, event)
+            self.state.log_line(f"{kind}: {event_text(event)}", "parallel: event")
+            async with self.state.engine.conn() as conn:
+                await invalidate(conn, self.state.engine.org, event)
 
     def _kill(self) -> None:
         victim = self.rng.choice(SERVICES)
         kind = victim.partition("-")[0]
-        self.stand.log_line(f"kill {victim}", f"parallel: {kind} killed")
+        self.state.log_line(f"kill {victim}", f"parallel: {kind} killed")
         if kind == "worker":
             self._killed.append(f"%:{self.services.pid(victim)}:%")
         self.services.kill(victim)
@@ -93,15 +93,15 @@ class History:
 
     async def _deploy(self) -> None:
         """Deploy a job with other constants in its SELECTs."""
-        job = self.rng.choice(self.stand.world.world.derived_jobs)
-        self.stand.log_line(f"deploy {job.name}", "parallel: deploy")
-        await self.stand.deploy(self.stand.world.with_salt(job.name, self.rng.randrange(100)))
+        job = self.rng.choice(self.state.world.world.derived_jobs)
+        self.state.log_line(f"deploy {job.name}", "parallel: deploy")
+        await self.state.deploy(self.state.world.with_salt(job.name, self.rng.randrange(100)))
 
     # -- rest ----------------------------------------------------------------------------------
 
-    async def _until(self, holds: Callable[[], Awaitable[bool]], law: str) -> None:
+    async def _until(self, condition: Callable[[], Awaitable[bool]], law: str) -> None:
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not await holds():
+        while not await condition():
             if time.monotonic() > deadline:
                 raise Broken(law, self._org)
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -111,28 +111,28 @@ class History:
 
     async def _is_at_rest(self) -> bool:
         """Return whether no work is left. Leases of killed workers expire at once."""
-        rows = self.stand.engine.rows
+        rows = self.state.engine.rows
         for worker in self._killed:
             self._lost |= {row["id"] for row in await rows(_LOSE, self._org, worker)}
         await rows(_RETRY_NOW, self._org)
         if await rows(_UNPLANNED, self._org):
             return False
-        stuck = stuck_jobs(self.stand.world.world, await self.stand.existing())
+        stuck = stuck_jobs(self.state.world.world, await self.state.existing())
         return {row["name"] for row in await rows(_OPEN, self._org)} <= stuck
 
     async def _check_attempts(self) -> None:
         """Check for one attempt per task, plus one per failed attempt or killed worker."""
-        self.stand.counts["parallel: lease of a killed worker"] += len(self._lost)
+        self.state.counts["parallel: lease of a killed worker"] += len(self._lost)
         failed = Counter(task for name in SERVICES for task in self._failed(name))
-        for row in await self.stand.engine.rows(_ATTEMPTS, self._org):
+        for row in await self.state.engine.rows(_ATTEMPTS, self._org):
             ended = failed[str(row["id"])] + (row["id"] in self._lost)
             if row["attempts"] > 1 + ended:
-                raise Broken("an attempt follows only on one that has ended", row)
+                raise Broken("an attempt starts only after the previous one has ended", row)
 
     def _failed(self, name: str) -> list[str]:
         """Return the tasks of failed attempts, which fail only for a missing table."""
         failures = _FAILED.findall(self.services.log_of(name).read_text(errors="replace"))
-        for task, why in failures:
-            if _NO_TABLE not in why:
-                raise Broken("no attempt fails", (task, why))
+        for task, error in failures:
+            if _NO_TABLE not in error:
+                raise Broken("no attempt fails", (task, error))
         return [task for task, _ in failures]

@@ -17,7 +17,7 @@ from tests.simulation.invariants import law_of
 from tests.simulation.parallel.history import SERVICES, History
 from tests.simulation.tables.describe import described
 from tests.simulation.tables.generate import TableWorld, table_world
-from tests.simulation.tables.stand import Stand
+from tests.simulation.tables.state import TableState
 from tests.simulation.world import World
 from tests.support.processes import environment, processes
 
@@ -47,26 +47,26 @@ class ParallelTrial:
         """Run the trial in a new schema and org, recording any error as its failure."""
         with tempfile.TemporaryDirectory() as directory:
             async with await Database.open(database.url) as own:
-                stand = await Stand.begun(own, self.world, is_granted_by_hand=False)
-                logs = await self._run(stand, Path(directory))
-                await stand.end()
-        self.log = [*stand.log, *logs]
-        self.counts = stand.counts
+                state = await TableState.start(own, self.world, is_granted_by_hand=False)
+                logs = await self._run(state, Path(directory))
+                await state.end()
+        self.log = [*state.log, *logs]
+        self.counts = state.counts
         return self
 
-    async def _run(self, stand: Stand, directory: Path) -> list[str]:
+    async def _run(self, state: TableState, directory: Path) -> list[str]:
         """Run the processes with a history; returns their logs after a failure."""
-        given = environment(
-            stand.engine.database.url,
-            KNOCKON_ORG=stand.schema,
+        params = environment(
+            state.engine.database.url,
+            KNOCKON_ORG=state.schema,
             KNOCKON_LEASE_SECONDS="60",
             KNOCKON_POLL_SECONDS="0.5",
         )
         try:
-            with processes(given, directory) as services:
+            with processes(params, directory) as services:
                 services.start(*SERVICES, patch=self.patch)
                 rng = Random(f"parallel {self.seed}")
-                await History(stand, rng, services, self.patch).run()
+                await History(state, rng, services, self.patch).run()
         except Exception as error:
             self.failure = error
             return [

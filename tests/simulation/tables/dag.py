@@ -38,7 +38,7 @@ def _job(world: TableWorld, job: Job, schema: str) -> dict[str, Any]:
     return {
         "name": job.name,
         "operator": "sql",
-        "config": {"sql": {name: in_schema(each.text, schema) for name, each in selects.items()}},
+        "config": {"sql": {name: in_schema(s.text, schema) for name, s in selects.items()}},
         "inputs": [_input(read) for read in job.reads],
         "outputs": [_output(job, output.name, schema) for output in job.outputs],
         "scaling": {"partitions_per_task": job.per_task},
@@ -78,7 +78,7 @@ def statements(world: TableWorld, schema: str) -> Iterator[str]:
     yield function_of(schema, 1)
     for job in world.world.sources:
         name = job.outputs[0].name
-        columns = [f"{quoted(each)} {_TYPES[kind]}" for each, kind in world.shapes[name].kinds]
+        columns = [f"{quoted(column)} {_TYPES[kind]}" for column, kind in world.shapes[name].kinds]
         columns += [f"{quoted(d.name)} {'date' if d.kind == 'time' else 'text'}" for d in job.space]
         yield f"CREATE TABLE {home}.{table_of(world, name)} ({', '.join(columns)})"
         if name in world.views:

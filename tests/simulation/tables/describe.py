@@ -10,15 +10,17 @@ def described(world: TableWorld) -> list[str]:
     """Return a few lines per job."""
     lines = []
     for job in world.world.jobs:
-        cut = " by ".join(map(_dimension, job.space)) or "whole"
+        partitioning = " by ".join(map(_dimension, job.space)) or "unpartitioned"
         outputs = " and ".join(output.name for output in job.outputs)
         if job.is_source:
             kind = "view" if job.outputs[0].name in world.views else "table"
-            lines.append(f"{job.name}: {kind} {outputs}, {cut}")
+            lines.append(f"{job.name}: {kind} {outputs}, {partitioning}")
             continue
         reads = "; ".join(f"{read.dataset} {read.spec or 'inferred'}" for read in job.reads)
-        lines.append(f"{job.name} makes {outputs} from {reads}, {cut}, {job.per_task} a task")
-        lines += [f"    {each.text}" for each in world.recipes[job.name].selects.values()]
+        lines.append(
+            f"{job.name} produces {outputs} from {reads}, {partitioning}, {job.per_task} per task"
+        )
+        lines += [f"    {select.text}" for select in world.recipes[job.name].selects.values()]
     return lines
 
 

@@ -69,7 +69,7 @@ class TableWorld:
 
     def select(self, dataset: str) -> Select:
         """Return the SELECT of a dataset."""
-        return self.recipes[self.world.makers[dataset].name].selects[dataset]
+        return self.recipes[self.world.producers[dataset].name].selects[dataset]
 
     def with_salt(self, job: str, salt: int) -> TableWorld:
         """Return the world with other constants in the SELECTs of a job."""
@@ -117,47 +117,47 @@ def table_world(seed: int) -> TableWorld:
 class Generator:
     """Generator of a single world."""
 
-    def __init__(self, dice: Random, seed: int) -> None:
-        self.dice = dice
+    def __init__(self, rng: Random, seed: int) -> None:
+        self.rng = rng
         self.seed = seed
-        self.alphabet = dice.choice(ALPHABETS)
-        self.zone, self.anchor = dice.choice(sorted(ANCHORS.items()))
+        self.alphabet = rng.choice(ALPHABETS)
+        self.zone, self.anchor = rng.choice(sorted(ANCHORS.items()))
         self.shapes: dict[str, Shape] = {}
 
     def world(self) -> TableWorld:
-        count = self.dice.choice([1, 1, 2])
+        count = self.rng.choice([1, 1, 2])
         jobs = [self._source(n) for n in range(count)]
         recipes = {}
-        for n in range(count, count + self.dice.randint(2, 4)):
+        for n in range(count, count + self.rng.randint(2, 4)):
             recipe = self._recipe(n)
             jobs.append(recipe.job)
             recipes[recipe.job.name] = recipe
             self.shapes |= {name: select.shape for name, select in recipe.selects.items()}
-        views = {job.outputs[0].name for job in jobs[:count] if self.dice.random() < 0.35}
+        views = {job.outputs[0].name for job in jobs[:count] if self.rng.random() < 0.35}
         return TableWorld(World(tuple(jobs)), self.shapes, recipes, frozenset(views))
 
     # -- partitions ----------------------------------------------------------------------------
 
     def _source_space(self) -> Space:
         days, keys = self._time("day"), Dimension("p", "static", keys=self.alphabet[:2])
-        return self.dice.choice([(), (days,), (days,), (days,), (keys,), (days, keys)])
+        return self.rng.choice([(), (days,), (days,), (days,), (keys,), (days, keys)])
 
     def _time(self, grain: str) -> Dimension:
-        zone = self.zone if self.dice.random() < 0.7 else "UTC"
+        zone = self.zone if self.rng.random() < 0.7 else "UTC"
         bare = Dimension("dt", "time", grain=grain, zone=zone, anchor=self.anchor)
         low = len(bare.grid) // 2 - 1
         return replace(bare, bounds=(low, low + (3 if grain == "day" else 2)))
 
     def _target(self, space: Space) -> Space:
-        chance = self.dice.random()
+        chance = self.rng.random()
         if chance < 0.15 and space:
-            return tuple(self.dice.sample(space, len(space) - 1))
+            return tuple(self.rng.sample(space, len(space) - 1))
         if chance < 0.35:
             return tuple(self._repartitioned(d) for d in space)
         return space
 
     def _repartitioned(self, d: Dimension) -> Dimension:
-        return self._time(self.dice.choice(["day", "week", "month"])) if d.kind == "time" else d
+        return self._time(self.rng.choice(["day", "week", "month"])) if d.kind == "time" else d
 
     # -- jobs ----------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Generator:
         name, space = f"s{n}", self._source_space()
         if n and Random(f"equal sources {self.seed}").random() < 0.6:
             space = self.shapes["s0"].space
-        kinds = (("id", "id"), ("k", "text"), *((each, "number") for each in NUMBERS))
+        kinds = (("id", "id"), ("k", "text"), *((number, "number") for number in NUMBERS))
         self.shapes[name] = Shape(name, space, kinds, has_ids=True)
         return Job(
             f"src{n}", "tables", space, (_output(self.shapes[name]),), alphabet=self.alphabet
@@ -173,41 +173,41 @@ class Generator:
 
     def _recipe(self, n: int) -> Recipe:
         main = self._chosen()
-        others = [each for each in self.shapes.values() if each.name != main.name]
+        others = [shape for shape in self.shapes.values() if shape.name != main.name]
         target, read = self._main_read(main)
         inputs, reads = [main], [read]
-        if read.grouped is None and others and self.dice.random() < 0.4:
-            other = self.dice.choice(others)
+        if read.grouped is None and others and self.rng.random() < 0.4:
+            other = self.rng.choice(others)
             inputs.append(other)
-            reads.append(any_read(self.dice, other.name, other.space, target))
-        names = [f"d{n}", f"e{n}"][: self.dice.choice([1, 1, 1, 2])]
+            reads.append(any_read(self.rng, other.name, other.space, target))
+        names = [f"d{n}", f"e{n}"][: self.rng.choice([1, 1, 1, 2])]
         job = Job(
             name=f"job{n}",
             dag="tables",
             space=target,
             outputs=tuple(Output(name, ()) for name in names),
-            reads=tuple(replace(each, wait_for="any") for each in reads),
-            per_task=self.dice.choice([1, 1, 2]),
+            reads=tuple(replace(read, wait_for="any") for read in reads),
+            per_task=self.rng.choice([1, 1, 2]),
         )
-        recipe = Recipe(job, tuple(inputs), f"{self.seed} {n}", self.dice.randrange(100))
+        recipe = Recipe(job, tuple(inputs), f"{self.seed} {n}", self.rng.randrange(100))
         outputs = tuple(_output(select.shape) for select in recipe.selects.values())
         return replace(recipe, job=replace(job, outputs=outputs))
 
     def _chosen(self) -> Shape:
         """Choose a main input, most often the newest or a source."""
         shapes = list(self.shapes.values())
-        return self.dice.choice([shapes[-1], shapes[0], *shapes])
+        return self.rng.choice([shapes[-1], shapes[0], *shapes])
 
     def _main_read(self, main: Shape) -> tuple[Space, Read]:
-        if GROUPED.name in main.named("text") and self.dice.random() < 0.35:
+        if GROUPED.name in main.named("text") and self.rng.random() < 0.35:
             grouped = replace(GROUPED, keys=self.alphabet)
-            rest = main.space if self.dice.random() < 0.4 and len(main.space) < 2 else ()
+            rest = main.space if self.rng.random() < 0.4 and len(main.space) < 2 else ()
             target: Space = (grouped, *(d for d in rest if d.name != grouped.name))
-            read = grouped_read(self.dice, main.name, main.space, target)
+            read = grouped_read(self.rng, main.name, main.space, target)
             assert read is not None
             return target, read
         target = self._target(main.space)
-        return target, any_read(self.dice, main.name, main.space, target)
+        return target, any_read(self.rng, main.name, main.space, target)
 
 
 def _output(shape: Shape) -> Output:

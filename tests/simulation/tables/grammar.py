@@ -19,7 +19,7 @@ from tests.simulation.tables.select import FUNCTION, Select, Shape
 class Writer:
     """Writer of a single SELECT over one or two inputs; ``salt`` varies only the constants."""
 
-    dice: Random
+    rng: Random
     salt: int
     target: Space
     read: Read
@@ -32,12 +32,12 @@ class Writer:
 
     def select(self, name: str) -> Select:
         """Write the SELECT of an output; every second SELECT names few columns."""
-        if self.dice.random() < 0.5:
-            numbered = (each for each in self._inputs if each.named("number"))
-            self.only = {each.name: self.dice.choice(each.named("number")) for each in numbered}
-        shape, text = self.dice.choice(self._forms())(name)
+        if self.rng.random() < 0.5:
+            numbered = (shape for shape in self._inputs if shape.named("number"))
+            self.only = {s.name: self.rng.choice(s.named("number")) for s in numbered}
+        shape, text = self.rng.choice(self._forms())(name)
         columns = [column for column, _ in shape.kinds]
-        reads = {each.name: self.names.get(each.name, set()) for each in self._inputs}
+        reads = {s.name: self.names.get(s.name, set()) for s in self._inputs}
         named = tuple((dataset, frozenset(columns)) for dataset, columns in reads.items())
         assert len(columns) == len(set(columns))
         return Select(text, shape, named, frozenset(self.features))
@@ -75,7 +75,7 @@ class Writer:
         source, where = self._from(self.main)
         named, key = self._key(source)
         items, kinds = self._aggregates(source)
-        having = f" HAVING count(*) > {self.salt % 2}" if self.dice.random() < 0.3 else ""
+        having = f" HAVING count(*) > {self.salt % 2}" if self.rng.random() < 0.3 else ""
         text = f"SELECT {key} AS {named}, {', '.join(items)} FROM {where}{self._where(source)}"
         shape = Shape(name, self.target, ((named, "text"), *kinds))
         return shape, f"{text} GROUP BY {key}{having}"
@@ -83,7 +83,7 @@ class Writer:
     def _key(self, source: str) -> tuple[str, str]:
         """Return the name and expression of the grouping column."""
         if self._may_return_k(self.main):
-            self.features.add("k passes")
+            self.features.add("k preserved")
             return "k", self._column(source, self.main, "k")
         return "g", f"CAST({self._number(source, self.main)} AS text)"
 
@@ -101,7 +101,7 @@ class Writer:
 
     @property
     def _keeps_ids(self) -> bool:
-        """True if each row of the main input is in at most one output partition."""
+        """True if each row of the main input is in at max_numbers one output partition."""
         is_same = self.read.spec in (None, "identity") and self.main.space == self.target
         return self.main.has_ids and is_same
 
@@ -115,9 +115,9 @@ class Writer:
         number = self._number(source, self.main)
         ident = self._column(source, self.main, "id")
         window = f"ORDER BY {ident}"
-        if "k" in self.main.named("text") and self.dice.random() < 0.5:
+        if "k" in self.main.named("text") and self.rng.random() < 0.5:
             window = f"PARTITION BY {self._column(source, self.main, 'k')} {window}"
-        call = self.dice.choice([f"lag({number})", f"sum({number})", "count(*)"])
+        call = self.rng.choice([f"lag({number})", f"sum({number})", "count(*)"])
         items = f"{ident} AS id, {_small(f'{call} OVER ({window})')} AS x"
         shape = Shape(name, self.target, (("id", "id"), ("x", "number")), self._keeps_ids)
         if self.read.grouped is None and self._reads_adjacent_days:
@@ -140,10 +140,10 @@ class Writer:
     def _joined(self, name: str) -> tuple[Shape, str]:
         self.features.add("join")
         assert self.other is not None
-        kind = self.dice.choice(["JOIN", "LEFT JOIN"])
+        kind = self.rng.choice(["JOIN", "LEFT JOIN"])
         self.features.add(kind.lower())
         left, right = "l", "r"
-        items, kinds = self._items(left, self.main, most=1)
+        items, kinds = self._items(left, self.main, max_numbers=1)
         items.append(f"{self._number(right, self.other)} AS y")
         kinds.append(("y", "number"))
         where = f"{quoted(self.main.name)} AS l {kind} {quoted(self.other.name)} AS r"
@@ -155,24 +155,24 @@ class Writer:
         assert self.other is not None
         mine, others = {d.name for d in self.main.space}, {d.name for d in self.other.space}
         common = sorted(mine & others)
-        both = [each.named("text") for each in (self.main, self.other)]
+        texts = [shape.named("text") for shape in (self.main, self.other)]
         if common:
             self.features.add("join on the partition")
-        elif all("k" in each for each in both):
+        elif all("k" in names for names in texts):
             common = ["k"]
         pairs = [
-            f"{self._column(left, self.main, each)} = {self._column(right, self.other, each)}"
-            for each in common
+            f"{self._column(left, self.main, name)} = {self._column(right, self.other, name)}"
+            for name in common
         ]
         return " AND ".join(pairs) or "TRUE"
 
     def _united(self, name: str) -> tuple[Shape, str]:
         self.features.add("union")
         assert self.other is not None
-        operator = self.dice.choice(["UNION ALL", "UNION"])
+        operator = self.rng.choice(["UNION ALL", "UNION"])
         parts = [
-            f"SELECT {self._number(each, shape)} AS x FROM {quoted(shape.name)} AS {each}"
-            for each, shape in (("l", self.main), ("r", self.other))
+            f"SELECT {self._number(alias, shape)} AS x FROM {quoted(shape.name)} AS {alias}"
+            for alias, shape in (("l", self.main), ("r", self.other))
         ]
         return Shape(name, self.target, (("x", "number"),)), f" {operator} ".join(parts)
 
@@ -184,7 +184,7 @@ class Writer:
         if self.read.grouped is not None:
             self.features.add("rows of a group")
             return "t", f"{where} JOIN knockon_partition USING (k)"
-        if self.dice.random() < 0.3:
+        if self.rng.random() < 0.3:
             self.features.add("subquery")
             condition = self._condition("s", shape)
             inner = f"SELECT * FROM {quoted(shape.name)} AS s WHERE {condition}"
@@ -193,7 +193,7 @@ class Writer:
 
     def _where(self, source: str) -> str:
         """Return a filter on the main input, by its own columns or by those of the other input."""
-        if self.dice.random() < 0.45:
+        if self.rng.random() < 0.45:
             return ""
         self.features.add("filter")
         if self.other is not None and "join" not in self.features:
@@ -205,27 +205,25 @@ class Writer:
 
     def _condition(self, source: str, shape: Shape) -> str:
         number = self._number(source, shape)
-        return self.dice.choice([f"{number} > {self.salt % 3}", f"{number} IS NOT NULL"])
+        return self.rng.choice([f"{number} > {self.salt % 3}", f"{number} IS NOT NULL"])
 
     def _items(
-        self, source: str, shape: Shape, most: int = 2
+        self, source: str, shape: Shape, max_numbers: int = 2
     ) -> tuple[list[str], list[tuple[str, str]]]:
         items, kinds = [], []
-        if self._may_return_k(shape) and (
-            self.read.grouped is not None or self.dice.random() < 0.6
-        ):
-            self.features.add("k passes")
+        if self._may_return_k(shape) and (self.read.grouped is not None or self.rng.random() < 0.6):
+            self.features.add("k preserved")
             items.append(f"{self._column(source, shape, 'k')} AS k")
             kinds.append(("k", "text"))
-        for name in ("x", "y")[: self.dice.randint(1, most)]:
+        for name in ("x", "y")[: self.rng.randint(1, max_numbers)]:
             items.append(f"{self._number(source, shape)} AS {name}")
             kinds.append((name, "number"))
         return items, kinds
 
     def _aggregates(self, source: str) -> tuple[list[str], list[tuple[str, str]]]:
         calls = ["sum", "max", "min", "count", "rows", "filtered"]
-        aggregates = [self._aggregate(source, call) for call in self.dice.sample(calls, 2)]
-        names = ("x", "y")[: self.dice.randint(1, 2)]
+        aggregates = [self._aggregate(source, call) for call in self.rng.sample(calls, 2)]
+        names = ("x", "y")[: self.rng.randint(1, 2)]
         items = [f"{_small(text)} AS {name}" for name, text in zip(names, aggregates, strict=False)]
         return items, [(name, "number") for name in names]
 
@@ -241,17 +239,17 @@ class Writer:
         numbers = [self.only[shape.name]] if shape.name in self.only else shape.named("number")
         if not numbers:
             return str(1 + self.salt % 3)
-        one = self._column(source, shape, self.dice.choice(numbers))
-        chance = self.dice.random()
+        one = self._column(source, shape, self.rng.choice(numbers))
+        chance = self.rng.random()
         if chance < 0.3:
             return one
         if chance < 0.5:
             return f"({one} + {self.salt % 5})"
         if chance < 0.7:
-            other = self._column(source, shape, self.dice.choice(numbers))
+            other = self._column(source, shape, self.rng.choice(numbers))
             return f"coalesce({one}, {other}, 0)"
         if chance < 0.85:
-            other = self._column(source, shape, self.dice.choice(numbers))
+            other = self._column(source, shape, self.rng.choice(numbers))
             return f"CASE WHEN {one} > {self.salt % 3} THEN {other} ELSE 0 END"
         if chance < 0.88:
             self.features.add("function")

@@ -43,10 +43,10 @@ class Changes:
 
     def announce(self, world: TableWorld, event: SourceEvent, time: int) -> None:
         """Record a published event."""
-        job = world.world.makers[event.dataset]
+        job = world.world.producers[event.dataset]
         keys: Collection[Key | None] = [None]
         if event.partitions is not None:
-            keys = {key for each in event.partitions for key in read_text(job.space, each)}
+            keys = {key for text in event.partitions for key in read_text(job.space, text)}
         columns = None if event.columns is None else frozenset(event.columns)
         to = self.changed if job.is_source else self.wrong
         to[event.dataset] += [Change(time, key, columns, _groups(event)) for key in keys]
@@ -55,25 +55,25 @@ class Changes:
         """Raise Broken for a task whose inputs have not changed."""
         job = world.world.by_name[lease.job.name]
         version = lease.outputs[0].version
-        keys = {key for each in lease.partitions for key in read_text(job.space, each)}
+        keys = {key for text in lease.partitions for key in read_text(job.space, text)}
         if not any(self._is_due(world, job, version, key) for key in keys):
-            what = f"{job.name}[{','.join(lease.partitions)}]"
-            raise Broken("minimal: a task whose SELECTs name nothing that changed", what)
+            task = f"{job.name}[{','.join(lease.partitions)}]"
+            raise Broken("minimal: no change of a named column justifies a task", task)
 
     def _is_due(self, world: TableWorld, job: Job, version: UUID, key: Key) -> bool:
         since = self.built.get((version, key))
         if since is None:
             return True
-        wrong = (each for output in job.outputs for each in self.wrong[output.name])
-        if any(each.time > since and each.key in (None, key) for each in wrong):
+        wrong = (change for output in job.outputs for change in self.wrong[output.name])
+        if any(change.time > since and change.key in (None, key) for change in wrong):
             return True
         recipe = world.recipes[job.name]
         return any(
-            each.time > since
-            and recipe.reads_any(read.dataset, each.columns)
-            and _reaches(world, job, read, key, each)
+            change.time > since
+            and recipe.reads_any(read.dataset, change.columns)
+            and _reaches(world, job, read, key, change)
             for read in job.reads
-            for each in self.changed[read.dataset]
+            for change in self.changed[read.dataset]
         )
 
 
@@ -87,12 +87,12 @@ def _groups(event: SourceEvent) -> Values:
 
 def _reaches(world: TableWorld, job: Job, read: Read, key: Key, change: Change) -> bool:
     selects = world.recipes[job.name].selects.values()
-    is_narrow = read.grouped is not None and all(each.keeps_groups_apart for each in selects)
+    is_narrow = read.grouped is not None and all(select.preserves_groups for select in selects)
     if is_narrow and change.groups is not None and key[read.grouped] not in change.groups:
         return False
     if change.key is None or read.latest is not None:
         return True
-    source = world.world.makers[read.dataset].space
+    source = world.world.producers[read.dataset].space
     return bool(needed(read, source, job.space, key, [change.key]))
 
 

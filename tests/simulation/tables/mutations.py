@@ -68,8 +68,8 @@ def a_run_reports_no_changed_column(patch: Patch) -> None:
     """Report no changed columns for a run with some unchanged ones."""
     changed_columns = engine.worker.operators.sql.write.changed_columns
 
-    def none_changed(*given: Any) -> frozenset[str] | None:
-        return None if changed_columns(*given) is None else frozenset()
+    def none_changed(*params: Any) -> frozenset[str] | None:
+        return None if changed_columns(*params) is None else frozenset()
 
     patch.setattr(engine.worker.operators.sql.write, "changed_columns", none_changed)
 
@@ -85,7 +85,7 @@ def code_outside_the_file_is_not_hashed(patch: Patch) -> None:
 
 def _around_derive(patch: Patch, change: Callable[[Derived], Derived]) -> None:
     derive = engine.lineage.derive.derive
-    patch.setattr(engine.lineage.derive, "derive", lambda *given: change(derive(*given)))
+    patch.setattr(engine.lineage.derive, "derive", lambda *params: change(derive(*params)))
 
 
 MUTATIONS = {

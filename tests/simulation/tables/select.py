@@ -24,7 +24,7 @@ class Shape:
     has_ids: bool = False
 
     def named(self, kind: str) -> list[str]:
-        return [name for name, each in self.kinds if each == kind]
+        return [name for name, other in self.kinds if other == kind]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,6 @@ class Select:
         return not columns.isdisjoint(dict(self.reads).get(dataset, frozenset()))
 
     @property
-    def keeps_groups_apart(self) -> bool:
+    def preserves_groups(self) -> bool:
         """True if ``k`` is returned, and rows derive only from input rows with the same ``k``."""
-        return "k passes" in self.features and "function" not in self.features
+        return "k preserved" in self.features and "function" not in self.features

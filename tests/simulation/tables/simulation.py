@@ -19,11 +19,11 @@ from tests.simulation.tables.dag import function_of, view_of
 from tests.simulation.tables.edits import Edits
 from tests.simulation.tables.laws import check_at_rest, stuck_jobs
 from tests.simulation.tables.minimal import Change, Changes
-from tests.simulation.tables.stand import Stand
+from tests.simulation.tables.state import TableState
 from tests.simulation.tables.workers import STATEMENTS, Interrupted, Workers
-from tests.simulation.upstream import brief
+from tests.simulation.upstream import event_text
 
-PATIENCE = 60
+MAX_ROUNDS = 60
 _ALL = 1_000
 _FAILED = """
 SELECT t.id, j.name FROM tasks t JOIN jobs j ON j.id = t.job_id
@@ -71,14 +71,14 @@ columns, of an output and of a SELECT, each followed by a rest; interrupted and 
 class Simulation:
     """Edits, planners, workers and deploys of a world, step by step."""
 
-    def __init__(self, stand: Stand) -> None:
-        self.stand = stand
+    def __init__(self, state: TableState) -> None:
+        self.state = state
         self.changes = Changes()
-        self.workers = Workers(stand, self.changes)
-        self.edits = Edits(stand.engine.database, stand.world, stand.schema)
+        self.workers = Workers(state, self.changes)
+        self.edits = Edits(state.engine.database, state.world, state.schema)
         self.unpublished: list[SourceEvent] = []
         self.unplanned: list[SourceEvent] = []
-        self._org = stand.engine.org.id
+        self._org = state.engine.org.id
         self._invariants = Invariants(self._org, (), is_mending=False)
         self._salt = 1
         verbs = (
@@ -92,196 +92,196 @@ class Simulation:
 
     async def step(self, step: Step) -> None:
         """Take a step, and check the invariants."""
-        self.stand.now += 1
-        await self.verbs[step.verb](step.dice())
-        async with self.stand.engine.conn() as conn:
+        self.state.now += 1
+        await self.verbs[step.verb](step.rng())
+        async with self.state.engine.conn() as conn:
             await self._invariants.check(conn)
 
     # -- verbs ---------------------------------------------------------------------------------
 
-    async def edit(self, dice: Random) -> None:
+    async def edit(self, rng: Random) -> None:
         """Change sources, leaving the events for later."""
-        for _ in range(dice.choice([1, 1, 2, 3])):
-            await self._edit(dice)
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            await self._edit(rng)
 
-    async def touch(self, dice: Random) -> None:
+    async def touch(self, rng: Random) -> None:
         """Change a single column of a row."""
-        event = await self.edits.touch(dice, await self.stand.existing())
-        self.stand.log_line(f"touch: {brief(event)}", "tables: touch")
+        event = await self.edits.touch(rng, await self.state.existing())
+        self.state.log_line(f"touch: {event_text(event)}", "tables: touch")
         self.unpublished.append(event)
 
-    async def _edit(self, dice: Random) -> None:
-        way, event = await self.edits.edit(dice, await self.stand.existing())
-        self.stand.log_line(f"{way}: {brief(event)}", f"tables: {way}")
-        self.stand.counts["tables: event of columns"] += event.columns is not None
-        self.stand.counts["tables: event of rows"] += event.rows is not None
+    async def _edit(self, rng: Random) -> None:
+        kind, event = await self.edits.edit(rng, await self.state.existing())
+        self.state.log_line(f"{kind}: {event_text(event)}", f"tables: {kind}")
+        self.state.counts["tables: event of columns"] += event.columns is not None
+        self.state.counts["tables: event of rows"] += event.rows is not None
         self.unpublished.append(event)
 
-    async def publish(self, dice: Random) -> None:
+    async def publish(self, rng: Random) -> None:
         """Publish events in any order, some twice."""
-        for _ in range(dice.randint(1, 3)):
+        for _ in range(rng.randint(1, 3)):
             if self.unpublished:
-                event = self.unpublished.pop(dice.randrange(len(self.unpublished)))
-                for _ in range(dice.choice([1, 1, 1, 2])):
+                event = self.unpublished.pop(rng.randrange(len(self.unpublished)))
+                for _ in range(rng.choice([1, 1, 1, 2])):
                     await self._publish(event)
 
     async def _publish(self, event: SourceEvent) -> None:
-        self.stand.log_line(f"publish {brief(event)}")
-        async with self.stand.engine.conn() as conn:
-            await invalidate(conn, self.stand.engine.org, event)
+        self.state.log_line(f"publish {event_text(event)}")
+        async with self.state.engine.conn() as conn:
+            await invalidate(conn, self.state.engine.org, event)
         self.unplanned.append(event)
 
     async def plan(self, _: Random) -> None:
         """Plan all open invalidations."""
-        self.stand.log_line("plan")
-        await self.stand.engine.plan()
+        self.state.log_line("plan")
+        await self.state.engine.plan()
         for event in self.unplanned:
-            self.changes.announce(self.stand.world, event, self.stand.now)
+            self.changes.announce(self.state.world, event, self.state.now)
         self.unplanned = []
 
-    async def claim(self, dice: Random) -> None:
-        await self.workers.claim(dice.choice([1, 2, 5]))
+    async def claim(self, rng: Random) -> None:
+        await self.workers.claim(rng.choice([1, 2, 5]))
 
-    async def run(self, dice: Random) -> None:
+    async def run(self, rng: Random) -> None:
         """Run some of the claimed tasks."""
-        for _ in range(dice.choice([1, 1, 3])):
-            if chosen := self.workers.chosen(dice):
+        for _ in range(rng.choice([1, 1, 3])):
+            if chosen := self.workers.chosen(rng):
                 await self.workers.run(*chosen)
 
-    async def edit_during_run(self, dice: Random) -> None:
+    async def edit_during_run(self, rng: Random) -> None:
         """Change a source between two statements of a run."""
-        if not (chosen := await self._leased(dice)):
+        if not (chosen := await self._leased(rng)):
             return
 
         async def edit() -> None:
-            await self._edit(dice)
-            self.stand.counts["tables: edit during a run"] += 1
+            await self._edit(rng)
+            self.state.counts["tables: edit during a run"] += 1
 
-        at = dice.randrange(STATEMENTS)
-        await self.workers.run(*chosen, Interrupted(self.stand.engine.database, at, edit))
+        at = rng.randrange(STATEMENTS)
+        await self.workers.run(*chosen, Interrupted(self.state.engine.database, at, edit))
 
-    async def _leased(self, dice: Random) -> tuple[Lease, int] | None:
+    async def _leased(self, rng: Random) -> tuple[Lease, int] | None:
         """Take a lease, claiming a task if none is held."""
         if not self.workers.leases:
             await self.workers.claim(1)
-        return self.workers.chosen(dice)
+        return self.workers.chosen(rng)
 
-    async def crash(self, dice: Random) -> None:
-        """Die in the middle of a run."""
-        if chosen := await self._leased(dice):
-            await self.workers.crash(dice, *chosen)
+    async def crash(self, rng: Random) -> None:
+        """Crash during a run."""
+        if chosen := await self._leased(rng):
+            await self.workers.crash(rng, *chosen)
 
-    async def fail(self, dice: Random) -> None:
-        if chosen := self.workers.chosen(dice):
-            await self.workers.fail(chosen[0], "it broke")
+    async def fail(self, rng: Random) -> None:
+        if chosen := self.workers.chosen(rng):
+            await self.workers.fail(chosen[0], "it failed")
 
     async def expire(self, _: Random) -> None:
         """Expire all leases, even of workers still running, and make delayed retries due."""
-        if await self.stand.engine.rows(_LOSE, self._org):
-            async with self.stand.engine.conn() as conn:
-                await reap(conn, self.stand.engine.org)
-        await self.stand.engine.rows(_TICK, self._org)
+        if await self.state.engine.rows(_LOSE, self._org):
+            async with self.state.engine.conn() as conn:
+                await reap(conn, self.state.engine.org)
+        await self.state.engine.rows(_TICK, self._org)
 
-    async def damage(self, dice: Random) -> None:
+    async def damage(self, rng: Random) -> None:
         """Delete rows of an output by hand, and invalidate its partition."""
-        job = dice.choice(self.stand.world.world.derived_jobs)
-        name = dice.choice(job.outputs).name
-        keys = sorted((await self.stand.existing())[name])
-        if not keys or not await self.stand.table(name):
+        job = rng.choice(self.state.world.world.derived_jobs)
+        name = rng.choice(job.outputs).name
+        keys = sorted((await self.state.existing())[name])
+        if not keys or not await self.state.table(name):
             return
-        key = dice.choice(keys)
+        key = rng.choice(keys)
         where = condition(job.space, [key])
-        table = f"{quoted(self.stand.schema)}.{quoted(name)}"
-        await self.stand.run(f"DELETE FROM {table} WHERE {where}")
-        self.changes.changed[name].append(Change(self.stand.now, key, None))
+        table = f"{quoted(self.state.schema)}.{quoted(name)}"
+        await self.state.run(f"DELETE FROM {table} WHERE {where}")
+        self.changes.changed[name].append(Change(self.state.now, key, None))
         partitions = (text(job.space, key),) if job.space else None
         event = SourceEvent(dataset=name, partitions=partitions, reason="manual")
-        self.stand.log_line(f"damage {brief(event)}", "tables: output damaged by hand")
+        self.state.log_line(f"damage {event_text(event)}", "tables: output damaged by hand")
         self.unpublished.append(event)
 
-    async def redefine(self, dice: Random) -> None:
+    async def redefine(self, rng: Random) -> None:
         """Redefine the function and the views, and redeploy the DAG."""
         self._salt += 1
-        world, schema = self.stand.world, self.stand.schema
-        await self.stand.run(function_of(schema, self._salt))
+        world, schema = self.state.world, self.state.schema
+        await self.state.run(function_of(schema, self._salt))
         for job in world.world.sources:
             if job.outputs[0].name in world.views:
-                await self.stand.run(view_of(world, job, schema, self._salt))
-        self.stand.log_line("redefine", "tables: code redefined")
-        if chosen := self.workers.chosen(dice):
+                await self.state.run(view_of(world, job, schema, self._salt))
+        self.state.log_line("redefine", "tables: code redefined")
+        if chosen := self.workers.chosen(rng):
             await self.workers.run(*chosen)
-        await self._deploy(dice)
+        await self._deploy(rng)
 
-    async def deploy(self, dice: Random) -> None:
+    async def deploy(self, rng: Random) -> None:
         """Deploy a job with other constants in its SELECTs, or another main input."""
-        job = dice.choice(self.stand.world.world.derived_jobs)
-        self.stand.log_line(f"deploy {job.name}", "tables: SELECT changed")
-        self.stand.world = self.stand.world.with_salt(job.name, dice.randrange(100))
-        self._replace_input(dice)
-        await self._deploy(dice)
+        job = rng.choice(self.state.world.world.derived_jobs)
+        self.state.log_line(f"deploy {job.name}", "tables: SELECT changed")
+        self.state.world = self.state.world.with_salt(job.name, rng.randrange(100))
+        self._replace_input(rng)
+        await self._deploy(rng)
 
-    def _replace_input(self, dice: Random) -> None:
+    def _replace_input(self, rng: Random) -> None:
         """Let a job read another source, if the world has two alike."""
-        world = self.stand.world
+        world = self.state.world
         names = [job.name for job in world.world.derived_jobs if world.alternatives(job.name)]
-        if names and dice.random() < 0.7:
-            name = dice.choice(names)
-            self.stand.world = world.with_main_input(name, dice.choice(world.alternatives(name)))
-            self.stand.log_line(f"read another source in {name}", "tables: input replaced")
+        if names and rng.random() < 0.7:
+            name = rng.choice(names)
+            self.state.world = world.with_main_input(name, rng.choice(world.alternatives(name)))
+            self.state.log_line(f"read another source in {name}", "tables: input replaced")
 
     async def _deploy(self, _: Random) -> None:
-        before = await self.stand.versions()
-        await self.stand.deploy(self.stand.world)
-        after = await self.stand.versions()
-        begun = {name for name in after if after[name] != before[name]}
-        for job in self.stand.world.world.derived_jobs:
-            if begun & {read.dataset for read in job.reads}:
-                everything = Change(self.stand.now, None, None)
+        before = await self.state.versions()
+        await self.state.deploy(self.state.world)
+        after = await self.state.versions()
+        replaced = {name for name in after if after[name] != before[name]}
+        for job in self.state.world.world.derived_jobs:
+            if replaced & {read.dataset for read in job.reads}:
+                everything = Change(self.state.now, None, None)
                 self.changes.wrong[job.outputs[0].name].append(everything)
 
     # -- rest ----------------------------------------------------------------------------------
 
-    async def rest(self, dice: Random) -> None:
+    async def rest(self, rng: Random) -> None:
         """Complete all work, and check both laws. Raises Broken."""
-        self.stand.log_line("rest", "tables: rests")
-        for _ in range(PATIENCE):
-            if not await self._drain(dice):
+        self.state.log_line("rest", "tables: checks at rest")
+        for _ in range(MAX_ROUNDS):
+            if not await self._drain(rng):
                 break
         else:
-            raise Broken("it never comes to rest", self._org)
-        await check_at_rest(self.stand, self.edits.named_by_events)
+            raise Broken("work never completes", self._org)
+        await check_at_rest(self.state, self.edits.named_by_events)
 
-    async def _drain(self, dice: Random) -> bool:
+    async def _drain(self, rng: Random) -> bool:
         """Complete all open work once; returns whether any was found."""
-        self.stand.now += 1
-        had = bool(self.unpublished or self.unplanned)
+        self.state.now += 1
+        found = bool(self.unpublished or self.unplanned)
         while self.unpublished:
             await self._publish(self.unpublished.pop(0))
-        await self.plan(dice)
-        while chosen := self.workers.chosen(dice):
-            had = True
+        await self.plan(rng)
+        while chosen := self.workers.chosen(rng):
+            found = True
             await self.workers.run(*chosen)
-        await self.expire(dice)
-        had |= await self._retry()
-        return await self.workers.claim(_ALL) or had
+        await self.expire(rng)
+        found |= await self._retry()
+        return await self.workers.claim(_ALL) or found
 
     async def _retry(self) -> bool:
-        stuck = stuck_jobs(self.stand.world.world, await self.stand.existing())
-        rows = await self.stand.engine.rows(_FAILED, self._org)
+        stuck = stuck_jobs(self.state.world.world, await self.state.existing())
+        rows = await self.state.engine.rows(_FAILED, self._org)
         failed = [row["id"] for row in rows if row["name"] not in stuck]
-        async with self.stand.engine.conn() as conn:
+        async with self.state.engine.conn() as conn:
             for task in failed:
-                await retry(conn, self.stand.engine.org, task)
+                await retry(conn, self.state.engine.org, task)
         return bool(failed)
 
 
 def history(seed: int) -> list[Step]:
     """Return the steps of a history; every second history is a drill."""
-    dice = Random(f"table history {seed}")
+    rng = Random(f"table history {seed}")
     verbs = sorted(_WEIGHTS)
     weights = [_WEIGHTS[verb] for verb in verbs]
-    drawn = dice.choices(verbs, weights, k=dice.randint(15, 45))
+    drawn = rng.choices(verbs, weights, k=rng.randint(15, 45))
     opening = ["edit", "edit", "edit", "publish", "publish", "plan", "claim", "run", "rest"]
     if seed % 2:
         drawn = [*_DRILLS[seed // 2 % len(_DRILLS)]]
-    return [Step(verb, dice.randrange(2**32)) for verb in [*opening, *drawn, "rest"]]
+    return [Step(verb, rng.randrange(2**32)) for verb in [*opening, *drawn, "rest"]]

@@ -13,7 +13,7 @@ from tests.simulation.invariants import law_of
 from tests.simulation.tables.describe import described
 from tests.simulation.tables.generate import TableWorld, table_world
 from tests.simulation.tables.simulation import Simulation, history
-from tests.simulation.tables.stand import Stand
+from tests.simulation.tables.state import TableState
 
 
 @dataclass
@@ -39,16 +39,18 @@ class TableTrial:
         Sessions of `database` use a simulated clock, so the trial opens its own.
         """
         async with await Database.open(database.url) as own:
-            stand = await Stand.begun(own, self.world, is_granted_by_hand=self.is_granted_by_hand)
-            simulation = Simulation(stand)
+            state = await TableState.start(
+                own, self.world, is_granted_by_hand=self.is_granted_by_hand
+            )
+            simulation = Simulation(state)
             try:
                 for step in self.steps:
                     await simulation.step(step)
             except Exception as error:
                 self.failure = error
-            await stand.end()
-        self.log, self.counts = stand.log, stand.counts
-        self.counts.update(f"tables: {each}" for each in self.world.features)
+            await state.end()
+        self.log, self.counts = state.log, state.counts
+        self.counts.update(f"tables: {feature}" for feature in self.world.features)
         self.counts["tables: granted by hand"] += self.is_granted_by_hand
         return self
 

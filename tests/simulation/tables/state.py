@@ -29,7 +29,7 @@ WHERE o.slug = %s
 
 
 @dataclass
-class Stand:
+class TableState:
     """State shared by all parts of a simulation of tables."""
 
     engine: Engine
@@ -41,7 +41,9 @@ class Stand:
     is_granted_by_hand: bool = False
 
     @staticmethod
-    async def begun(database: Database, world: TableWorld, *, is_granted_by_hand: bool) -> Stand:
+    async def start(
+        database: Database, world: TableWorld, *, is_granted_by_hand: bool
+    ) -> TableState:
         """Create the schema and the org of a world, and deploy its DAG.
 
         The org's jobs are granted the sources individually, or any table named in their DAG file.
@@ -53,15 +55,15 @@ class Stand:
             org = await ensure_org(conn, schema)
             if not is_granted_by_hand:
                 await set_setting(conn, org, "grants", "dag_files")
-        stand = Stand(
+        state = TableState(
             Engine(database, OrgContext(org)), world, schema, is_granted_by_hand=is_granted_by_hand
         )
-        await stand.grant()
-        await stand.deploy(world)
-        return stand
+        await state.grant()
+        await state.deploy(world)
+        return state
 
     async def grant(self) -> None:
-        """Grant the rights an operator would grant."""
+        """Grant the privileges an operator would grant."""
         if not self.is_granted_by_hand:
             return
         async with self.engine.conn() as conn:
@@ -98,8 +100,8 @@ class Stand:
         """Return the existing partitions by dataset."""
         existing: dict[str, set[Key]] = defaultdict(set)
         for row in await self.engine.rows(_EXISTING, self.schema):
-            maker = self.world.world.makers[row["name"]]
-            existing[row["name"]] |= read_text(maker.space, row["partition_key"])
+            producer = self.world.world.producers[row["name"]]
+            existing[row["name"]] |= read_text(producer.space, row["partition_key"])
         return existing
 
     async def versions(self) -> dict[str, UUID]:

@@ -23,7 +23,7 @@ Existing = Mapping[str, set[Key]]
 
 
 @dataclass(frozen=True)
-class Scratch:
+class Evaluation:
     """Evaluation of a world's SELECTs into temporary tables, in topological order."""
 
     conn: Connection
@@ -54,8 +54,8 @@ class Scratch:
         stored = await self._rows(f"{quoted(self.schema)}.{quoted(dataset)}", columns)
         if stored != expected:
             surplus, missing = list(stored - expected)[:3], list(expected - stored)[:3]
-            what = f"{dataset}: surplus {surplus}, missing {missing}, columns {columns}"
-            raise Broken("sound: a table is not what its SELECT gives from scratch", what)
+            details = f"{dataset}: surplus {surplus}, missing {missing}, columns {columns}"
+            raise Broken("sound: a table differs from its SELECT evaluated from scratch", details)
 
     async def _rows(self, table: str, columns: Sequence[str]) -> Counter[Row]:
         (relation,) = await self._run("SELECT to_regclass(%(table)s) AS oid", table=table)
@@ -83,16 +83,16 @@ class Scratch:
             for d, part in zip(job.space, key, strict=True)
             if d.name not in named
         ]
-        columns = ", ".join([*(f"q.{quoted(each)}" for each in named), *added])
+        columns = ", ".join([*(f"q.{quoted(column)}" for column in named), *added])
         return f"WITH {common} SELECT {columns} FROM ({in_schema(select.text, self.schema)}) AS q"
 
     def _relation(self, dataset: str) -> str:
-        if self.world.world.makers[dataset].is_source:
+        if self.world.world.producers[dataset].is_source:
             return f"{quoted(self.schema)}.{quoted(dataset)}"
         return _temporary(dataset)
 
     def _condition(self, job: Job, read: Read, key: Key) -> str:
-        source = self.world.world.makers[read.dataset].space
+        source = self.world.world.producers[read.dataset].space
         among = universe(source) if read.latest is None else self.existing[read.dataset]
         return condition(source, needed(read, source, job.space, key, set(among)))
 
@@ -100,8 +100,8 @@ class Scratch:
         named = [column for column, _ in self.world.select(dataset).shape.kinds]
         return list(dict.fromkeys([*named, *(d.name for d in job.space)]))
 
-    async def _run(self, statement: str, **given: object) -> list[dict[str, object]]:
-        cursor = await self.conn.execute(statement.encode(), given or None)
+    async def _run(self, statement: str, **params: object) -> list[dict[str, object]]:
+        cursor = await self.conn.execute(statement.encode(), params or None)
         return await cursor.fetchall() if cursor.description else []
 
 
