@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from consumers.formats.bounds import checked
+from consumers.formats.bounds import check_count, checked
 from consumers.formats.format import Format
 from engine.errors import InvalidEvent
 from engine.model.event import (
@@ -83,7 +83,10 @@ class Reader:
             )
         try:
             events = self.format(value, headers, self.dataset)
-            return events if self.is_bounded else checked(events)
+            if not self.is_bounded:
+                return checked(events)
+            check_count(events)
+            return events
         except InvalidEvent:
             raise
         except Exception as error:  # a bug in a plug-in must not stop the stream

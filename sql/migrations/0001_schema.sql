@@ -122,10 +122,11 @@ CREATE TABLE datasets (
     UNIQUE (org_id, name)
 );
 
+-- A deploy waits for the planning lock, so its versions take the time of their insertion.
 CREATE TABLE dataset_versions (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     dataset_uuid uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
-    created_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     storage_location text,
     config_hash text NOT NULL,
     schema_hash text,

@@ -89,12 +89,12 @@ SELECT dataset_uuid, dataset_version FROM knockon.dag_version_datasets
 WHERE dag_version_id = %(dag_version_id)s
 
 -- :name newest_dataset_versions
--- The newest version of each dataset, current or not: ids are version 7 UUIDs (`new_id`), so they
--- sort by time of creation, on the clocks of the deploying hosts.
+-- The newest version of each dataset, current or not, by the clock of the database: versions are
+-- created under the planning lock, one deploy after the other.
 SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, v.storage_location
 FROM knockon.datasets d JOIN knockon.dataset_versions v ON v.dataset_uuid = d.id
 WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)
-ORDER BY d.id, v.id DESC
+ORDER BY d.id, v.created_at DESC, v.id DESC
 
 -- :name partitionings
 -- The partitioning of dataset versions.

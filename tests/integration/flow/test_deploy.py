@@ -2,10 +2,12 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from engine.errors import InvalidDag, LeaseLost
+from engine.flow.deployment import dataset_versions
 from engine.flow.deployment.deploy import deploy
 from engine.flow.execution.fail import fail
 from engine.flow.execution.operator_actions import cancel
@@ -312,6 +314,26 @@ async def test_known_partitions_of_a_source_carry_over_when_it_is_added_again(
     await world.deploy(source("z"))
     await world.deploy(source("a"), source("z"), job("b", "a"))
     assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_a_source_inherits_from_its_newest_version_though_a_host_clock_was_behind(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def until(end: str) -> dict[str, Any]:
+        return {"dt": {"time": "day", "start": "2013-02-01", "end": end}}
+
+    world = await World.made(database, source("a", until("2013-03-01")))
+    ids = iter(range(1, 100))
+    monkeypatch.setattr(dataset_versions, "new_id", lambda: UUID(int=next(ids)))
+    await world.deploy(source("a", until("2013-04-01")))
+    monkeypatch.undo()
+    await world.changed("a", DAY)
+    await world.deploy(source("a", until("2013-05-01")))
+    existing = await world.rows(
+        "SELECT p.partition_key FROM partition_versions p JOIN dag_version_datasets d"
+        " USING (dataset_uuid, dataset_version) JOIN dag_current_versions USING (dag_version_id)"
+    )
+    assert existing == [{"partition_key": DAY}]
 
 
 async def test_cursors_on_a_source_carry_over_to_its_next_version(database: Database) -> None:

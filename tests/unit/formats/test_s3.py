@@ -1,5 +1,6 @@
 """Notifications of object stores."""
 
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -214,3 +215,25 @@ def test_a_rejection_has_the_reason(value: bytes | None, why: str) -> None:
 
     assert isinstance(outcome, Rejection)
     assert why in outcome.error
+
+
+def test_a_message_with_more_events_than_allowed_is_rejected() -> None:
+    days = [date(2000, 1, 1) + timedelta(days=number) for number in range(10_001)]
+    message = {
+        "Records": [
+            {
+                "eventName": "ObjectCreated:",
+                "s3": {"object": {"key": f"sales/dt={day}/region=us/1"}},
+            }
+            for day in days
+        ]
+    }
+    payload = msgspec.json.encode(message)
+    reader = Reader(
+        bound("s3", SALES, None, pattern=PATTERN), max_bytes=len(payload), is_bounded=True
+    )
+
+    outcome = reader.read(Delivery(stream="t", position="1", value=payload, headers={}))
+
+    assert isinstance(outcome, Rejection)
+    assert "the message has 10001 events: send at most 10000" in outcome.error
