@@ -13,7 +13,7 @@ from tests.simulation.declarations import Declarations
 from tests.simulation.dimensions import Key, text, universe
 from tests.simulation.engines import Engines
 from tests.simulation.invariants import Broken
-from tests.simulation.people import People
+from tests.simulation.operators import Operators
 from tests.simulation.state import SINGLE_RUN_KEY, SimulationState
 from tests.simulation.workers import Workers, keys_of
 from tests.simulation.world import Job
@@ -43,7 +43,7 @@ class Rest:
         state: SimulationState,
         engines: Engines,
         workers: Workers,
-        people: People,
+        operators: Operators,
         approvals: Approvals,
         declarations: Declarations,
         check_invariants: Callable[[], Awaitable[None]],
@@ -53,7 +53,7 @@ class Rest:
         self.state = state
         self.engines = engines
         self.workers = workers
-        self.people = people
+        self.operators = operators
         self.approvals = approvals
         self.declarations = declarations
         self.check_invariants = check_invariants
@@ -69,13 +69,13 @@ class Rest:
         """Retry failed tasks, and request stale partitions, until no partition is excused."""
         await self._complete_work()
         await self.approvals.lift_limits()
-        await self.people.request_excused()
+        await self.operators.request_excused()
         for turn in range(MAX_ROUNDS):
-            failed = await self.people.failed()
+            failed = await self.operators.failed()
             if not failed:
                 break
             for task in failed if turn < 2 else failed[:1]:
-                await self.people.retry(task)
+                await self.operators.retry(task)
             await self._drain()
         await self._complete_work()
         await self._check()

@@ -10,6 +10,7 @@ from random import Random
 from engine.store.database import Database
 from engine.store.orgs import ensure_org
 from tests.simulation.approvals import Approvals
+from tests.simulation.authors import Authors
 from tests.simulation.clock import make_clock
 from tests.simulation.crashes import Crash
 from tests.simulation.dead_letters import DeadLetters
@@ -17,7 +18,7 @@ from tests.simulation.declarations import Declarations
 from tests.simulation.engines import Engines
 from tests.simulation.history import Step
 from tests.simulation.invariants import Invariants
-from tests.simulation.people import People
+from tests.simulation.operators import Operators
 from tests.simulation.rest import Rest
 from tests.simulation.state import SimulationState
 from tests.simulation.upstream import Upstream
@@ -47,12 +48,13 @@ class Simulation:
         approvals, dead_letters = Approvals(state, upstream), DeadLetters(state, upstream)
         engines = Engines(state, upstream)
         self._workers = workers = Workers(state)
-        self._people = People(state, upstream)
+        operators = Operators(state, upstream)
+        self._authors = authors = Authors(state, upstream)
         self._rest = Rest(
             state,
             engines,
             workers,
-            self._people,
+            operators,
             approvals,
             declarations,
             self._check_invariants,
@@ -77,20 +79,16 @@ class Simulation:
                 *(engines.ingest, engines.plan, engines.expire, engines.tick, engines.clock),
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),
-                *(self._people.mend, self._people.invalidate, self._people.deploy),
-                *(self._people.cancel, self._people.retry_any, self._people.remake),
-                *(self._people.wrong, self._people.rewrite, self._people.cancel_first),
+                *(operators.mend, operators.invalidate, authors.deploy),
+                *(operators.cancel, operators.retry_any, operators.remake),
+                *(operators.wrong, operators.rewrite, operators.cancel_first),
+                *(operators.cancel_newest, operators.wrong_first),
                 *(approvals.limit, approvals.decide, approvals.impact, approvals.apply),
                 *(dead_letters.garble, dead_letters.replay),
-                *(self._people.deploy_source, self._people.widen_source),
-                *(self._people.alter_source, self._people.narrow_source),
-                *(self._people.change_job, self._people.roll_back, self._people.read_less),
-                *(
-                    self._people.cut_otherwise,
-                    self._people.activate,
-                    self._people.cancel_newest,
-                    self._people.wrong_first,
-                ),
+                *(authors.deploy_source, authors.widen_source),
+                *(authors.alter_source, authors.narrow_source),
+                *(authors.change_job, authors.roll_back, authors.read_less),
+                *(authors.cut_otherwise, authors.activate),
                 *(workers.give_up, workers.spill),
                 self._rest.rest,
             )
@@ -114,7 +112,7 @@ class Simulation:
         simulation = Simulation(
             SimulationState(database, world, org, is_calm, has_report_gaps), is_mending=is_mending
         )
-        await simulation._people.deploy_calmly(world)
+        await simulation._authors.deploy_calmly(world)
         return simulation
 
     @property

@@ -1,0 +1,241 @@
+"""Authors: deploy changed DAGs, and earlier versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+
+from engine.errors import InvalidDag
+from engine.flow.deployment.deploy import deploy
+from engine.model.dagfile import parse_dag
+from engine.model.event import SourceEvent
+from tests.simulation.crashes import ResponseLost
+from tests.simulation.dagfile import dag_file
+from tests.simulation.dimensions import universe
+from tests.simulation.ledger import Changed, Declared
+from tests.simulation.state import SimulationState
+from tests.simulation.upstream import Upstream
+from tests.simulation.world import Columns, Job, World
+from tests.simulation.world_changes import (
+    with_additional_job,
+    with_narrower_source,
+    with_other_activation,
+    with_other_code,
+    with_other_columns,
+    with_other_storage,
+    with_other_task_size,
+    with_wider_source,
+    without_leaf,
+    without_wait_for,
+    without_windows,
+)
+
+_DEPLOYED = "SELECT name, dataset_version FROM current_datasets WHERE org_id = %(org)s"
+
+
+class Authors:
+    """Authors of DAGs; ``earlier`` are the worlds available for rollback."""
+
+    def __init__(self, state: SimulationState, upstream: Upstream) -> None:
+        self.state = state
+        self.upstream = upstream
+        self.earlier: list[World] = []
+
+    async def deploy(self, rng: Random) -> None:
+        """Deploy a random change to one of the DAGs."""
+        await self._deploy(*self._other_world(rng), rng)
+
+    async def deploy_source(self, rng: Random) -> None:
+        """Deploy a source with another table or wider bounds."""
+        variants = {"source moved": with_other_storage, "source widened": with_wider_source}
+        variant = rng.choice([*variants])
+        await self._deploy(f"deploy: {variant}", variants[variant](self.state.world, rng), rng)
+
+    async def widen_source(self, rng: Random) -> None:
+        """Deploy a source with wider bounds."""
+        await self._deploy("deploy: source widened", with_wider_source(self.state.world, rng), rng)
+
+    async def narrow_source(self, rng: Random) -> None:
+        """Deploy a source with narrower bounds."""
+        world = with_narrower_source(self.state.world, rng)
+        await self._deploy("deploy: source narrowed", world, rng)
+
+    async def alter_source(self, rng: Random) -> None:
+        """Deploy a source with a column added or removed."""
+        world = with_other_columns(self.state.world, rng, self.state.world.sources)
+        await self._deploy("deploy: column added or removed", world, rng)
+
+    async def change_job(self, rng: Random) -> None:
+        """Deploy another definition of a job, preferring jobs following rows."""
+        following = [job for job in self.state.world.derived_jobs if job.follows]
+        world = with_other_code(self.state.world, rng, following or self.state.world.derived_jobs)
+        await self._deploy("deploy: job changed", world, rng)
+
+    async def read_less(self, rng: Random) -> None:
+        """Deploy a job that reads one partition instead of a window."""
+        await self._deploy("deploy: job changed", without_windows(self.state.world, rng), rng)
+
+    async def cut_otherwise(self, rng: Random) -> None:
+        """Deploy a job with another number of partitions per task."""
+        world = with_other_task_size(self.state.world, rng)
+        await self._deploy("deploy: task size changed", world, rng)
+
+    async def activate(self, rng: Random) -> None:
+        """Deploy an automatic job as manual, or the reverse."""
+        world = with_other_activation(self.state.world, rng)
+        await self._deploy("deploy: activation changed", world, rng)
+
+    async def roll_back(self, rng: Random) -> None:
+        """Deploy an earlier version."""
+        await self._deploy("deploy: rollback", self._rollback(self.state.world, rng), rng)
+
+    async def _deploy(self, label: str, other: World, rng: Random) -> None:
+        dags = [d for d in other.dags if dag_file(other, d) != dag_file(self.state.world, d)]
+        if dags:
+            dag = rng.choice(dags)
+            world = self.state.world.with_dag(dag, other)
+            moved, is_deployed = [*self._moved(world, rng), *self._altered(world)], False
+            try:
+                is_deployed = await self._deployed(world, dag, rng)
+            finally:
+                if not is_deployed:
+                    self.upstream.unpublished += moved
+            if is_deployed:
+                # Another DAG may have been deployed during the deploy.
+                before = self.state.world
+                self.earlier.append(before)
+                await self._activate(before.with_dag(dag, world))
+                self.state.counts.update([label, "deploys"])
+
+    def _moved(self, world: World, rng: Random) -> list[SourceEvent]:
+        """Change the rows of moved sources; returns events for a failed deploy."""
+        moved = [job for job in world.sources if self._has_moved(job)]
+        for job in moved:
+            self.upstream.replace_rows(rng, job)
+        return [SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved]
+
+    def _altered(self, world: World) -> list[SourceEvent]:
+        """Alter the rows of sources with changed columns; returns events for a failed deploy."""
+        events = []
+        for job in world.sources:
+            (output,), before = job.outputs, self.state.world.producers.get(job.outputs[0].name)
+            if before is not None and (other := {*before.outputs[0].columns} ^ {*output.columns}):
+                self.upstream.alter_rows(job, other)
+                events.append(SourceEvent(dataset=output.name, reason="schema_change"))
+        return events
+
+    def _has_moved(self, job: Job) -> bool:
+        before = self.state.world.by_name.get(job.name)
+        return before is not None and before.salt != job.salt
+
+    async def deploy_calmly(self, world: World) -> None:
+        """Deploy all DAGs; for mutual readers, deploy part of a DAG before the other."""
+        deployed: tuple[Job, ...] = ()
+        while len(deployed) < len(world.jobs):
+            for dag in world.dags:
+                part = _deployable(world, deployed, dag)
+                if len(part) > len(deployed):
+                    assert await self._deployed(World(part), dag, None)
+                    deployed = part
+        await self._activate(world)
+
+    async def _deployed(self, world: World, dag: str, rng: Random | None) -> bool:
+        self.state.log_line(f"deploy {dag}: {self._difference(world)}")
+        parsed = parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml")
+        org = self.state.org_context(rng)
+        try:
+            await self.state.do("deploy", lambda conn: deploy(conn, org, parsed), rng)
+        except ResponseLost:
+            return True
+        except InvalidDag as error:
+            if rng is None:
+                raise
+            self.state.log_line(f"… refused: {error}", "deploy refused")
+            return False
+        return True
+
+    async def _activate(self, world: World) -> None:
+        before, self.state.world = self.state.world, world
+        rows = await self.state.rows(_DEPLOYED)
+        deployed, previous = (
+            {row["name"]: row["dataset_version"] for row in rows},
+            self.state.versions,
+        )
+        self.state.versions = deployed
+        replaced = {name for name in deployed if deployed[name] != previous.get(name)}
+        for dataset in replaced:
+            self.upstream.republish_versioned(dataset)
+        for job in world.jobs:
+            self._declare_deployed(job, before, replaced)
+
+    def _declare_deployed(self, job: Job, before: World, replaced: set[str]) -> None:
+        """Declare changes by a deploy, except for outputs rebuilt from scratch."""
+        now, ledger, name = self.state.now, self.state.ledger, job.outputs[0].name
+        previous = before.by_name.get(job.name)
+        if job.is_source:
+            if previous is not None and {*universe(previous.space)} - {*universe(job.space)}:
+                self.upstream.narrow(job)
+            if previous is not None:
+                for columns in _changed_by_deploy(previous, job):
+                    ledger.declared[name].append(Declared(now, None, columns))
+                    keys = universe(job.space)
+                    ledger.changed[name] += [Changed(now, key, columns) for key in keys]
+            return
+        if name in replaced:
+            self.state.decisions.drop([job.name])
+        reads_replaced = any(
+            r.dataset in replaced and r.dataset in before.producers for r in job.reads
+        )
+        is_resized = previous is not None and previous.per_task != job.per_task
+        # A job made manual still runs its existing tasks.
+        changes_activation = previous is not None and previous.is_manual != job.is_manual
+        if name not in replaced and (reads_replaced or is_resized or changes_activation):
+            ledger.wrong[name].append(Declared(now, None, None))
+
+    def _difference(self, world: World) -> str:
+        return ", ".join(sorted({job.name for job in {*world.jobs} ^ {*self.state.world.jobs}}))
+
+    def _other_world(self, rng: Random) -> tuple[str, World]:
+        variants: dict[str, tuple[int, Callable[[World, Random], World]]] = {
+            "rollback": (20, self._rollback),
+            "job or source removed": (15, without_leaf),
+            "job added": (20, with_additional_job),
+            "task size changed": (15, with_other_task_size),
+            "wait_for removed": (15, without_wait_for),
+            "activation changed": (10, with_other_activation),
+            "job changed": (25, with_other_code),
+            "source moved": (10, with_other_storage),
+            "source widened": (10, with_wider_source),
+            "source narrowed": (5, with_narrower_source),
+            "column added or removed": (15, with_other_columns),
+        }
+        variant = rng.choices([*variants], [weight for weight, _ in variants.values()])[0]
+        return f"deploy: {variant}", variants[variant][1](self.state.world, rng)
+
+    def _rollback(self, world: World, rng: Random) -> World:
+        """Return an earlier world, but with current source bounds, since rows fill these bounds."""
+        earlier = rng.choice(self.earlier) if self.earlier else world
+        spaces = {job.name: job.space for previous in self.earlier for job in previous.sources}
+        spaces |= {job.name: job.space for job in world.sources}
+        for job in earlier.sources:
+            earlier = earlier.replacing(replace(job, space=spaces[job.name]))
+        return earlier
+
+
+def _deployable(world: World, deployed: Sequence[Job], dag: str) -> tuple[Job, ...]:
+    """Return the deployed jobs, and the jobs of a DAG whose inputs are all deployed."""
+    part = [*deployed]
+    produced = {output.name for job in part for output in job.outputs}
+    for job in world.jobs:
+        if job.dag == dag and job not in part and {read.dataset for read in job.reads} <= produced:
+            part.append(job)
+            produced |= {output.name for output in job.outputs}
+    return tuple(part)
+
+
+def _changed_by_deploy(previous: Job, job: Job) -> list[Columns]:
+    """Return the columns of a source declared changed in all partitions by a deploy."""
+    other = {*previous.outputs[0].columns} ^ {*job.outputs[0].columns}
+    return [None] * (previous.salt != job.salt) + [frozenset(other)] * bool(other)
