@@ -14,8 +14,10 @@ from tests.simulation.dimensions import Key, text, universe
 from tests.simulation.engines import Engines
 from tests.simulation.invariants import Broken
 from tests.simulation.operators import Operators
+from tests.simulation.outputs import Outputs
+from tests.simulation.runs import keys_of
 from tests.simulation.state import SINGLE_RUN_KEY, SimulationState
-from tests.simulation.workers import Workers, keys_of
+from tests.simulation.workers import Workers
 from tests.simulation.world import Job
 
 MAX_ROUNDS = 400
@@ -43,6 +45,7 @@ class Rest:
         state: SimulationState,
         engines: Engines,
         workers: Workers,
+        outputs: Outputs,
         operators: Operators,
         approvals: Approvals,
         declarations: Declarations,
@@ -53,6 +56,7 @@ class Rest:
         self.state = state
         self.engines = engines
         self.workers = workers
+        self.outputs = outputs
         self.operators = operators
         self.approvals = approvals
         self.declarations = declarations
@@ -137,7 +141,7 @@ class Rest:
             name = job.outputs[0].name
             version = self.state.versions[name]
             for key in {SINGLE_RUN_KEY} if job.is_single_run else universe(job.space):
-                if self.workers.is_partly_written(version, key):
+                if self.outputs.is_partly_written(version, key):
                     partitions.add((name, "*" if job.is_single_run else text(job.space, key)))
         return partitions
 

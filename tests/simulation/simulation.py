@@ -19,6 +19,7 @@ from tests.simulation.engines import Engines
 from tests.simulation.history import Step
 from tests.simulation.invariants import Invariants
 from tests.simulation.operators import Operators
+from tests.simulation.outputs import Outputs
 from tests.simulation.rest import Rest
 from tests.simulation.state import SimulationState
 from tests.simulation.upstream import Upstream
@@ -47,13 +48,15 @@ class Simulation:
         self._invariants = Invariants(state.org, upstream.unusable, is_mending=is_mending)
         approvals, dead_letters = Approvals(state, upstream), DeadLetters(state, upstream)
         engines = Engines(state, upstream)
-        self._workers = workers = Workers(state)
+        outputs = Outputs(state)
+        self._workers = workers = Workers(state, outputs)
         operators = Operators(state, upstream)
         self._authors = authors = Authors(state, upstream)
         self._rest = Rest(
             state,
             engines,
             workers,
+            outputs,
             operators,
             approvals,
             declarations,
