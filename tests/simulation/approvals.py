@@ -14,9 +14,10 @@ from engine.flow.planning.approve import approve, reject
 from engine.model.event import SourceEvent
 from engine.store.orgs import set_setting
 from tests.simulation.crashes import ResponseLost
+from tests.simulation.events import event_text
 from tests.simulation.invariants import Broken
 from tests.simulation.state import SimulationState
-from tests.simulation.upstream import Upstream, event_text
+from tests.simulation.upstream import Upstream
 
 _PENDING = "SELECT id FROM plans WHERE org_id = %(org)s AND state = 'pending_approval' ORDER BY id"
 

@@ -113,7 +113,7 @@ class Authors:
         """Change the rows of moved sources; returns events for a failed deploy."""
         moved = [job for job in world.sources if self._has_moved(job)]
         for job in moved:
-            self.upstream.replace_rows(rng, job)
+            self.upstream.edits.replace_rows(rng, job)
         return [SourceEvent(dataset=job.outputs[0].name, reason="change") for job in moved]
 
     def _altered(self, world: World) -> list[SourceEvent]:
@@ -122,7 +122,7 @@ class Authors:
         for job in world.sources:
             (output,), before = job.outputs, self.state.world.producers.get(job.outputs[0].name)
             if before is not None and (other := {*before.outputs[0].columns} ^ {*output.columns}):
-                self.upstream.alter_rows(job, other)
+                self.upstream.edits.alter_rows(job, other)
                 events.append(SourceEvent(dataset=output.name, reason="schema_change"))
         return events
 

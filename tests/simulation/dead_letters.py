@@ -11,8 +11,9 @@ from consumers.replay import replay
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import ResponseLost
 from tests.simulation.dimensions import text
+from tests.simulation.edits import core
 from tests.simulation.state import SimulationState
-from tests.simulation.upstream import Upstream, core
+from tests.simulation.upstream import Upstream
 from tests.simulation.world import Job
 
 _LETTERS = """

@@ -13,9 +13,10 @@ from engine.flow.execution.operator_actions import cancel, retry
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import ResponseLost
 from tests.simulation.dimensions import Key, read_text, text
+from tests.simulation.events import event_text
 from tests.simulation.ledger import Changed
 from tests.simulation.state import SimulationState
-from tests.simulation.upstream import Upstream, event_text
+from tests.simulation.upstream import Upstream
 from tests.simulation.world import GROUP, Job
 
 _FAILED = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'failed' ORDER BY id"

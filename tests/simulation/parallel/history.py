@@ -11,11 +11,11 @@ from random import Random
 from uuid import UUID
 
 from consumers.manual import invalidate
+from tests.simulation.events import event_text
 from tests.simulation.invariants import Broken
 from tests.simulation.tables.edits import Edits
 from tests.simulation.tables.laws import check_at_rest, stuck_jobs
 from tests.simulation.tables.state import TableState
-from tests.simulation.upstream import event_text
 from tests.support.processes import Processes
 
 SERVICES = ("engine", "engine-2", "worker", "worker-2")

@@ -12,6 +12,7 @@ from engine.flow.execution.reap import reap
 from engine.model.event import SourceEvent
 from engine.model.task import Lease
 from tests.simulation.dimensions import text
+from tests.simulation.events import event_text
 from tests.simulation.history import Step
 from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.tables.content import condition, quoted
@@ -21,7 +22,6 @@ from tests.simulation.tables.laws import check_at_rest, stuck_jobs
 from tests.simulation.tables.minimal import Change, Changes
 from tests.simulation.tables.state import TableState
 from tests.simulation.tables.workers import STATEMENTS, Interrupted, Workers
-from tests.simulation.upstream import event_text
 
 MAX_ROUNDS = 60
 _ALL = 1_000
