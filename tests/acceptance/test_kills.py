@@ -45,9 +45,9 @@ def test_tables_are_correct_after_kills_at_any_moment(
         for _ in range(KILLS):
             for _ in range(chance.randrange(1, 6)):
                 conn.execute(_change(chance).encode())
-            time.sleep(chance.uniform(0.0, 1.0))  # the moment of the kill is what is drawn
+            time.sleep(chance.uniform(0.0, 1.0))  # a random moment for the kill
             services.restart(chance.choice(SERVICES))
-        _come_to_rest(conn)
+        _wait_until_idle(conn)
         assert_rebuilt(conn)
 
 
@@ -59,7 +59,7 @@ def _change(chance: random.Random) -> str:
     )
 
 
-def _come_to_rest(conn: "psycopg.Connection[tuple[int]]") -> None:
+def _wait_until_idle(conn: "psycopg.Connection[tuple[int]]") -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (row := conn.execute(OPEN_WORK.encode()).fetchone()) and row[0]:
         assert time.monotonic() < deadline, f"{row[0]} pieces of work are still open"

@@ -16,7 +16,7 @@ _EVENTS = 10_000
 _SCOPES = 40
 _TIMES = 5
 _FLOOR = 0.7
-"""Of what COPY writes in a second."""
+"""Minimum rate as a share of the rate of COPY."""
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:

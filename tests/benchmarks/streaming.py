@@ -34,7 +34,7 @@ _GROWTH = 1.2
 _PARTITIONS = 4
 _TIMES = 3
 _FLOOR = 0.6
-"""Of what the loop that only reads takes in a second."""
+"""Minimum rate as a share of the rate of a loop that only reads."""
 
 
 class Sink:

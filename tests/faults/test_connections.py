@@ -92,7 +92,7 @@ async def test_snapshot_is_held_during_thousands_of_claims(
         report["a second"] = await claims_per_second(world, tasks)
         async with database.transaction() as snapshot:
             await snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            # The snapshot is somebody else's, such as that of a backup, and lasts for minutes.
+            # Another process, such as a backup, holds the snapshot for minutes.
             await snapshot.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await snapshot.execute("SELECT count(*) FROM tasks")
             report["a second under the snapshot"] = await claims_per_second(world, tasks)

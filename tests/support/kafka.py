@@ -26,10 +26,10 @@ from engine.model.event import Advance, Batch, Delivery, Received
 from engine.store.database import Connection, Database
 
 on_both = pytest.mark.parametrize("broker", ["broker", "kafka"], indirect=True, ids=["", "apache"])
-"""Have a test meet the session's broker, which is embedded at the least, and Apache Kafka."""
+"""Run a test with the session's broker, embedded by default, and with Apache Kafka."""
 
 on_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True, ids=[""])
-"""Have a test meet Apache Kafka alone."""
+"""Run a test with Apache Kafka only."""
 
 NAME = "changes"
 PATIENCE_SECONDS = 60

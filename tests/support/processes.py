@@ -14,17 +14,17 @@ from types import MappingProxyType
 
 _BIN = Path(sys.executable).parent
 EXECUTABLE = _BIN / "knockon"
-_PATIENCE_SECONDS = 90.0
+_TIMEOUT_SECONDS = 90.0
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
     [
         "__main__",
         __name__,
-        *(f"engine.cli.commands.{each}" for each in ("engine", "worker", "consume")),
+        *(f"engine.cli.commands.{command}" for command in ("engine", "worker", "consume")),
     ]
 )
-"""What a service has to import takes seconds, and many of them in a crowd: this has done so."""
+"""Processes are forked from one that has imported the services, which takes seconds."""
 
 
 class Processes:
@@ -52,9 +52,9 @@ class Processes:
             log = self.log_of(name)
             log.touch()
             self._quiet[name] = log.stat().st_size
-            told = {**self.environment, **environment}
-            ahead = self._patches.get(kind, "") + patch
-            self._children[name] = _FORKING.Process(target=_serve, args=(kind, told, log, ahead))
+            env = {**self.environment, **environment}
+            prelude = self._patches.get(kind, "") + patch
+            self._children[name] = _FORKING.Process(target=_serve, args=(kind, env, log, prelude))
             self._children[name].start()
 
     def kill(self, name: str) -> None:
@@ -90,29 +90,31 @@ class Processes:
 
     def call(self, *args: str) -> str:
         """Run a command to completion and return its output."""
-        done = subprocess.run(
+        completed = subprocess.run(
             [EXECUTABLE, *args], env=self.environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"knockon {' '.join(args)}: {done.stderr or done.stdout}"
-        return done.stdout
+        assert completed.returncode == 0, (
+            f"knockon {' '.join(args)}: {completed.stderr or completed.stdout}"
+        )
+        return completed.stdout
 
     def drain(self) -> None:
         """End all processes by SIGTERM; every process past startup must exit with status 0."""
         for name, child in self._children.items():
-            self._wait_to_be_up(name)
+            self._wait_for_output(name)
             child.terminate()
         for child in self._children.values():
-            child.join(_PATIENCE_SECONDS)
+            child.join(_TIMEOUT_SECONDS)
         codes = {name: child.exitcode for name, child in self._children.items()}
         self._children = {}
         assert set(codes.values()) <= {0}, f"SIGTERM drains: {codes}"
 
-    def _wait_to_be_up(self, name: str) -> None:
+    def _wait_for_output(self, name: str) -> None:
         """Return at the first log output; signal handlers are not installed before."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while self.log_of(name).stat().st_size == self._quiet[name]:
-            assert self._children[name].exitcode is None, f"{name} ended without a word"
-            assert time.monotonic() < deadline, f"{name} does not come up"
+            assert self._children[name].exitcode is None, f"{name} ended without output"
+            assert time.monotonic() < deadline, f"{name} does not start"
             time.sleep(0.05)
 
     def kill_all(self) -> None:
@@ -127,12 +129,12 @@ def processes(
     patches: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Processes]:
     """Start with no processes; drain all at the end, or kill them if the body failed."""
-    made = Processes(environment, directory, patches)
+    started = Processes(environment, directory, patches)
     try:
-        yield made
-        made.drain()
+        yield started
+        started.drain()
     finally:
-        made.kill_all()
+        started.kill_all()
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:
@@ -146,15 +148,15 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def _serve(kind: str, told: dict[str, str], log: Path, patch: str) -> None:
+def _serve(kind: str, env: dict[str, str], log: Path, patch: str) -> None:
     """Become the service, with its log as standard output and error."""
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     program = f"{patch}\nfrom engine.cli import main\nmain()"
-    if "LD_PRELOAD" in told:  # only a new program reads LD_PRELOAD
-        os.execve(sys.executable, [sys.executable, "-c", program, kind], told)
+    if "LD_PRELOAD" in env:  # only a new program reads LD_PRELOAD
+        os.execve(sys.executable, [sys.executable, "-c", program, kind], env)
     os.environ.clear()
-    os.environ.update(told)
+    os.environ.update(env)
     sys.argv = [str(EXECUTABLE), kind]
     exec(program, {"__name__": "knockon"})

@@ -58,7 +58,7 @@ WHERE NOT EXISTS (
     WHERE p.stream LIKE 'postgres/%'
       AND pg_visible_in_snapshot(c.xid, (p.position::json ->> 'seen')::pg_snapshot))
 """
-"""How much of the triggers' log nobody has taken in; what was is kept for a while."""
+"""Number of rows in the change log that no consumer has ingested yet."""
 POSTGRES = "{kind: postgres, table: public.orders}"
 _REBUILT = {
     "made.by_region": "SELECT day, region, sum(amount)::text FROM orders GROUP BY 1, 2",

@@ -20,7 +20,7 @@ from tests.support.worlds import DAILY, World, job, source
 
 DAY = "2013-02-13"
 FINDS: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_strategy": "Full"}
-"""A job that finds its partitions in what it reads."""
+"""Settings of a job with discovered partitions."""
 
 
 async def test_deploying_the_same_content_changes_nothing(database: Database) -> None:

@@ -12,7 +12,7 @@ from tests.property.lineage.partition import COLUMNS, ROWS, Partition, Report
 _X, _Y = frozenset({"x"}), frozenset({"y"})
 _ROW = {"row": ROWS[0]}
 READERS = (Scope(_X), Scope(_Y), Scope(_X | _Y), EVERYTHING, Scope(_X, _ROW), Scope(None, _ROW))
-"""None of them reads ``z`` alone, so that a report may leave out its fingerprint."""
+"""No reader reads ``z`` alone, so reports may omit the fingerprint of ``z``."""
 
 _columns = st.none() | st.frozensets(st.sampled_from(COLUMNS), min_size=1, max_size=2)
 _scopes = st.builds(Scope, _columns, st.sampled_from([None, *({"row": each} for each in ROWS)]))

@@ -30,7 +30,7 @@ SECURITY = {
     "ssl.keystore.type": "PEM",
     "ssl.truststore.type": "PEM",
 }
-"""Settings of a listener SECURE beside the one in plain text; the files are to be added."""
+"""Settings of a listener SECURE beside the plain-text one; the caller adds the files."""
 
 SINGLE_NODE = {
     "process.roles": "broker,controller",
