@@ -7,6 +7,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from engine.flow.shared.org_context import OrgContext
+from engine.model.invalidation import InvalidationReason
 from engine.model.states import Reason
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -21,7 +22,7 @@ def own_invalidation(
     version: UUID,
     partitions: Sequence[str | None],
     *,
-    reason: str,
+    reason: InvalidationReason,
     source: str,
     columns: Collection[str] | None = None,
     note: str | None = None,

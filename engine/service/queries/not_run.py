@@ -25,7 +25,7 @@ class PlanNotRun(msgspec.Struct, frozen=True):
     """A plan for the partition, pending approval because of ``why``, or rejected by ``by``."""
 
     id: UUID
-    state: str
+    state: PlanState
     at: datetime
     why: tuple[str, ...]
     by: str | None
