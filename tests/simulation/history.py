@@ -1,4 +1,4 @@
-"""Histories of a world as steps, any of which can be left out."""
+"""Histories of a world as sequences of independent steps."""
 
 from __future__ import annotations
 
@@ -7,137 +7,173 @@ from dataclasses import dataclass
 from random import Random
 
 WEIGHTS = Counter(
-    change=16,
-    burst=1,
-    publish=10,
-    ingest=12,
-    plan=12,
-    claim=14,
-    read=8,
-    finish=16,
-    fail=5,
-    vanish=2,
-    spill=3,
-    expire=5,
-    heartbeat=3,
-    tick=5,
-    clock=2,
-    mend=4,
-    invalidate=4,
-    cancel=3,
-    limit=1,
-    decide=2,
-    impact=2,
     apply=2,
-    garble=2,
-    replay=2,
-    retry_any=1,
+    burst=1,
+    cancel=3,
+    change=16,
+    claim=14,
+    clock=2,
+    decide=2,
     deploy=4,
+    expire=5,
+    fail=5,
+    failure_before_successor=2,
+    finish=16,
+    garble=2,
+    failed_task_extended=1,
+    heartbeat=3,
+    impact=2,
+    ingest=12,
+    invalidate=4,
+    joined_task=1,
+    canceled_change=1,
+    limit=1,
+    mend=4,
+    source_moved_during_ingestion=1,
+    plan=12,
+    publish=10,
+    read=8,
+    rebuild_after_edit=1,
+    replay=2,
     rest=1,
-    told_late=2,
-    fails_ahead=2,
-    left_undone=1,
-    remade=1,
-    joined=1,
-    given_up=1,
-    moved_while_told=1,
-    rolled_back=1,
+    retry_any=1,
+    rollback=1,
+    spill=3,
+    tick=5,
+    late_event=2,
+    vanish=2,
 )
-TAKE_IN = ("publish", "ingest", "ingest", "plan")
+"""Weights of verbs and phrases. The order determines the histories of all seeds."""
+PROCESS = ("publish", "ingest", "ingest", "plan")
+"""Steps that process a change of a source."""
 PHRASES = {
-    "told_late": (
-        *("rest", "touch", *TAKE_IN, "claim", "touch", "finish"),
-        *(*("claim", "finish") * 2, *TAKE_IN),
+    "late_event": (
+        *("rest", "touch", *PROCESS, "claim", "touch", "finish"),
+        *(*("claim", "finish") * 2, *PROCESS),
         *("claim", "finish") * 3,
     ),
-    "fails_ahead": (
-        *("rest", "touch", *TAKE_IN, "claim", "touch", *TAKE_IN, "fail", "fail"),
+    "failure_before_successor": (
+        *("rest", "touch", *PROCESS, "claim", "touch", *PROCESS, "fail", "fail"),
         *("fail", "claim", "finish"),
     ),
-    "fails_ahead_of_less": (
-        *("rest", "grow", *TAKE_IN, "claim", "touch", *TAKE_IN, "fail", "fail", "claim", "finish"),
+    "failure_before_smaller_successor": (
+        *("rest", "grow", *PROCESS, "claim", "touch", *PROCESS, "fail", "fail", "claim", "finish"),
     ),
-    "left_undone": ("rest", "touch", *TAKE_IN, "cancel_first", "touch", *TAKE_IN, "rest"),
-    "remade": ("rest", "invalidate", *TAKE_IN, "rest", "remake", *TAKE_IN, "rest"),
-    "first_undone": (
-        *("grow", *TAKE_IN, "cancel_first", "cancel_first", "touch", *TAKE_IN, "rest"),
+    "canceled_change": ("rest", "touch", *PROCESS, "cancel_first", "touch", *PROCESS, "rest"),
+    "rebuild_after_edit": ("rest", "invalidate", *PROCESS, "rest", "remake", *PROCESS, "rest"),
+    "first_run_canceled": (
+        *("grow", *PROCESS, "cancel_first", "cancel_first", "touch", *PROCESS, "rest"),
     ),
-    "cut_off": (
-        *("rest", "touch", *TAKE_IN, "claim", "spill", "invalidate", *TAKE_IN, "claim", "finish"),
+    "partial_write": (
+        *("rest", "touch", *PROCESS, "claim", "spill", "invalidate", *PROCESS, "claim", "finish"),
         *("expire", "tick", "claim", "finish", "rest"),
     ),
-    "pending": (
-        *("rest", "limit", "change", *TAKE_IN, "touch", *TAKE_IN, "claim", "finish", "decide"),
-        *("touch", *TAKE_IN, "decide", "decide", "rest"),
+    "pending_plans": (
+        *("rest", "limit", "change", *PROCESS, "touch", *PROCESS, "claim", "finish", "decide"),
+        *("touch", *PROCESS, "decide", "decide", "rest"),
     ),
-    "shown": ("rest", "change", "impact", "touch", "impact", "apply", "plan", "apply", "rest"),
-    "shown_late": ("rest", "change", "impact", "touch", "publish", *TAKE_IN, "apply", "rest"),
-    "expired": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "heartbeat", "rest"),
-    "joined": (
-        *("rest", "grow", "grow", *TAKE_IN, "rest", *(("touch_row", *TAKE_IN) * 3)),
+    "proposed_plan": (
+        "rest",
+        "change",
+        "impact",
+        "touch",
+        "impact",
+        "apply",
+        "plan",
+        "apply",
+        "rest",
+    ),
+    "outdated_proposal": (
+        "rest",
+        "change",
+        "impact",
+        "touch",
+        "publish",
+        *PROCESS,
+        "apply",
+        "rest",
+    ),
+    "expired_lease": ("rest", "touch", *PROCESS, "claim", "expire", "tick", "heartbeat", "rest"),
+    "joined_task": (
+        *("rest", "grow", "grow", *PROCESS, "rest", *(("touch_row", *PROCESS) * 3)),
         *("claim", "finish"),
     ),
-    "handed_over": (
-        *("rest", "grow", "grow", *TAKE_IN, "rest", "touch_row", *TAKE_IN, "claim"),
-        *("touch_row", *TAKE_IN, "fail", "claim", "finish"),
+    "handed_over_task": (
+        *("rest", "grow", "grow", *PROCESS, "rest", "touch_row", *PROCESS, "claim"),
+        *("touch_row", *PROCESS, "fail", "claim", "finish"),
     ),
-    "given_up": ("rest", "wrong", *TAKE_IN, "claim", "give_up", "grow", *TAKE_IN, "rest"),
-    "edited_and_changed": (
+    "failed_task_extended": (
+        "rest",
+        "wrong",
+        *PROCESS,
+        "claim",
+        "give_up",
+        "grow",
+        *PROCESS,
+        "rest",
+    ),
+    "edit_and_change": (
         *("rest", "rewrite", "touch", "touch", *("publish",) * 3, *("ingest",) * 3, "plan", "rest"),
     ),
-    "one_given_up": (
-        *("rest", "touch", *TAKE_IN, "claim", "give_up", "claim", "finish", "finish", "rest"),
-        *("touch", *TAKE_IN, *("claim", "expire") * 6, "rest"),
+    "one_failed_task": (
+        *("rest", "touch", *PROCESS, "claim", "give_up", "claim", "finish", "finish", "rest"),
+        *("touch", *PROCESS, *("claim", "expire") * 6, "rest"),
     ),
-    "moved_while_told": ("change", "publish", *("ingest + deploy_source",) * 2, "plan", "rest"),
-    "widened_while_told": (
+    "source_moved_during_ingestion": (
+        "change",
+        "publish",
+        *("ingest + deploy_source",) * 2,
+        "plan",
+        "rest",
+    ),
+    "source_widened_during_ingestion": (
         *("widen_source", "appear", "appear", "publish", *("ingest + widen_source",) * 3),
         *("plan", "rest"),
     ),
-    "tries": ("change", "change", *TAKE_IN, *("claim", "fail", "claim", "finish") * 3),
-    "rolled_back": ("rest", "deploy", "change", *TAKE_IN, "claim", "deploy", "claim", "finish"),
-    "begun_again": (
-        *("grow", *TAKE_IN, "rest", "change_job", "grow", *TAKE_IN, "claim", "finish"),
-        *("roll_back", "grow", *TAKE_IN, "claim", "finish", "rest"),
+    "several_attempts": ("change", "change", *PROCESS, *("claim", "fail", "claim", "finish") * 3),
+    "rollback": ("rest", "deploy", "change", *PROCESS, "claim", "deploy", "claim", "finish"),
+    "redeployed_follower": (
+        *("grow", *PROCESS, "rest", "change_job", "grow", *PROCESS, "claim", "finish"),
+        *("roll_back", "grow", *PROCESS, "claim", "finish", "rest"),
     ),
-    "left_undone_and_joined": (
-        *("grow", "rest", "touch", *TAKE_IN, "cancel_first", *(("touch", *TAKE_IN) * 2)),
+    "canceled_change_and_join": (
+        *("grow", "rest", "touch", *PROCESS, "cancel_first", *(("touch", *PROCESS) * 2)),
     ),
-    "changed_in_one_plan": ("grow", "rest", "touch", "touch", "touch"),
-    "wrong_and_unchanged": ("grow", "rest", "wrong", "wrong", "touch", "touch"),
-    "first_named_with_known": (
+    "changes_in_one_plan": ("grow", "rest", "touch", "touch", "touch"),
+    "invalidated_and_unchanged": ("grow", "rest", "wrong", "wrong", "touch", "touch"),
+    "first_event_with_known_partitions": (
         "appear",
         "rest",
         *(("touch_to_new", "rest", "touch_in_range", "rest") * 3),
     ),
-    "first_built_late": (
+    "first_run_with_late_input": (
         *("appear", "touch_last", "rest"),
-        *(("appear", *TAKE_IN, "claim", "touch_last", *TAKE_IN, "finish", "rest") * 3),
+        *(("appear", *PROCESS, "claim", "touch_last", *PROCESS, "finish", "rest") * 3),
     ),
-    "half_written_and_read": (
-        *("grow", "touch_last", "rest", "touch_last", *TAKE_IN, "claim", "wrong_first", *TAKE_IN),
+    "partial_write_and_read": (
+        *("grow", "touch_last", "rest", "touch_last", *PROCESS, "claim", "wrong_first", *PROCESS),
         *("claim", "spill", "spill", "finish"),
     ),
-    "dies_in_between": (
+    "crash_during_ingestion": (
         *(("change", "publish", "ingest + die") * 10),
         *("rest", "touch", "publish", "ingest", *(("plan + die",) * 6)),
     ),
-    "altered": (
-        *("rest", "alter_source", "touch", *TAKE_IN, "rest", "narrow_source", "touch", *TAKE_IN),
-        *("rest", "alter_source", "widen_source", "appear", *TAKE_IN, "rest"),
+    "altered_source": (
+        *("rest", "alter_source", "touch", *PROCESS, "rest", "narrow_source", "touch", *PROCESS),
+        *("rest", "alter_source", "widen_source", "appear", *PROCESS, "rest"),
     ),
-    "claimed_twice": ("rest", *(("touch", *TAKE_IN, "claim") * 2), "finish"),
-    "given_back_late": ("rest", "touch", *TAKE_IN, "claim", "expire", "tick", "finish"),
-    "left_undone_below": (
-        *("grow", "touch_last", "rest", "touch", *TAKE_IN, "cancel_newest", "touch_last"),
-        *(*TAKE_IN, "claim", "finish"),
+    "two_claims": ("rest", *(("touch", *PROCESS, "claim") * 2), "finish"),
+    "late_completion": ("rest", "touch", *PROCESS, "claim", "expire", "tick", "finish"),
+    "canceled_downstream_task": (
+        *("grow", "touch_last", "rest", "touch", *PROCESS, "cancel_newest", "touch_last"),
+        *(*PROCESS, "claim", "finish"),
     ),
-    "cut_otherwise": ("grow", "rest", "touch", *TAKE_IN, "cut_otherwise"),
-    "source_moved": ("grow", "rest", "deploy_source"),
-    "only_by_hand": ("grow", "touch_last", "rest", "activate", "touch", "rest", "activate"),
-    "first_reads_less": (("appear", "rest", "read_less", "rest", "roll_back", "rest") * 2),
-    "refused_again": ("garble", "ingest", "replay"),
-    "reached_by_one": ("grow", "rest", "touch_group", "touch_last"),
+    "changed_task_size": ("grow", "rest", "touch", *PROCESS, "cut_otherwise"),
+    "moved_source": ("grow", "rest", "deploy_source"),
+    "manual_for_a_time": ("grow", "touch_last", "rest", "activate", "touch", "rest", "activate"),
+    "first_run_without_windows": (("appear", "rest", "read_less", "rest", "roll_back", "rest") * 2),
+    "rejected_replay": ("garble", "ingest", "replay"),
+    "change_of_one_group": ("grow", "rest", "touch_group", "touch_last"),
 }
 """Sequences of verbs for conditions that are too rare in random histories.
 
@@ -147,53 +183,53 @@ rebuilt; a deploy moves a source during the ingestion of its events; a plan join
 canceled plan; changes of different scopes share a task; an event names both known and new
 partitions; an input changes during a first run; a task waits for a change that does not reach it.
 """
-LONGEST = 80
+MAX_LENGTH = 80
 DRILLS = (
-    ("picky", "told_late"),
-    ("picky", "fails_ahead"),
-    ("forked", "fails_ahead_of_less"),
-    ("forked", "left_undone"),
-    ("forked", "first_undone"),
-    ("bundled", "changed_in_one_plan"),
-    ("picky", "pending"),
-    ("forked", "told_late"),
-    ("tiny", "shown"),
-    ("tiny", "shown_late"),
-    ("forked", "expired"),
-    ("following", "joined"),
-    ("following", "handed_over"),
-    ("picky", "pending"),
-    ("diamond", "one_given_up"),
-    ("tiny", "remade"),
-    ("chain", "edited_and_changed"),
-    ("tiny", "moved_while_told"),
-    ("bounded", "widened_while_told"),
-    ("following", "rolled_back"),
-    ("following", "begun_again"),
-    ("damped", "given_up"),
-    ("damped blocks", "wrong_and_unchanged"),
-    ("fanned", "left_undone_and_joined"),
-    ("blocked", "changed_in_one_plan"),
-    ("grouped", "reached_by_one"),
-    ("blocked", "fails_ahead"),
-    ("ranged", "first_named_with_known"),
-    ("joined", "first_built_late"),
-    ("picky", "cut_off"),
-    ("undeclared", "altered"),
-    ("windowed", "changed_in_one_plan"),
-    ("tiny", "refused_again"),
-    ("across", "source_moved"),
-    ("beside", "left_undone_below"),
-    ("forked", "given_back_late"),
-    ("blocked", "cut_otherwise"),
-    ("telling", "changed_in_one_plan"),
-    ("joined", "only_by_hand"),
-    ("mixed", "reached_by_one"),
-    ("windowed", "first_reads_less"),
-    ("forked", "claimed_twice"),
-    ("tiny", "dies_in_between"),
-    ("beside", "half_written_and_read"),
-    ("picky", "tries"),
+    ("picky", "late_event"),
+    ("picky", "failure_before_successor"),
+    ("forked", "failure_before_smaller_successor"),
+    ("forked", "canceled_change"),
+    ("forked", "first_run_canceled"),
+    ("bundled", "changes_in_one_plan"),
+    ("picky", "pending_plans"),
+    ("forked", "late_event"),
+    ("tiny", "proposed_plan"),
+    ("tiny", "outdated_proposal"),
+    ("forked", "expired_lease"),
+    ("following", "joined_task"),
+    ("following", "handed_over_task"),
+    ("picky", "pending_plans"),
+    ("diamond", "one_failed_task"),
+    ("tiny", "rebuild_after_edit"),
+    ("chain", "edit_and_change"),
+    ("tiny", "source_moved_during_ingestion"),
+    ("bounded", "source_widened_during_ingestion"),
+    ("following", "rollback"),
+    ("following", "redeployed_follower"),
+    ("damped", "failed_task_extended"),
+    ("damped blocks", "invalidated_and_unchanged"),
+    ("fanned", "canceled_change_and_join"),
+    ("blocked", "changes_in_one_plan"),
+    ("grouped", "change_of_one_group"),
+    ("blocked", "failure_before_successor"),
+    ("ranged", "first_event_with_known_partitions"),
+    ("joined", "first_run_with_late_input"),
+    ("picky", "partial_write"),
+    ("undeclared", "altered_source"),
+    ("windowed", "changes_in_one_plan"),
+    ("tiny", "rejected_replay"),
+    ("across", "moved_source"),
+    ("beside", "canceled_downstream_task"),
+    ("forked", "late_completion"),
+    ("blocked", "changed_task_size"),
+    ("telling", "changes_in_one_plan"),
+    ("joined", "manual_for_a_time"),
+    ("mixed", "change_of_one_group"),
+    ("windowed", "first_run_without_windows"),
+    ("forked", "two_claims"),
+    ("tiny", "crash_during_ingestion"),
+    ("beside", "partial_write_and_read"),
+    ("picky", "several_attempts"),
 )
 """Small worlds, each repeating a single rare condition."""
 
@@ -214,9 +250,9 @@ class Step:
 def history(seed: int) -> list[Step]:
     """Return the history of a seed, beginning with a few changes to create work."""
     rng = Random(f"history {seed}")
-    verbs = sorted(WEIGHTS)
+    verbs = list(WEIGHTS)
     opening = ["change", "publish", "ingest", "plan", "claim", "read", "finish"]
-    drawn = rng.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=rng.randint(10, LONGEST))
+    drawn = rng.choices(verbs, [WEIGHTS[verb] for verb in verbs], k=rng.randint(10, MAX_LENGTH))
     verbs = [verb for word in [*opening, *drawn] for verb in PHRASES.get(word, (word,))]
     return [Step(verb, rng.randrange(2**32)) for verb in verbs]
 

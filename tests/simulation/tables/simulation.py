@@ -50,17 +50,17 @@ _WEIGHTS = Counter(
     rest=4,
 )
 _TOUCH = ("touch", "publish", "plan", "rest")
-_TAKE_IN = ("publish", "publish", "plan")
+_PROCESS = ("publish", "publish", "plan")
 _CODE = (
     *(*_TOUCH, "redefine", "rest", *["touch"] * 4, *["publish"] * 3, "plan", "rest"),
     *("damage", "publish", "plan", "rest", "deploy", "rest", *_TOUCH, "redefine", "rest"),
 )
-_TROUBLE = (
-    *("edit", "edit", *_TAKE_IN, "claim", "claim", "crash", "edit_during_run"),
-    *("edit_during_run", "expire", "touch", *_TAKE_IN, "claim", "crash", "redefine"),
+_FAILURES = (
+    *("edit", "edit", *_PROCESS, "claim", "claim", "crash", "edit_during_run"),
+    *("edit_during_run", "expire", "touch", *_PROCESS, "claim", "crash", "redefine"),
     *("claim", "run", "fail", "rest"),
 )
-_DRILLS = (_TOUCH * 6, _CODE, _TOUCH * 6, _TROUBLE * 2)
+_DRILLS = (_TOUCH * 6, _CODE, _TOUCH * 6, _FAILURES * 2)
 """Drills.
 
 Changes of single columns, which must reach exactly their readers; changes of code, of several
