@@ -62,7 +62,7 @@ class WorldGenerator:
             jobs.append(self._straight(n, [jobs[-1]]))
         return World(tuple(jobs))
 
-    def picky(self, space: Space | None = None) -> World:
+    def narrow(self, space: Space | None = None) -> World:
         """Return a world with narrow readers of a job that may leave its output unchanged.
 
         The job reads columns of a source, and a result that may be unchanged; its readers read one
@@ -74,14 +74,14 @@ class WorldGenerator:
             replace(source, name=f"src{n}", space=space, outputs=(Output(f"s{n}", COLUMNS[:2]),))
             for n in range(2)
         )
-        arm = replace(self._picky(2, {"x": (top, "x")}), modulus=2)
+        arm = replace(self._narrow_job(2, {"x": (top, "x")}), modulus=2)
         to_arm = self.rng.choice([{}, {"z": (arm, "x")}])
-        both = self._picky(3, {"x": (top, "x"), "y": (top, "y")} | to_arm, [top, arm])
+        both = self._narrow_job(3, {"x": (top, "x"), "y": (top, "y")} | to_arm, [top, arm])
         jobs = [top, side, arm, both]
         for n in range(4, 8):
             column, other = "xy"[n % 2], self.rng.choice([{}, {"y": (side, "x")}])
             having = [job for job in jobs[3:] if column in job.outputs[0].columns]
-            jobs.append(self._picky(n, {"x": (self.rng.choice(having), column)} | other))
+            jobs.append(self._narrow_job(n, {"x": (self.rng.choice(having), column)} | other))
         return World(tuple(jobs))
 
     def forked(self, columns: int = 2, space: Space | None = None) -> World:
@@ -90,9 +90,11 @@ class WorldGenerator:
         source = replace(self.source(0, "one"), declares_columns=True, grows=False)
         space = self.rng.choice([(), (), source.space]) if space is None else space
         source = replace(source, space=space, outputs=(Output("s0", named),))
-        fork = self._picky(1, {column: (source, column) for column in named}, [source])
-        arms = [self._picky(n, {"x": (fork, named[n % columns])}) for n in range(2, 2 + columns)]
-        below = self._picky(2 + columns, {"x": (self.rng.choice(arms), "x")})
+        fork = self._narrow_job(1, {column: (source, column) for column in named}, [source])
+        arms = [
+            self._narrow_job(n, {"x": (fork, named[n % columns])}) for n in range(2, 2 + columns)
+        ]
+        below = self._narrow_job(2 + columns, {"x": (self.rng.choice(arms), "x")})
         return World((source, fork, *arms, below))
 
     def damped(self, space: Space | None = None) -> World:
@@ -119,7 +121,7 @@ class WorldGenerator:
         partitioned = replace(source, space=EIGHT_RANGES, outputs=(Output("s0", COLUMNS[:2]),))
         whole = replace(source, name="src1", space=(), outputs=(Output("s1", COLUMNS[:2]),))
         lineage_of = {"x": (partitioned, "x"), "y": (whole, "x"), "z": (whole, "y")}
-        job = self._picky(2, lineage_of, [partitioned])
+        job = self._narrow_job(2, lineage_of, [partitioned])
         return World((partitioned, whole, replace(job, reads=(*job.reads, whole_read("s1")))))
 
     def beside(self) -> World:
@@ -134,7 +136,7 @@ class WorldGenerator:
             "y": (other, "x"),
             "z": (other, "y"),
         }
-        lower = self._picky(3, lineage_of, [upper, other])
+        lower = self._narrow_job(3, lineage_of, [upper, other])
         lower = replace(lower, salt=25 + 30 * lower.salt)  # an SQL job
         return World((one, other, upper, lower))
 
@@ -272,7 +274,7 @@ class WorldGenerator:
         reads = [same_read(producer.outputs[0].name, space) for producer in producers]
         return self._job(n, "one", space=space, reads=reads, of=producers)
 
-    def _picky(
+    def _narrow_job(
         self, n: int, lineage_of: Mapping[str, tuple[Job, str]], producers: Sequence[Job] = ()
     ) -> Job:
         """Return a job whose columns each derive from a single other column."""

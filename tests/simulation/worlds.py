@@ -1,4 +1,7 @@
-"""Kinds of worlds, each with a name and a world per seed."""
+"""Kinds of worlds, each with a name and a world per seed.
+
+The texts that seed a random generator determine the worlds, and are kept when a kind is renamed.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ def world(seed: int) -> World:
     return generator.any_world()
 
 
-def picky_world(seed: int) -> World:
+def narrow_world(seed: int) -> World:
     """Return a world of few columns, each derived from a single input column."""
     rng = Random(f"picky world {seed}")
-    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).picky()
+    return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).narrow()
 
 
 def following_world(seed: int) -> World:
@@ -85,7 +88,7 @@ def damped_blocks_world(seed: int) -> World:
     return world
 
 
-def telling_world(seed: int) -> World:
+def reporting_world(seed: int) -> World:
     """Return a forked world whose first job reports columns, often with some unchanged."""
     rng = Random(f"telling world {seed}")
     world = _automatic(
@@ -114,10 +117,10 @@ def bounded_world(seed: int) -> World:
 
 
 def ranged_world(seed: int) -> World:
-    """Return a picky world with ordered partitions."""
+    """Return a narrow world with ordered partitions."""
     rng = Random(f"ranged world {seed}")
     return _automatic(
-        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).picky(space=EIGHT_RANGES)
+        WorldGenerator(rng, PartitioningGenerator.random_place(rng)).narrow(space=EIGHT_RANGES)
     )
 
 
@@ -177,14 +180,14 @@ def _undeclared(output: Output) -> Output:
 
 WORLDS: dict[str, Callable[[int], World]] = {
     "any": world,
-    "picky": picky_world,
+    "narrow": narrow_world,
     "following": following_world,
     "forked": forked_world,
     "fanned": fanned_world,
     "bundled": bundled_world,
     "blocked": blocked_world,
     "chain": chain_world,
-    "telling": telling_world,
+    "reporting": reporting_world,
     "damped": damped_world,
     "damped blocks": damped_blocks_world,
     "diamond": diamond_world,
