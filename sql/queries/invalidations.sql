@@ -76,9 +76,12 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
 ORDER BY id FOR UPDATE
 
 -- :name inherit
--- Assign invalidations to a new dataset version; a null key is the whole dataset.
+-- Assign invalidations to a new dataset version; a null key is the whole dataset. Those of a plan
+-- pending approval keep it; any other plan was made for the earlier version, and is void.
 UPDATE knockon.data_invalidations i SET dataset_version = %(version)s, partition_key = v.key,
-    processed_at = NULL, outcome = NULL, planning_error = NULL, set_aside_at = NULL,
+    processed_at = NULL, planning_error = NULL, set_aside_at = NULL,
+    plan_id = CASE WHEN i.outcome = 'pending_approval' THEN i.plan_id END,
+    outcome = CASE WHEN i.outcome = 'pending_approval' THEN i.outcome END,
     scope = CASE WHEN v.key IS NULL AND i.scope = 'partition' THEN 'dataset' ELSE i.scope END
 FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) AS v(id, key)
 WHERE i.id = v.id
@@ -103,9 +106,10 @@ UPDATE knockon.data_invalidations SET plan_id = %(plan_id)s, outcome = 'pending_
 WHERE id = ANY(%(ids)s)
 
 -- :name reject
--- Close the invalidations of a rejected plan.
+-- Close the invalidations of a rejected plan, also those of earlier dataset versions, which would
+-- be planned if a deploy brings their source back.
 UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome = 'rejected'
-WHERE id = ANY(%(ids)s) AND processed_at IS NULL
+WHERE id = ANY(%(ids)s)
 
 -- :name not_current
 -- Close invalidations of dataset versions that are not current, without planning them.

@@ -45,6 +45,10 @@ SELECT 'a processed invalidation without a plan', i.id::text FROM data_invalidat
 WHERE i.org_id = %(org)s AND i.processed_at IS NOT NULL AND i.plan_id IS NULL
     AND i.outcome IS DISTINCT FROM 'not_current'
 UNION ALL
+SELECT 'an open invalidation of a plan that is not pending', i.id::text
+FROM data_invalidations i JOIN plans p ON p.id = i.plan_id
+WHERE i.org_id = %(org)s AND i.processed_at IS NULL AND p.state <> 'pending_approval'
+UNION ALL
 SELECT 'a valid event was rejected', e.error FROM dead_letters e
 WHERE e.org_id = %(org)s
     -- removed by a deploy; otherwise the first law detects the missing event

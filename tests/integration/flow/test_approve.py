@@ -266,6 +266,46 @@ async def test_a_deploy_does_not_decide_pending_plans(database: Database) -> Non
     assert (invalidation["open"], invalidation["outcome"]) == (False, "not_current")
 
 
+async def _removed(world: World, *, during: bool) -> tuple[UUID, list[dict[str, Any]]]:
+    """Return a pending plan of a change of ``a``, removed if ``during``, and the jobs to return."""
+    kept, removed = [source("z")], [source("a"), job("b", "a")]
+    await world.deploy(*removed, *kept)
+    await world.changed("a", DAY)
+    await world.run()
+    await limit_to(world, 0)
+    plan_id = (await pending(world, "a", NEXT)).plan_id
+    await limit_to(world, None)
+    await world.deploy(*kept)
+    if not during:
+        await world.deploy(*removed, *kept)
+    return plan_id, [*removed, *kept]
+
+
+@pytest.mark.parametrize("during", [True, False])
+async def test_a_plan_approved_around_the_removal_of_its_source_is_not_lost(
+    database: Database, during: bool
+) -> None:
+    world = await World.made(database, source("z"))
+    plan_id, jobs = await _removed(world, during=during)
+    await approved(world, plan_id)
+    await world.deploy(*jobs)
+    await world.plan()
+    assert sorted(await world.run()) == [f"b[{DAY}]", f"b[{NEXT}]"]
+
+
+@pytest.mark.parametrize("during", [True, False])
+async def test_a_plan_rejected_around_the_removal_of_its_source_stays_rejected(
+    database: Database, during: bool
+) -> None:
+    world = await World.made(database, source("z"))
+    plan_id, jobs = await _removed(world, during=during)
+    await rejected(world, plan_id)
+    await world.deploy(*jobs)
+    assert await world.plan() is None
+    assert await world.run() == [f"b[{DAY}]"]
+    assert [row["outcome"] for row in await invalidations(world)][-1] == "rejected"
+
+
 async def test_applying_a_pending_plan_approves_it(database: Database) -> None:
     world = await limited(database)
     async with world.conn() as conn:
