@@ -156,7 +156,9 @@ FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uu
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 
 -- :name open_over
--- Open invalidations of a dataset's own partitions; other reasons concern its readers only.
+-- Open invalidations of a dataset's own partitions; other reasons concern its readers only. Those
+-- set aside for earlier dataset versions concern nothing any more.
 SELECT id, partition_key, planning_error FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND dataset_uuid = %(dataset)s
   AND processed_at IS NULL AND plan_id IS NULL AND reason NOT IN ('rewritten', 'found')
+  AND (planning_error IS NULL OR dataset_version = %(version)s)

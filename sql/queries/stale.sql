@@ -111,22 +111,31 @@ ORDER BY t.id LIMIT 1000
 FOR UPDATE OF t SKIP LOCKED
 
 -- :name open_invalidations
--- The scopes of invalidations of datasets that are not planned, or that planning has set aside.
+-- The scopes of invalidations of datasets that are not planned, or that planning has set aside. Those
+-- set aside for earlier dataset versions concern nothing any more.
 SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
   AND dataset_uuid = ANY(%(datasets)s)
 UNION
 SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NOT NULL
-  AND dataset_uuid = ANY(%(datasets)s)
+  AND dataset_uuid = ANY(%(datasets)s) AND dataset_version = ANY(%(versions)s)
 
 -- :name pending_steps
--- The partitions of a job that plans pending approval would recompute; null is all.
+-- The partitions of a job that plans pending approval would recompute; null is all. Steps for an
+-- earlier dataset version concern nothing any more, and neither do plans with invalidations of
+-- earlier dataset versions only.
 SELECT p.id AS plan_id, p.created_at, coalesce(step -> 'partitions', '[]') AS partitions
 FROM knockon.plans p, jsonb_array_elements(p.document -> 'steps') AS step
 JOIN knockon.jobs j ON j.id = (step ->> 'job')::uuid
+JOIN knockon.dag_version_datasets v
+    ON v.dag_version_id = j.dag_version_id AND v.dataset_version = %(version)s
 WHERE p.org_id = %(org_id)s AND p.state = 'pending_approval'
   AND j.name = %(job)s AND j.dag_name = %(dag)s
+  AND EXISTS (SELECT FROM knockon.data_invalidations i
+              JOIN knockon.current_datasets c
+                  ON c.dataset_uuid = i.dataset_uuid AND c.dataset_version = i.dataset_version
+              WHERE i.id = ANY(p.invalidation_ids))
 
 -- :name record_decisions
 -- Record a decision to leave partitions stale for now: the ``stale`` ones, and those whose first

@@ -19,6 +19,7 @@ from engine.flow.planning.pending_work import (
     Verdict,
     invalidation_verdict,
     load_pending_work,
+    open_scopes,
 )
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
@@ -29,7 +30,7 @@ from engine.model.job import Job
 from engine.model.states import Activation, Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
-from engine.store.rows.stale import OpenScope, StalledTask
+from engine.store.rows.stale import StalledTask
 from engine.store.run import fetch
 
 SLICE = 1_000
@@ -96,11 +97,8 @@ async def _invalidated(
 ) -> Slice:
     """Return the scopes of open invalidations; no other evidence exists until they are planned."""
     producers = {output: job for job in jobs for output in job.outputs}
-    rows = await fetch(
-        conn, "stale.open_invalidations", OpenScope, org_id=org.id, datasets=list(producers)
-    )
     stale = []
-    for row in rows:
+    for row in await open_scopes(conn, org, lineage, producers):
         job, name = producers[row.dataset_uuid], lineage.dataset(row.dataset_uuid).name
         verdict, explained_by = invalidation_verdict(row.planning_error, "of it")
         key = row.partition_key or SINGLE_RUN_KEY

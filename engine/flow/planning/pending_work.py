@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -67,9 +67,7 @@ async def load_pending_work(
     for key, plan in (await _pending(conn, org, lineage, job, keys)).items():
         of_keys[key] = Verdict.LEFT, f"plan {plan} is pending approval"
     concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
-    rows = await fetch(
-        conn, "stale.open_invalidations", OpenScope, org_id=org.id, datasets=list(concerned)
-    )
+    rows = await open_scopes(conn, org, lineage, concerned)
     of_keys |= _invalidated(lineage, job, keys, rows)
     for key, task in (await _tasks(conn, job, keys)).items():
         is_left = task.status == TaskStatus.FAILED
@@ -80,6 +78,20 @@ async def load_pending_work(
         (Verdict.LEFT, "the job is manual and runs on request only") if is_manual else None
     )
     return PendingWork(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
+
+
+async def open_scopes(
+    conn: Connection, org: OrgContext, lineage: Lineage, datasets: Collection[UUID]
+) -> list[OpenScope]:
+    """Fetch the scopes of unplanned and set-aside invalidations of datasets."""
+    return await fetch(
+        conn,
+        "stale.open_invalidations",
+        OpenScope,
+        org_id=org.id,
+        datasets=list(datasets),
+        versions=[lineage.dataset(dataset).version for dataset in datasets],
+    )
 
 
 def _by_inputs(
@@ -194,7 +206,13 @@ async def _pending(
 ) -> Mapping[str, UUID]:
     """Fetch plans pending approval by the keys to be recomputed."""
     rows = await fetch(
-        conn, "stale.pending_steps", PendingStep, org_id=org.id, job=job.name, dag=job.dag_name
+        conn,
+        "stale.pending_steps",
+        PendingStep,
+        org_id=org.id,
+        job=job.name,
+        dag=job.dag_name,
+        version=lineage.dataset(job.outputs[0]).version,
     )
     space = lineage.job_space(job)
     plans: dict[str, UUID] = {}

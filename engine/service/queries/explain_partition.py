@@ -187,7 +187,12 @@ async def _open_over(
     space = lineage.space(dataset.id)
     partition = space.parse(key)
     rows = await fetch(
-        conn, "invalidations.open_over", CoveringInvalidation, org_id=org.id, dataset=dataset.id
+        conn,
+        "invalidations.open_over",
+        CoveringInvalidation,
+        org_id=org.id,
+        dataset=dataset.id,
+        version=dataset.version,
     )
     return [row for row in rows if _covers(space, row.partition_key, partition)]
 

@@ -9,11 +9,12 @@ from engine.flow.planning.approve import reject
 from engine.flow.planning.audit import StalePartition, audit_all
 from engine.flow.planning.set_aside import set_aside
 from engine.model.task import Output
+from engine.service.queries.explain_partition import explain_partition
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import fetch
-from tests.support.worlds import DAILY, World, job, name_of, source
+from tests.support.worlds import DAILY, WEEKLY, World, job, name_of, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
 
@@ -31,6 +32,29 @@ async def cancel_task(world: World, name: str, *statuses: str) -> None:
 
 async def lose_tasks(world: World) -> None:
     await world.rows("DELETE FROM tasks WHERE status IN ('queued', 'blocked') RETURNING id")
+
+
+async def set_aside_open(world: World) -> None:
+    async with world.conn() as conn:
+        (row,) = await fetch(
+            conn, "invalidations.lock_open", LockedInvalidation, org_id=world.org.id, limit=9
+        )
+        await set_aside(conn, row, ValueError("x"))
+
+
+async def leave_pending(world: World, dataset: str, *partitions: str) -> None:
+    """Leave a change in a plan pending approval."""
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", 0)
+    await world.change(dataset, *partitions)
+    planned = await world.plan()
+    assert planned
+    assert planned.exceeded_limits
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", None)
+
+
+REDEFINED = job("b", "a", config={"callable": "else:where"})
 
 
 async def test_the_partition_of_a_task_canceled_before_its_input_changed_is_left(
@@ -64,11 +88,7 @@ async def test_an_invalidation_set_aside_does_not_hide_other_losses(database: Da
     await world.changed("a", DAY)
     await lose_tasks(world)
     await world.change("a", OTHER)
-    async with world.conn() as conn:
-        (row,) = await fetch(
-            conn, "invalidations.lock_open", LockedInvalidation, org_id=world.org.id, limit=9
-        )
-        await set_aside(conn, row, ValueError("x"))
+    await set_aside_open(world)
     assert [(each.dataset, each.partition, each.verdict) for each in await found(world)] == [
         ("b", DAY, "lost"),
         ("a", OTHER, "left"),
@@ -83,6 +103,71 @@ async def test_an_unplanned_invalidation_does_not_hide_other_losses(database: Da
     await lose_tasks(world)
     await world.change("a", OTHER)
     assert [(each.partition, each.verdict) for each in await found(world)] == [(DAY, "lost")]
+
+
+@pytest.mark.parametrize("reason", ["correction", "found"])
+async def test_an_invalidation_set_aside_before_a_new_definition_hides_nothing(
+    database: Database, reason: str
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.change("b", DAY, reason="correction")
+    await world.rows(
+        "UPDATE data_invalidations SET reason = %s WHERE processed_at IS NULL RETURNING id", reason
+    )
+    await set_aside_open(world)
+    await world.deploy(source("a"), REDEFINED, job("c", "b"))
+    await world.run()
+    assert await found(world) == []
+    await world.changed("a", DAY)
+    (task,) = [lease for lease in await world.claim() if lease.job.name == "b"]
+    await world.finish(task)
+    await lose_tasks(world)
+    assert [(each.dataset, each.verdict) for each in await found(world)] == [("c", "lost")]
+    await world.changed("a", DAY)
+    await lose_tasks(world)
+    stale = [(each.dataset, each.verdict) for each in await found(world)]
+    assert stale == [("b", "lost"), ("c", "lost")]
+    for dataset in "bc":
+        view = await explain_partition(world.caller, world.service, dataset, DAY)
+        assert (view.verdict, view.open_invalidations) == ("lost", ())
+
+
+async def test_a_plan_pending_since_before_a_new_definition_hides_nothing(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run()
+    await leave_pending(world, "b", DAY)
+    await world.deploy(source("a"), REDEFINED, job("c", "b"))
+    await world.run()
+    await world.changed("a", DAY)
+    (task,) = [lease for lease in await world.claim() if lease.job.name == "b"]
+    await world.finish(task)
+    await world.changed("a", DAY)
+    await lose_tasks(world)
+    stale = [(each.dataset, each.verdict) for each in await found(world)]
+    assert stale == [("b", "lost"), ("c", "lost")]
+
+
+async def test_a_plan_pending_since_before_a_new_partitioning_hides_nothing(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await leave_pending(world, "a", DAY, OTHER)
+    await world.deploy(source("a"), job("b", "a", partitioning=WEEKLY))
+    view = await explain_partition(world.caller, world.service, "b", "2013-W07")
+    assert view.verdict == "in hand"
+    await lose_tasks(world)
+    (lost,) = await found(world, mend=True)
+    assert (lost.partition, lost.verdict) == ("2013-W07", "lost")
+    await world.plan()
+    assert await world.run() == ["b[2013-W07]"]
+    assert await found(world) == []
 
 
 async def test_partitions_are_in_hand_behind_a_large_backlog_of_invalidations(
