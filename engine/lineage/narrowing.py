@@ -1,18 +1,19 @@
 """Partition pruning: conditions on partition columns exclude partitions.
 
 Every step is sound: a partition is excluded only if none of its rows can meet the conditions. Text
-without an offset is wall time in the dimension's zone.
+without an offset is wall time in the zone of the column's time dimension, and in UTC if the column
+has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from math import ceil, floor
-from zoneinfo import ZoneInfo
 
+from engine.lineage.graph import Edge
 from engine.lineage.rows import Condition, RowFilter, Scalar
+from engine.lineage.wall_time import Reach, instants, is_time
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.partitions.dimension import Dimension
 from engine.partitions.dimension_set import DimensionSet
@@ -22,17 +23,56 @@ from engine.partitions.keyset import KeySet
 from engine.partitions.range_dimension import RangeDimension
 from engine.partitions.time_dimension import TimeDimension
 
-Reach = tuple[int, int, int]
-"""The interval of a value on an axis: (lo, start, hi), with ``start`` its latest start.
+Zones = Mapping[str, Collection[str]]
+"""By column, the zones of the time dimensions of the dataset with the filtered rows."""
 
-The value starts between lo and start and ends before hi.
-"""
+_NO_DIMENSION = ("UTC",)
+"""Zone of a column without a time dimension."""
 
 
-def narrow(rows: RowFilter, space: PartitionSpace, partitions: PartitionSet) -> PartitionSet:
-    """Return the partitions that can contain a row matching the filter."""
-    box = tuple(_allowed(rows.conditions, name, dimension) for name, dimension in space.dimensions)
+def narrow(
+    rows: RowFilter, space: PartitionSpace, partitions: PartitionSet, zones: Zones | None = None
+) -> PartitionSet:
+    """Return the partitions that can contain a row matching the filter.
+
+    ``zones`` None: the filter is of a dataset with these partitions.
+    """
+    if zones is None:
+        zones = {
+            condition.column: zones_of(space, condition.column) for condition in rows.conditions
+        }
+    box = tuple(
+        _allowed(rows.conditions, dimension.column or name, dimension, zones)
+        for name, dimension in space.dimensions
+    )
     return partitions & PartitionSet.of(space, [box])
+
+
+def pass_on(
+    rows: RowFilter, edge: Edge, touched: PartitionSet
+) -> tuple[PartitionSet, RowFilter | None]:
+    """Return the touched partitions that can contain a matching row, and the output's filter.
+
+    ``touched`` are partitions of the edge's job. A condition on a time in a column with another
+    zone in the output narrows the partitions, but is not a condition of the output, where the same
+    text would mean another time.
+    """
+    preserved = edge.input.preserved_columns
+    passed = rows.propagate(preserved)
+    if passed is None:
+        return touched, None
+    zones = {
+        output: zones_of(edge.mapping.source, condition.column)
+        for condition in rows.conditions
+        for output in preserved.get(condition.column, ())
+    }
+    kept = tuple(
+        condition
+        for condition in passed.conditions
+        if _is_same(zones[condition.column], zones_of(touched.space, condition.column))
+        or not any(map(is_time, _values(condition)))
+    )
+    return narrow(passed, touched.space, touched, zones), RowFilter(kept) if kept else None
 
 
 def certain(
@@ -90,23 +130,43 @@ def _column(name: str, space: PartitionSpace, columns: Collection[str] | None) -
     return None if columns is None else column
 
 
-def _allowed(conditions: Iterable[Condition], name: str, dimension: Dimension) -> DimensionSet:
+def zones_of(space: PartitionSpace, column: str) -> frozenset[str]:
+    """Return the zones of the time dimensions stored in a column."""
+    return frozenset(
+        dimension.zone
+        for name, dimension in space.dimensions
+        if isinstance(dimension, TimeDimension) and column == (dimension.column or name)
+    )
+
+
+def _is_same(zones: Collection[str], others: Collection[str]) -> bool:
+    return {*(zones or _NO_DIMENSION)} == {*(others or _NO_DIMENSION)}
+
+
+def _allowed(
+    conditions: Iterable[Condition], column: str, dimension: Dimension, zones: Zones
+) -> DimensionSet:
     allowed = dimension.universe
     for condition in conditions:
-        if condition.column == (dimension.column or name):
-            members = _members(condition, dimension)
+        if condition.column == column:
+            members = _members(condition, dimension, zones[column])
             allowed = allowed if members is None else allowed & members
     return allowed
 
 
-def _members(condition: Condition, dimension: Dimension) -> DimensionSet | None:
+def _members(
+    condition: Condition, dimension: Dimension, zones: Collection[str]
+) -> DimensionSet | None:
     """Return the keys that can meet the condition; None if it does not restrict keys."""
     if isinstance(dimension, TimeDimension):
-        instants = _spans(condition, partial(_instants, zone=ZoneInfo(dimension.zone)))
-        return None if instants is None else dimension.overlapping(instants)
+        reach = partial(instants, zones=zones or _NO_DIMENSION, zone=dimension.zone)
+        times = _spans(condition, reach)
+        return None if times is None else dimension.overlapping(times)
     if isinstance(dimension, RangeDimension):
         integers = _spans(condition, _integers)
         return None if integers is None else dimension.overlapping(integers)
+    if zones and any(map(is_time, _values(condition))):
+        return None  # the keys are texts, and a time has many
     return _keys(condition, dimension)
 
 
@@ -152,31 +212,3 @@ def _integers(value: Scalar) -> Reach | None:
     if isinstance(value, bool | str):
         return None
     return max(NEG, floor(value)), min(POS, ceil(value)), min(POS, floor(value) + 1)
-
-
-def _instants(value: Scalar, zone: ZoneInfo) -> Reach | None:
-    """Return the reach in seconds since 1970-01-01T00:00Z; a date covers the whole day."""
-    if not isinstance(value, str):
-        return None
-    try:
-        start = datetime.fromisoformat(value)
-        end = start + (timedelta(days=1) if _is_date(value) else timedelta.resolution)
-        starts, ends = _readings(start, zone), _readings(end, zone)
-    except (ValueError, OverflowError):
-        return None
-    return floor(min(starts)), ceil(max(starts)), ceil(max(ends))
-
-
-def _is_date(value: str) -> bool:
-    try:
-        date.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _readings(moment: datetime, zone: ZoneInfo) -> tuple[float, ...]:
-    """Return the timestamps of a local time: two if the zone's clock is set back over it."""
-    if moment.tzinfo:
-        return (moment.timestamp(),)
-    return tuple(moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.lineage.columns import ALL_COLUMNS, DirtyColumns, reaches
 from engine.lineage.graph import Edge
-from engine.lineage.narrowing import narrow
+from engine.lineage.narrowing import pass_on
 from engine.lineage.rows import RowFilter
 from engine.partitions import PartitionSet
 
@@ -54,5 +54,4 @@ def reached(edge: Edge, partitions: PartitionSet, changed: Scope) -> PartitionSe
         return partitions.space.empty
     if changed.rows is None:
         return partitions
-    rows = RowFilter.parse(changed.rows).propagate(edge.input.preserved_columns)
-    return partitions if rows is None else narrow(rows, partitions.space, partitions)
+    return pass_on(RowFilter.parse(changed.rows), edge, partitions)[0]

@@ -23,7 +23,7 @@ from engine.lineage.columns import (
     stored_columns,
 )
 from engine.lineage.graph import Edge
-from engine.lineage.narrowing import narrow
+from engine.lineage.narrowing import pass_on
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.partitions import PartitionSet
@@ -59,11 +59,11 @@ def propagate(
     # `last` may take a dirty partition that is not known yet.
     known = extents.known(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
     touched = edge.mapping.down(dirty.partitions, known)
-    rows = dirty.rows and dirty.rows.propagate(edge.input.preserved_columns)
-    if rows and touched:
-        touched = narrow(rows, touched.space, touched)
+    rows = None
+    if dirty.rows and touched:
+        touched, rows = pass_on(dirty.rows, edge, touched)
         if not touched:
-            return Pruned(edge.dataset, edge.job, PruningRule.ROWS, _rowless(rows))
+            return Pruned(edge.dataset, edge.job, PruningRule.ROWS, _rowless(dirty.rows))
     partitions = touched
     if not edge.mapping.is_identity and (
         unbounded := edge.unmapped | unbounded_dimensions(touched)

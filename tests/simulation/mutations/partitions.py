@@ -42,14 +42,14 @@ def a_row_filter_propagates_through_jobs_mixing_rows(patch: Patch) -> None:
 
 @mutation
 def a_row_filter_selects_the_other_groups(patch: Patch) -> None:
-    def narrow(real: Any) -> Any:
-        def wrong(rows: Any, space: Any, parts: Any) -> Any:
-            selected = real(rows, space, parts)
-            return parts - selected if selected != parts else selected
+    def pass_on(real: Any) -> Any:
+        def wrong(rows: Any, edge: Any, touched: Any) -> Any:
+            selected, passed = real(rows, edge, touched)
+            return touched - selected if selected != touched else selected, passed
 
         return wrong
 
-    around(patch, engine.planner.edge, "narrow", narrow)
+    around(patch, engine.planner.edge, "pass_on", pass_on)
 
 
 @mutation

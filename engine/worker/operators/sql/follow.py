@@ -1,24 +1,26 @@
 """The input followed by a PerUpdate job: the rows that a run reads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from psycopg import sql
 
 from engine.errors import InvalidInput, TaskFailed
-from engine.lineage.rows import Condition, RowFilter
+from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
 from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.predicates import FALSE, all_of, any_of
+from engine.worker.operators.sql.selection import selected
 from engine.worker.operators.sql.tables import Table
+from engine.worker.reading import space_of
 
 _TYPES = {"integer": "int8", "timestamp": "timestamptz", "text": "text"}
-_OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,16 @@ async def follow(org: AsOrg, lease: Lease, tables: Mapping[str, Table]) -> Follo
     if newest is not None and cursor["type"] == "timestamp":
         newest = _moment(tables[alias], newest)
     dataset = lease.inputs[alias].id
+    reread = partial(
+        selected,
+        space=space_of(lease.inputs[alias].partitioning),
+        table=tables[alias],
+        session_zone=org.zone,
+    )
     fresh = _fresh(column, kind, lease.cursors.get(dataset), newest)
     everything = _fresh(column, kind, None, newest)
     filters: tuple[Mapping[str, Any] | None, ...] = lease.row_filters or ({},)
-    condition = any_of(_rows(row_filter, fresh, everything) for row_filter in filters)
+    condition = any_of(_rows(row_filter, fresh, everything, reread) for row_filter in filters)
     moves = newest is not None and not all(filters)
     return Followed(alias, condition, {dataset: str(newest)} if moves else {})
 
@@ -100,17 +108,11 @@ def _fresh(
 
 
 def _rows(
-    spec: Mapping[str, Any] | None, fresh: sql.Composable, everything: sql.Composable
+    spec: Mapping[str, Any] | None,
+    fresh: sql.Composable,
+    everything: sql.Composable,
+    reread: Callable[[RowFilter], sql.Composable],
 ) -> sql.Composable:
     if spec is None:
         return everything
-    return all_of(map(_test, RowFilter.parse(spec).conditions)) if spec else fresh
-
-
-def _test(condition: Condition) -> sql.Composable:
-    column = sql.Identifier(condition.column)
-    if isinstance(condition.value, tuple):
-        return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(condition.value))
-    return sql.SQL("{} {} {}").format(
-        column, sql.SQL(_OPERATORS[condition.operator]), condition.value
-    )
+    return reread(RowFilter.parse(spec)) if spec else fresh

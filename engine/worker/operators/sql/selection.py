@@ -1,0 +1,53 @@
+"""Row filters as conditions on the columns of a table."""
+
+from psycopg import sql
+
+from engine.lineage.narrowing import narrow, zones_of
+from engine.lineage.rows import Condition, RowFilter
+from engine.partitions import PartitionSpace, TimeDimension
+from engine.worker.operators.sql.predicates import all_of, within
+from engine.worker.operators.sql.tables import Table
+
+_OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+def selected(
+    rows: RowFilter, space: PartitionSpace, table: Table, session_zone: str
+) -> sql.Composable:
+    """Return the condition that a row of ``table`` meets the filter.
+
+    Times are compared as in planning, by whole hours or days, because the database takes a date for
+    midnight, and wall time for that of the session.
+    """
+    return all_of(_condition(test, space, table, session_zone) for test in rows.conditions)
+
+
+def _condition(
+    test: Condition, space: PartitionSpace, table: Table, session_zone: str
+) -> sql.Composable:
+    kind = table.columns.get(test.column, "")
+    if kind != "date" and not (kind.startswith("timestamp") and kind.endswith("time zone")):
+        return _compared(test)
+    zones = zones_of(space, test.column)
+    if not zones:
+        # In a column of instants, the sender may have meant either.
+        zones = frozenset({"UTC", session_zone} if kind.endswith("with time zone") else {"UTC"})
+    axis = PartitionSpace((("time", _windows(space, test.column, kind)),))
+    rows = RowFilter((test,))
+    return within(narrow(rows, axis, axis.universe, {test.column: zones}), table)
+
+
+def _windows(space: PartitionSpace, column: str, kind: str) -> TimeDimension:
+    """Return the windows by which the times of a column are compared."""
+    for name, dimension in space.dimensions:
+        if isinstance(dimension, TimeDimension) and column == (dimension.column or name):
+            grain = "hour" if dimension.grain == "hour" else "day"
+            return TimeDimension(grain, dimension.zone, column=column)
+    return TimeDimension("day" if kind == "date" else "hour", column=column)
+
+
+def _compared(test: Condition) -> sql.Composable:
+    column = sql.Identifier(test.column)
+    if isinstance(test.value, tuple):
+        return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(test.value))
+    return sql.SQL("{} {} {}").format(column, sql.SQL(_OPERATORS[test.operator]), test.value)
