@@ -165,7 +165,7 @@ class Authors:
         )
         self.state.versions = deployed
         replaced = {name for name in deployed if deployed[name] != previous.get(name)}
-        for dataset in replaced:
+        for dataset in sorted(replaced):
             self.upstream.republish_versioned(dataset)
         for job in world.jobs:
             self._declare_deployed(job, before, replaced)

@@ -94,7 +94,7 @@ class _History:
         await self._event("s", days, reason="arrival")
 
     def _key(self) -> str:
-        """Return a key for a new row: one in use, or the next, since followers read keys in order."""
+        """Return a key in use, or the next one: followers read keys in order."""
         if not self._keys or (self.rng.random() < 0.3 and len(self._keys) < 8):
             self._keys.append(str(len(self._keys) + 1))
             return self._keys[-1]

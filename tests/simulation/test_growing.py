@@ -1,0 +1,32 @@
+"""Worlds of growing tables: `PerUpdate` and `append` jobs of the SQL operator."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from engine.store.database import Database
+from tests.simulation.growing.trial import GrowingTrial
+from tests.support.databases import fresh_database
+
+SEEDS = range(24)
+REACHED = ("compared", "stale by decision", "cancel", "fail", "look_up", "update")
+
+
+async def _run(url: str, seed: int) -> GrowingTrial:
+    async with await Database.open(url) as database:
+        return await GrowingTrial.of(seed).run(database)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_fresh_outputs_equal_their_selects(postgres_url: str, template: str) -> None:
+    counts: Counter[str] = Counter()
+    for seed in SEEDS:
+        with fresh_database(postgres_url, template) as url:
+            trial = asyncio.run(_run(url, seed))
+        counts += trial.counts
+        if trial.failure is not None:
+            print("\n".join(trial.log))
+            raise AssertionError(f"growing world {seed}") from trial.failure
+    assert [name for name in REACHED if not counts[name]] == []
