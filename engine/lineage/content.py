@@ -130,6 +130,19 @@ def compare(
     return _compare_scopes(before, written, columns, scopes, now)
 
 
+def compare_unplanned(before: Content | None, written: Written, now: datetime) -> Outcome:
+    """Compare the content written by a run of which the propagated scopes are unknown.
+
+    Every change is unpropagated, those left uncompared by earlier runs included.
+    """
+    outcome = compare(before, written, None, now)
+    late = PRUNED if before is None else _uncompared(before, _identified(before, written, now))
+    columns = outcome.columns
+    if late is not PRUNED:
+        columns = late if columns is PRUNED else union_columns(columns, late)
+    return msgspec.structs.replace(outcome, columns=columns, unpropagated=columns)
+
+
 def _identified(before: Content, written: Written, now: datetime) -> Written:
     """Return the content with a fingerprint consistent with the worker's ``is_changed``."""
     fingerprint = written.fingerprint
@@ -187,17 +200,20 @@ def _differing(before: Mapping[str, str] | None, now: Mapping[str, str] | None) 
 def _compare_whole(
     before: Content, written: Written, columns: DirtyColumns | Pruning, now: datetime
 ) -> Outcome:
-    is_attributed = all(
-        fingerprint == written.fingerprint for fingerprint in _bases(before).values()
-    )
-    unattributed = PRUNED if is_attributed else _changed_since_base(before)
+    uncompared = _uncompared(before, written)
     content = before
-    if unattributed is not PRUNED:
-        content = _with_change(content, Scope.of(unattributed), before.changed_at)
+    if uncompared is not PRUNED:
+        content = _with_change(content, Scope.of(uncompared), before.changed_at)
     if columns is not PRUNED:
         at = max(now, before.changed_at + _TICK)
         content = _with_change(content, Scope.of(columns), at)
     return Outcome(_stored(content, written, None), columns)
+
+
+def _uncompared(before: Content, written: Written) -> DirtyColumns | Pruning:
+    """Return the columns whose changes by earlier runs have not been compared in every scope."""
+    is_compared = all(fingerprint == written.fingerprint for fingerprint in _bases(before).values())
+    return PRUNED if is_compared else _changed_since_base(before)
 
 
 def _compare_scopes(

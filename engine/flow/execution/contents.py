@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from engine.flow.execution.outputs import Report
 from engine.flow.execution.row_changes import bound_row_changes
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
-from engine.lineage.content import Content, Outcome, compare
+from engine.lineage.content import Content, Outcome, compare, compare_unplanned
 from engine.lineage.graph import Lineage
 from engine.planner import ALL_SCOPES, Propagated
 from engine.store.database import Connection
@@ -73,8 +73,7 @@ def _outcome(row: LockedContent, report: Report, propagated: Propagated) -> Outc
     if propagated is ALL_SCOPES:
         return compare(before, written, None, row.now)
     if str(report.dataset_uuid) not in propagated:
-        outcome = compare(before, written, None, row.now)
-        return msgspec.structs.replace(outcome, unpropagated=outcome.columns)
+        return compare_unplanned(before, written, row.now)
     return compare(before, written, propagated[str(report.dataset_uuid)], row.now)
 
 

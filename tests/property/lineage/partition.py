@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
-from engine.lineage.content import OTHERS, Content, Outcome, Written, compare
+from engine.lineage.content import OTHERS, Content, Outcome, Written, compare, compare_unplanned
 from engine.lineage.scope import EVERYTHING, Scope
 
 COLUMNS = ("x", "y", "z")
@@ -144,10 +144,13 @@ class Partition:
         return lost
 
     def _is_lost(self, reader: Reader, outcome: Outcome) -> bool:
-        if reader.is_current(self.table) or any(map(reader.is_reached, self.pending)):
+        """Whether no run is pending for a reader that is outdated, or merely stale by the record."""
+        if any(map(reader.is_reached, self.pending)):
             return False
         leads = reader.is_waiting or reader.is_queued or _is_in(reader, outcome.unpropagated)
-        return not (leads and reader.is_stale(self.content))
+        is_stale = reader.is_stale(self.content)
+        is_outdated = not reader.is_current(self.table)
+        return (is_stale or is_outdated) and not (leads and is_stale)
 
     def _settle(self, changed: DirtyColumns | Pruning) -> None:
         for reader in [each for each in self.readers if each.is_waiting]:
@@ -191,8 +194,7 @@ def _compare(
     before: Content, written: Written, scopes: Sequence[Scope], now: datetime, is_known: bool
 ) -> Outcome:
     if not is_known:
-        outcome = compare(before, written, None, now)
-        return msgspec.structs.replace(outcome, unpropagated=outcome.columns)
+        return compare_unplanned(before, written, now)
     return compare(before, written, None if EVERYTHING in scopes else scopes, now)
 
 
