@@ -144,7 +144,7 @@ class Partition:
         return lost
 
     def _is_lost(self, reader: Reader, outcome: Outcome) -> bool:
-        """Whether no run is pending for a reader that is outdated, or merely stale by the record."""
+        """Return whether no run is pending for a reader that is outdated or recorded as stale."""
         if any(map(reader.is_reached, self.pending)):
             return False
         leads = reader.is_waiting or reader.is_queued or _is_in(reader, outcome.unpropagated)
