@@ -90,6 +90,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return self.strategy == ExecutionStrategy.PER_PARTITION and self.max_partitions_per_run == 1
 
     @property
+    def merge_key(self) -> tuple[str, ...]:
+        """The columns by which rows are merged; empty if runs replace partitions."""
+        return self.unique_key if self.update_strategy == UpdateStrategy.APPEND else ()
+
+    @property
     def writes_with_its_completion(self) -> bool:
         """True if a run's output and its completion are written in one transaction."""
         return self.operator == "sql" and self.runtime == "local"

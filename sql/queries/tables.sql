@@ -89,6 +89,20 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
+-- :name unique_index
+-- `merges_nulls`: a unique index on exactly these columns of the table treats nulls as equal.
+SELECT coalesce(bool_or(i.indnullsnotdistinct), false) AS merges_nulls
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indrelid AND c.relname = %(table)s
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %(schema)s
+CROSS JOIN LATERAL (SELECT ARRAY(
+    SELECT a.attname::text FROM pg_attribute a
+    WHERE a.attrelid = c.oid
+        AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])) AS columns) AS k
+WHERE i.indisunique AND i.indisvalid AND i.indimmediate
+    AND i.indpred IS NULL AND i.indexprs IS NULL
+    AND k.columns @> %(columns)s::text[] AND k.columns <@ %(columns)s::text[]
+
 -- :name claims
 -- The datasets that current versions of any org may store in tables of these bare names, or capture
 -- from them. Names are compared as folded and truncated by the server, which it does in ASCII only

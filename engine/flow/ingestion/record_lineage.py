@@ -22,7 +22,7 @@ from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.openlineage import tasks_of
 from engine.model.reported_lineage import Name, ReportedColumn, ReportedLineage
-from engine.model.states import Reason, UpdateStrategy
+from engine.model.states import Reason
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 from engine.store.rows.lineage import AcceptingDataset
@@ -147,9 +147,7 @@ def _rows(
     source = lineage.dataset(edges[0].dataset)
     if source.columns is None:
         return
-    locating = _partitioned_by(lineage, dataset)
-    if job.update_strategy == UpdateStrategy.APPEND:
-        locating |= {*job.unique_key}
+    locating = _partitioned_by(lineage, dataset).union(job.merge_key)
     output = EVERY if read.output in locating else read.output
     yield _Row(dataset.id, output, source.id, read.column, job.id)
     cursors = {edge.input.cursor["column"] for edge in edges if edge.input.cursor}

@@ -40,6 +40,12 @@ class WrittenTable(msgspec.Struct, frozen=True):
     captured: list[str]
 
 
+class UniqueIndex(msgspec.Struct, frozen=True):
+    """Unique indexes on a list of columns; ``merges_nulls``: one of them treats nulls as equal."""
+
+    merges_nulls: bool
+
+
 class TableClaim(msgspec.Struct, frozen=True):
     """A dataset that may be stored in, or captured from, a table as spelled in its DAG file."""
 

@@ -43,7 +43,7 @@ async def _world(database: Database, kind: str = "integer", **more: Any) -> Worl
     return await World.made(database, source("events"), _sum(kind, **more))
 
 
-async def _arrive(world: World, row: int, seq: str, amount: int = 1) -> None:
+async def _arrive(world: World, row: int | None, seq: str, amount: int = 1) -> None:
     await world.rows(
         "INSERT INTO events VALUES (%s, %s, %s, '2013-02-13') RETURNING id", row, seq, amount
     )
@@ -55,7 +55,7 @@ async def _claimed(world: World) -> Lease:
     return lease
 
 
-async def _seen(world: World) -> list[int]:
+async def _seen(world: World) -> list[int | None]:
     return [row["id"] for row in await world.rows("SELECT id FROM seen ORDER BY id")]
 
 
@@ -169,12 +169,15 @@ async def test_all_rows_are_reread_after_a_change_other_than_arrival(database: D
     assert await world.rows("SELECT amount FROM seen") == [{"amount": 7}]
 
 
-async def test_a_moved_row_changes_its_previous_partition(database: Database) -> None:
+@pytest.mark.parametrize("row", [1, None])
+async def test_a_moved_row_changes_its_previous_partition(
+    database: Database, row: int | None
+) -> None:
     job = _sum("integer", partitioning=ENDLESS)
     job["config"]["sql"] = "SELECT id, dt FROM events"
     world = await _world(database)
     await world.deploy(source("events"), job)
-    await _arrive(world, 1, "1")
+    await _arrive(world, row, "1")
     await run_lease(world, await _claimed(world))
     before = await _versions(world)
     await world.rows("UPDATE events SET dt = '2013-02-20', seq = 2 RETURNING id")
@@ -184,6 +187,7 @@ async def test_a_moved_row_changes_its_previous_partition(database: Database) ->
     after = await _versions(world)
     assert after.keys() == {"2013-02-13", "2013-02-20"}
     assert after["2013-02-13"] > before["2013-02-13"]
+    assert await _seen(world) == [row]
 
 
 async def _versions(world: World) -> dict[str, Any]:

@@ -62,7 +62,7 @@ async def test_a_table_is_created_with_its_schema_types_and_indexes(orders: Data
     indexes = await world.rows("SELECT indexdef FROM pg_indexes WHERE tablename = 'Copy'")
     assert sorted(row["indexdef"].partition(" USING ")[2] for row in indexes) == [
         "btree (dt)",
-        "btree (id, dt)",
+        "btree (id, dt) NULLS NOT DISTINCT",
     ]
 
 
@@ -138,6 +138,22 @@ async def test_a_new_partitioning_or_append_strategy_starts_from_an_empty_table(
 
     assert await world.rows("SELECT 'copy'::regclass::oid AS oid") != before
     assert await _count(world) == 1
+
+
+async def test_a_replaced_table_has_no_unique_index_of_an_earlier_append(
+    orders: Database,
+) -> None:
+    world = await World.made(
+        orders, source("orders"), _copy(update_strategy="append", unique_key=["dt"])
+    )
+    await _run(world)
+
+    await world.deploy(source("orders"), _copy())
+    await work(world)
+    await world.rows("INSERT INTO orders VALUES (3, 30, '2013-02-13') RETURNING id")
+    await _run(world)
+
+    assert await world.rows("SELECT id FROM copy ORDER BY id") == [{"id": 2}, {"id": 3}]
 
 
 async def test_a_table_with_dependents_is_not_dropped(orders: Database) -> None:

@@ -275,6 +275,62 @@ async def test_a_unique_key_that_moves_between_partitions_is_rejected(
         await run_lease(world, lease)
 
 
+@pytest.mark.parametrize("columns", [["id"], ["amount", "dt", "id"]])
+async def test_a_null_in_the_unique_key_is_merged(orders: Database, columns: list[str]) -> None:
+    await _set_null(orders)
+    world = await _world(orders, **KEYED | {"unique_key": columns})
+    for _ in range(3):
+        await _run_again(world)
+
+    assert await _ids(world) == [1, 2, None]
+
+
+async def test_a_null_key_that_moves_between_partitions_is_rejected(orders: Database) -> None:
+    await _set_null(orders)
+    world = await _world(orders, **KEYED)
+    await _run_again(world)
+    await world.rows("DELETE FROM orders WHERE id IS NOT NULL RETURNING id")
+    await world.rows("UPDATE orders SET dt = '2013-02-14' RETURNING id")
+    await world.changed("orders", "2013-02-14")
+    (lease,) = await world.claim()
+
+    with pytest.raises(TaskFailed, match=r"1 rows for partition '2013-02-14' .* another partition"):
+        await run_lease(world, lease)
+
+
+async def test_a_null_key_is_rejected_if_the_index_of_an_adopted_table_cannot_merge_it(
+    orders: Database,
+) -> None:
+    async with orders.connection() as conn:
+        await conn.execute("CREATE TABLE copy (id int UNIQUE, amount int, dt date)")
+    job = sql_job("copy", "orders", sql=COPY, **KEYED)
+    job["outputs"][0]["storage"] = {"adopt": True}
+    world = await World.made(orders, source("orders"), job)
+    await _run_again(world)
+    await _set_null(orders)
+    await world.changed("orders", "2013-02-13")
+    (lease,) = await world.claim()
+
+    with pytest.raises(TaskFailed, match=r"1 rows for 'copy' have a null in unique_key"):
+        await run_lease(world, lease)
+
+    assert await _ids(world) == [1, 2, 3]
+    async with orders.connection() as conn:
+        await conn.execute("ALTER TABLE copy DROP CONSTRAINT copy_id_key")
+        await conn.execute("CREATE UNIQUE INDEX ON copy (id) NULLS NOT DISTINCT")
+    await run_lease(world, lease)
+    assert await _ids(world) == [1, 2, 3, None]
+
+
+async def _set_null(orders: Database) -> None:
+    async with orders.connection() as conn:
+        await conn.execute("UPDATE orders SET id = NULL WHERE id = 3")
+
+
+async def _ids(world: World) -> list[int | None]:
+    return [row["id"] for row in await world.rows("SELECT id FROM copy ORDER BY id")]
+
+
 async def test_a_select_beyond_the_timeout_is_canceled_by_the_database(orders: Database) -> None:
     world = await _world(orders, sql="SELECT id, pg_sleep(60)::text AS x FROM orders", timeout=1)
     await world.changed("orders", "2013-02-13")

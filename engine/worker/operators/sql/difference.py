@@ -56,11 +56,15 @@ def same_columns(
     )
 
 
-def changed_columns(columns: Iterable[str], alike: Sequence[bool] | None) -> frozenset[str] | None:
-    """Return the changed columns; None if all columns changed."""
+def changed_columns(table: Table, alike: Sequence[bool] | None) -> frozenset[str] | None:
+    """Return the changed columns; None if all columns changed.
+
+    A retyped column counts as changed: the rows of before were of the earlier type when last read.
+    """
     if not alike or not any(alike):
         return None
-    return frozenset(name for name, same in zip(columns, alike, strict=True) if not same)
+    changed = {name for name, same in zip(table.columns, alike, strict=True) if not same}
+    return table.retyped.union(changed)
 
 
 def _sum(texts: Iterable[sql.Composable]) -> sql.Composed:

@@ -37,13 +37,19 @@ from engine.worker.operators.sql.write import write
 from engine.worker.reading import space_of
 
 Tables = Mapping[tuple[str, str], Table]
+_Columns = Mapping[str, list[tuple[str, str]]]
+"""Names and types of the columns of each input, in order."""
 
 
 class Sql:
-    """Run SELECTs. The shapes of outputs are cached by job, since deployed jobs never change."""
+    """Run SELECTs.
+
+    The shapes of outputs are cached by job, together with the columns of the job's inputs: deployed
+    jobs never change, but the tables of their inputs do.
+    """
 
     def __init__(self) -> None:
-        self._shapes: dict[tuple[UUID, UUID], Shape] = {}
+        self._shapes: dict[tuple[UUID, UUID], tuple[_Columns, Shape]] = {}
         self._permitted: set[UUID] = set()
 
     async def run(self, context: Context) -> Result:
@@ -104,10 +110,13 @@ class Sql:
         inputs: Mapping[str, Table],
     ) -> Shape:
         key = lease.job.id, dataset.id
-        if key not in self._shapes:
+        read = {alias: list(table.columns.items()) for alias, table in inputs.items()}
+        cached, shape = self._shapes.get(key, (None, None))
+        if shape is None or cached != read:
             columns = await probe(org, select, inputs, next(_units(lease)))
-            self._shapes[key] = shape_of(columns, space_of(dataset.partitioning))
-        return self._shapes[key]
+            shape = shape_of(columns, space_of(dataset.partitioning))
+            self._shapes[key] = read, shape
+        return shape
 
 
 async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]) -> None:

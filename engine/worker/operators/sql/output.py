@@ -5,7 +5,6 @@ without alteration, and are never dropped.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -16,11 +15,15 @@ from engine.flow.shared.load_partitions import load_known
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.model.states import UpdateStrategy
 from engine.model.table_mark import TableMark
 from engine.partitions import KeySet, PartitionSet
 from engine.store.as_org import AsOrg
 from engine.store.run import execute
+from engine.worker.operators.sql.column_types import (
+    changed_types,
+    convert_columns,
+    type_name,
+)
 from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.shape import Shape, partition_columns
 from engine.worker.operators.sql.tables import Table, describe, physical_name
@@ -28,6 +31,9 @@ from engine.worker.reading import space_of
 
 _MAX_CONDITIONS = 10_000
 """Limit of comparisons in a statement; beyond it, rows of all partitions are deleted."""
+_INDEX = sql.SQL("CREATE INDEX ON {} ({})")
+# A NULL in the key is a value like any other: the row is merged, not added by each run.
+_UNIQUE_INDEX = sql.SQL("CREATE UNIQUE INDEX ON {} ({}) NULLS NOT DISTINCT")
 
 
 async def output_table(
@@ -44,8 +50,8 @@ async def output_table(
     can be neither used nor dropped.
     """
     name = physical_name(dataset)
-    if existing is None or not _is_current(existing, dataset):
-        # Another worker may be creating the table: read again under a lock.
+    if existing is None or not _is_prepared(existing, dataset, shape):
+        # Another worker may be preparing the table: read again under a lock.
         await execute(org.conn, "tables.lock", key=".".join(name))
         existing = (await describe(org.conn, [name])).get(name)
         await _check_permission(org, dataset, existing)
@@ -62,9 +68,15 @@ async def _check_permission(org: AsOrg, dataset: Dataset, existing: Table | None
         await check_target(org.conn, org.org_id, dataset, existing.relation)
 
 
+def _is_prepared(table: Table, dataset: Dataset, shape: Shape) -> bool:
+    is_adopted = TableMark.read(table.comment) is None
+    return is_adopted or (_is_current(table, dataset) and not changed_types(table, shape))
+
+
 def _is_current(table: Table, dataset: Dataset) -> bool:
     mark = TableMark.read(table.comment)
-    return mark is None or mark == TableMark.of(dataset)
+    # The layout needs no comparison: it cannot change without a new version.
+    return mark is None or (mark.dataset, mark.version) == (str(dataset.id), str(dataset.version))
 
 
 async def _prepare(
@@ -78,21 +90,36 @@ async def _prepare(
     if existing is None:
         return await _create(org, job, dataset, shape)
     if _is_current(existing, dataset):
-        return existing
+        return await _retype(org, job, dataset, shape, existing)
     if _is_reusable(job, dataset, shape, existing):
         unbuilt = await _delete_unbuilt(org, lineage, dataset, existing)
-        await org.execute(unbuilt, _mark(existing.identifier, dataset))
+        await org.execute(unbuilt, _mark(existing.identifier, job, dataset))
         return existing
     await _drop(org, existing)
     return await _create(org, job, dataset, shape)
 
 
+async def _retype(org: AsOrg, job: Job, dataset: Dataset, shape: Shape, existing: Table) -> Table:
+    mark, types = TableMark.read(existing.comment), changed_types(existing, shape)
+    if mark is None or not types:  # adopted tables keep their types
+        return existing
+    if _is_rewritten(job, dataset):
+        await _drop(org, existing)
+        return await _create(org, job, dataset, shape)
+    return await convert_columns(org, dataset, existing, mark, types)
+
+
+def _is_rewritten(job: Job, dataset: Dataset) -> bool:
+    """Return True if each run replaces the table, and reports its only partition."""
+    return not (job.merge_key or space_of(dataset.partitioning).dimensions)
+
+
 def _is_reusable(job: Job, dataset: Dataset, shape: Shape, existing: Table) -> bool:
     """Return True if rows of an earlier version can be replaced partition by partition."""
-    mark, own = TableMark.read(existing.comment), TableMark.of(dataset)
-    if mark is None or (mark.dataset, mark.partitioning) != (own.dataset, own.partitioning):
+    mark, own = TableMark.read(existing.comment), TableMark.of(dataset, job.merge_key)
+    if mark is None or (mark.dataset, mark.layout) != (own.dataset, own.layout):
         return False
-    return job.update_strategy == UpdateStrategy.REPLACE and shape.columns == existing.columns
+    return not job.merge_key and shape.columns == existing.columns
 
 
 async def _delete_unbuilt(
@@ -139,33 +166,24 @@ async def _create(org: AsOrg, job: Job, dataset: Dataset, shape: Shape) -> Table
     space = space_of(dataset.partitioning)
     await org.execute(
         create,
-        *_index("INDEX", table, [column for column, _ in partition_columns(space)]),
-        *_index(
-            "UNIQUE INDEX",
-            table,
-            job.unique_key if job.update_strategy == UpdateStrategy.APPEND else (),
-        ),
-        _mark(table, dataset),
+        *_index(_INDEX, table, [column for column, _ in partition_columns(space)]),
+        *_index(_UNIQUE_INDEX, table, job.merge_key),
+        _mark(table, job, dataset),
     )
     return (await describe(org.conn, [name]))[name]
 
 
-def type_name(kind: str) -> sql.SQL:
-    """Compose a type's name as returned by the catalog, which has quoted the name if necessary."""
-    return sql.SQL(kind)
-
-
 def _index(
-    kind: LiteralString, table: sql.Identifier, columns: Sequence[str]
+    statement: sql.SQL, table: sql.Identifier, columns: Sequence[str]
 ) -> Iterator[sql.Composed]:
-    """Yield a statement, or nothing if there are no columns."""
+    """Yield the statement, or nothing if there are no columns."""
     if columns:
-        names = sql.SQL(", ").join(map(sql.Identifier, columns))
-        yield sql.SQL("CREATE {} ON {} ({})").format(sql.SQL(kind), table, names)
+        yield statement.format(table, sql.SQL(", ").join(map(sql.Identifier, columns)))
 
 
-def _mark(table: sql.Identifier, dataset: Dataset) -> sql.Composed:
-    return sql.SQL("COMMENT ON TABLE {} IS {}").format(table, str(TableMark.of(dataset)))
+def _mark(table: sql.Identifier, job: Job, dataset: Dataset) -> sql.Composed:
+    mark = TableMark.of(dataset, job.merge_key)
+    return sql.SQL("COMMENT ON TABLE {} IS {}").format(table, str(mark))
 
 
 async def _drop(org: AsOrg, table: Table) -> None:

@@ -10,9 +10,11 @@ from engine.errors import TaskFailed
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.store.as_org import AsOrg
+from engine.store.rows.tables import UniqueIndex
+from engine.store.run import fetch_one
+from engine.worker.operators.sql.column_types import type_name
 from engine.worker.operators.sql.difference import same_columns
-from engine.worker.operators.sql.output import type_name
-from engine.worker.operators.sql.predicates import within
+from engine.worker.operators.sql.predicates import all_of, any_of, within
 from engine.worker.operators.sql.probe import as_it_stands
 from engine.worker.operators.sql.reads import Unit
 from engine.worker.operators.sql.shape import Shape, constants
@@ -59,6 +61,11 @@ class Writing:
             "row": row_of(self.table.columns, "t"),
             "within": within(self.unit.partitions, self.table),
             "key": names(self.job.unique_key),
+            "has_null_key": any_of(
+                sql.SQL("{} IS NULL").format(sql.Identifier(column))
+                for column in self.job.unique_key
+            ),
+            "same_key": all_of(map(_same, self.job.unique_key)),
             "upsert": _upsert(self.table, self.job.unique_key),
         }
 
@@ -71,6 +78,27 @@ class Writing:
             yield sql.SQL("CAST({} AS {}) AS {}").format(value, type_name(kind), name)
 
 
+async def check_null_keys(org: AsOrg, writing: Writing, nulls: int) -> None:
+    """Raise TaskFailed for rows with a null in their key that the table's index does not merge."""
+    table, key = writing.table, writing.job.unique_key
+    if not nulls:
+        return
+    index = await fetch_one(
+        org.conn,
+        "tables.unique_index",
+        UniqueIndex,
+        schema=table.schema,
+        table=table.name,
+        columns=list(key),
+    )
+    if index is None or not index.merges_nulls:
+        raise TaskFailed(
+            f"{nulls} rows for {writing.dataset.name!r} have a null in unique_key, and the unique "
+            f"index of table {table.schema}.{table.name} would add such rows again in each run: "
+            "recreate the index with NULLS NOT DISTINCT, or replace the nulls in the SELECT"
+        )
+
+
 def names(columns: Iterable[str]) -> sql.Composed:
     """Compose a list of column names."""
     return sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -80,6 +108,15 @@ def row_of(columns: Iterable[str], of: LiteralString) -> sql.Composed:
     """Compose a ROW of the columns of an alias."""
     parts = [sql.Identifier(of, column) for column in columns]
     return sql.SQL("ROW({})").format(sql.SQL(", ").join(parts))
+
+
+def _same(column: str) -> sql.Composed:
+    """Compose an equality that holds for nulls as well and, unlike IS NOT DISTINCT, can be hashed.
+
+    Elements of arrays are equal if both are null.
+    """
+    old, new = (sql.Identifier(alias, column) for alias in ("t", "n"))
+    return sql.SQL("ARRAY[{}] = ARRAY[{}]").format(old, new)
 
 
 def _upsert(table: Table, key: Sequence[str]) -> sql.Composable:

@@ -8,6 +8,7 @@ from psycopg import sql
 from engine.errors import InvalidInput, TaskFailed
 from engine.flow.execution.write_permission import Relation
 from engine.model.dataset import Dataset
+from engine.model.table_mark import TableMark
 from engine.model.tables import table_name
 from engine.store.database import Connection
 from engine.store.rows.tables import DescribedTable
@@ -44,6 +45,18 @@ class Table:
         return Relation(
             self.schema, self.name, self.kind, self.comment, self.has_relatives, self.rule
         )
+
+    @property
+    def signature(self) -> str:
+        """Text of the columns and types: rows of other types are other contents to a reader."""
+        return " ".join(f"{column} {kind}" for column, kind in self.columns.items())
+
+    @property
+    def retyped(self) -> frozenset[str]:
+        """Columns that Knockon has converted to another type since the table was created."""
+        mark = TableMark.read(self.comment)
+        numbered = enumerate(self.columns, start=1)
+        return frozenset(name for number, name in numbered if mark and number in mark.retyped)
 
     def type_of(self, column: str) -> str:
         """Return a column's type as text. Raises TaskFailed for an unknown column."""

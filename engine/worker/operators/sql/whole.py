@@ -16,7 +16,7 @@ from engine.model.task import Output
 from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.difference import changed_columns
 from engine.worker.operators.sql.parts import key_of, part_of
-from engine.worker.operators.sql.statement import Writing
+from engine.worker.operators.sql.statement import Writing, check_null_keys
 from engine.worker.reading import space_of
 
 _REPLACE = sql.SQL("""WITH {common},
@@ -47,14 +47,19 @@ FROM knockon_compared LEFT JOIN knockon_same USING (part)""")
 
 _APPEND = sql.SQL("""WITH {common},
 knockon_new AS MATERIALIZED (SELECT {values} FROM ({select}) AS q),
+knockon_nulls AS MATERIALIZED (SELECT * FROM knockon_new WHERE {has_null_key}),
 knockon_vacated AS MATERIALIZED (
     SELECT {part} AS part FROM {table} AS t JOIN knockon_new AS n USING ({key})
-    WHERE {part} <> {new_part}),
+    WHERE {part} <> {new_part}
+    UNION ALL
+    SELECT {part} FROM {table} AS t JOIN knockon_nulls AS n ON {same_key}
+    WHERE {part} <> {new_part} AND EXISTS (SELECT FROM knockon_nulls)),
 knockon_inserted AS (
     INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM knockon_new
     ON CONFLICT ({key}) DO {upsert}
     RETURNING {part} AS part)
 SELECT (SELECT count(*) FROM knockon_new WHERE ({within}) IS NOT TRUE) AS strays,
+       (SELECT count(*) FROM knockon_nulls) AS nulls,
        ARRAY(SELECT part FROM knockon_inserted
              UNION SELECT part FROM knockon_vacated) AS touched""")
 
@@ -97,7 +102,7 @@ async def _replace(org: AsOrg, writing: Writing, expected: Sequence[str]) -> lis
 
 
 def _output(writing: Writing, key: str, total: _Sum) -> Output:
-    text = f"{' '.join(writing.table.columns)} {total.rows} {total.hash}"
+    text = f"{writing.table.signature} {total.rows} {total.hash}"
     return Output(
         writing.dataset.name,
         key,
@@ -105,7 +110,7 @@ def _output(writing: Writing, key: str, total: _Sum) -> Output:
         row_count=total.rows,
         bytes=total.bytes,
         changed=True if total.differs else None,
-        changed_columns=changed_columns(writing.table.columns, total.alike),
+        changed_columns=changed_columns(writing.table, total.alike),
     )
 
 
@@ -113,6 +118,7 @@ async def _append(org: AsOrg, writing: Writing, expected: Sequence[str]) -> list
     space = space_of(writing.dataset.partitioning)
     part, new_part = (part_of(space, writing.table, alias) for alias in ("t", "n"))
     (row,) = await writing.run(org, _APPEND, part=part, new_part=new_part)
+    await check_null_keys(org, writing, row["nulls"])
     touched = {key_of(space, value) for value in row["touched"]}
     return [
         Output(writing.dataset.name, key, changed=key in touched)

@@ -7,7 +7,7 @@ from engine.model.states import UpdateStrategy
 from engine.model.task import Output
 from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.difference import changed_columns
-from engine.worker.operators.sql.statement import Writing, row_of
+from engine.worker.operators.sql.statement import Writing, check_null_keys, row_of
 from engine.worker.operators.sql.tables import Table
 
 _REPLACE = sql.SQL("""WITH {common},
@@ -32,15 +32,20 @@ FROM knockon_compared LEFT JOIN knockon_same USING (part)""")
 
 _APPEND = sql.SQL("""WITH {common},
 knockon_new AS MATERIALIZED (SELECT {values} FROM ({select}) AS q),
+knockon_nulls AS MATERIALIZED (SELECT * FROM knockon_new WHERE {has_null_key}),
 knockon_moved AS MATERIALIZED (
     SELECT 1 FROM (SELECT * FROM {table} WHERE ({within}) IS NOT TRUE) AS t
-    JOIN knockon_new USING ({key})),
+    JOIN knockon_new USING ({key})
+    UNION ALL
+    SELECT 1 FROM (SELECT * FROM {table} WHERE ({within}) IS NOT TRUE) AS t
+    JOIN knockon_nulls AS n ON {same_key} WHERE EXISTS (SELECT FROM knockon_nulls)),
 knockon_inserted AS (
     INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM knockon_new
     ON CONFLICT ({key}) DO {upsert}
     RETURNING 1)
 SELECT (SELECT count(*) FROM knockon_new WHERE ({within}) IS NOT TRUE) AS strays,
        (SELECT count(*) FROM knockon_moved) AS moved,
+       (SELECT count(*) FROM knockon_nulls) AS nulls,
        (SELECT count(*) FROM knockon_inserted) > 0 AS differs""")
 
 
@@ -67,7 +72,7 @@ async def _replace(org: AsOrg, writing: Writing) -> Output:
         bytes=row["bytes"],
         # For equal rows the stored fingerprint decides, so that a first run counts as a change.
         changed=True if row["differs"] else None,
-        changed_columns=changed_columns(writing.table.columns, row["alike"]),
+        changed_columns=changed_columns(writing.table, row["alike"]),
     )
 
 
@@ -77,11 +82,12 @@ def _fingerprint(table: Table) -> sql.Composed:
     Rows are hashed as text, since not every type has a hash function.
     """
     template = "md5(concat_ws(' ', {}, count(*), sum(hashtextextended({}::text, 0))))"
-    return sql.SQL(template).format(" ".join(table.columns), row_of(table.columns, "t"))
+    return sql.SQL(template).format(table.signature, row_of(table.columns, "t"))
 
 
 async def _append(org: AsOrg, writing: Writing) -> Output:
     (row,) = await writing.run(org, _APPEND)
+    await check_null_keys(org, writing, row["nulls"])
     name, partition = writing.dataset.name, writing.unit.text
     if row["moved"]:
         raise TaskFailed(
