@@ -61,7 +61,7 @@ async def read_wave(stage: Stage, since: datetime) -> Wave:
     documents = [plan.document for plan in plans]
     return Wave(
         jobs=tuple(_jobs(documents, tasks)),
-        pruned=tuple(edge for document in documents for edge in pruned_edges(document)),
+        pruned=tuple(edge for document in documents for edge in pruned_edges(document["pruned"])),
         total=outputs.partitions,
         seconds=(last - since).total_seconds(),
     )

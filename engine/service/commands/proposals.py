@@ -77,7 +77,7 @@ async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impac
         jobs=tuple(
             _job(decision.lineage, step, proposal.costs[step.job]) for step in decision.plan.steps
         ),
-        pruned=tuple(pruned_edges(decision.document)),
+        pruned=tuple(pruned_edges(decision.document["pruned"])),
         tasks=decision.tasks,
         estimate=proposal.estimate,
         exceeded_limits=tuple(map(str, proposal.exceeded_limits)),

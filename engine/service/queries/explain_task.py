@@ -1,20 +1,20 @@
 """Causes of a task: the path from the changed data to the task, edge by edge."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from engine.errors import UnknownName
+from engine.errors import InvalidPartition, UnknownName
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Edge, Lineage
 from engine.model.states import Role, TaskStatus
-from engine.partitions import PartitionSet
 from engine.planner import path_to
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
+from engine.service.queries.planned_jobs import load_job_names
 from engine.service.queries.tasks import TaskRow, WholeTask
 from engine.service.service import Service
 from engine.store.database import Connection
@@ -109,31 +109,56 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
 async def _cause(
     conn: Connection, org: OrgContext, lineage: Lineage, task: WholeTask, plan: StoredPlan
 ) -> Cause:
-    hops = _hops(plan.document, task)
+    hops = await _hops(conn, plan.document, task)
     ids = [UUID(id_) for id_ in hops[-1]["invalidations"]] if hops else plan.invalidation_ids
     invalidations = await load_invalidations(conn, org, ids[:_MAX_INVALIDATIONS])
-    path = tuple(_path(lineage, hops, task.partitions))
+    edges = await _edges(conn, lineage, hops)
+    path = tuple(_path(zip(hops, edges, strict=True), task.partitions))
     more = len(ids) - len(invalidations)
     return Cause(plan.id, plan.decided_by, tuple(invalidations), more, path[::-1])
 
 
-def _hops(document: Mapping[str, Any], task: WholeTask) -> list[dict[str, Any]]:
-    """Return the path to the job of the task, by name if a later deploy changed the id."""
-    jobs = {step["name"]: step["job"] for step in document["steps"]}
-    job = str(task.job_id)
+async def _hops(
+    conn: Connection, document: Mapping[str, Any], task: WholeTask
+) -> list[dict[str, Any]]:
+    """Return the path to the job of the task, whose id a later deploy may have changed."""
+    ids = [step["job"] for step in document["steps"] if step["name"] == task.job]
+    names = await load_job_names(conn, ids)
+    of_job = (id_ for id_ in ids if names[id_] == (task.dag_name, task.job))
     try:
-        return path_to(document, job if job in jobs.values() else jobs.get(task.job, job))
+        return path_to(document, next(of_job, str(task.job_id)))
     except UnknownName:
         return []
 
 
+async def _edges(
+    conn: Connection, lineage: Lineage, hops: Sequence[Mapping[str, Any]]
+) -> list[Edge | None]:
+    """Return the edges of the hops in the current lineage, None if they no longer exist."""
+    names = await load_job_names(conn, [hop["job"] for hop in hops])
+    inputs = {(job.dag_name, job.name): lineage.inputs(job.id) for job in lineage.order}
+    return [
+        next(
+            (
+                edge
+                for edge in inputs.get(names[hop["job"]], ())
+                if edge.input.name == hop["dataset"]
+            ),
+            None,
+        )
+        for hop in hops
+    ]
+
+
 def _path(
-    lineage: Lineage, hops: Sequence[Mapping[str, Any]], keys: Sequence[str]
+    hops: Iterable[tuple[Mapping[str, Any], Edge | None]], keys: Sequence[str]
 ) -> Iterator[PathHop]:
     """Restrict the hops, nearest first, to the inputs of the task's partitions."""
     partitions = tuple(keys)
-    for hop in hops:
-        dirty = _inputs(lineage, hop, partitions)
+    for hop, edge in hops:
+        dirty = tuple(hop["dirty"])
+        if edge is not None:
+            dirty = _inputs(edge, dirty, partitions) or dirty
         yield PathHop(
             dataset=hop["dataset"],
             dirty=dirty,
@@ -145,24 +170,11 @@ def _path(
         partitions = dirty
 
 
-def _inputs(lineage: Lineage, hop: Mapping[str, Any], partitions: Sequence[str]) -> tuple[str, ...]:
-    """Return the dirty input partitions of the partitions."""
-    edge = _edge(lineage, hop)
-    if edge is None:
-        return tuple(hop["dirty"])
-    dirty = edge.mapping.source.from_keys(hop["dirty"])
-    outputs = edge.mapping.target.from_keys(partitions)
-    inputs: PartitionSet = edge.mapping.up(outputs, dirty) & dirty
-    return tuple(edge.mapping.source.texts(inputs)) or tuple(hop["dirty"])
-
-
-def _edge(lineage: Lineage, hop: Mapping[str, Any]) -> Edge | None:
-    """Return the edge of a hop in the current lineage, if it still exists."""
-    edges = (
-        edge
-        for job in lineage.order
-        if job.name == hop["name"]
-        for edge in lineage.inputs(job.id)
-        if edge.input.name == hop["dataset"]
-    )
-    return next(edges, None)
+def _inputs(edge: Edge, dirty: Sequence[str], partitions: Sequence[str]) -> tuple[str, ...]:
+    """Return the dirty input partitions of the partitions, none for an older partitioning."""
+    try:
+        inputs = edge.mapping.source.from_keys(dirty)
+        outputs = edge.mapping.target.from_keys(partitions)
+    except InvalidPartition:
+        return ()
+    return tuple(edge.mapping.source.texts(edge.mapping.up(outputs, inputs) & inputs))

@@ -88,7 +88,7 @@ async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
     return PlanView(
         plan=_plan(row),
         steps=tuple(_step(document, step) for step in document["steps"]),
-        pruned=tuple(pruned_edges(document)),
+        pruned=tuple(pruned_edges(document["pruned"])),
         invalidations=tuple(invalidations),
         more_invalidations=len(ids) - len(invalidations),
     )

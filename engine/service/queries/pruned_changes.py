@@ -1,7 +1,8 @@
 """Upstream changes without effect on a partition, with the pruned edges."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -10,7 +11,9 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.planner import PruningRule, hops_of
+from engine.planner.compare import JobName
 from engine.service.queries.invalidations import load_invalidations
+from engine.service.queries.planned_jobs import load_job_names
 from engine.service.queries.pruning import PrunedEdge, contains, pruned_edges
 from engine.store.database import Connection
 from engine.store.rows.plans import TouchingPlan
@@ -47,15 +50,32 @@ async def pruned_changes(
     )
     names = {lineage.dataset(dataset).name for dataset in datasets}
     skipped = await _skipped(conn, org, job, key, [plan.id for plan in plans])
+    planned = await load_job_names(conn, _ids(plans, {name for _, name in jobs}))
     changes = []
     for plan in plans:
-        edges = tuple(_pruned(lineage, plan, job, key, jobs, skipped))
+        document, of_job = plan.document, (job.dag_name, job.name)
+        step = next((s for s in document["steps"] if planned.get(s["job"]) == of_job), None)
+        if step is None:
+            pruned = (e for e in document["pruned"] if planned.get(e.get("job")) in jobs)
+            edges = tuple(pruned_edges(pruned))
+        else:
+            edges = tuple(_unaffected(lineage, plan, step, job, key, skipped.get(plan.id)))
         ids = plan.invalidation_ids[:_MAX_INVALIDATIONS]
         invalidations = await load_invalidations(conn, org, ids)
         upstream = next((row for row in invalidations if row.dataset in names), None)
         if edges and upstream:
             changes.append(PrunedChange(upstream.dataset, upstream.reason, plan.created_at, edges))
     return changes
+
+
+def _ids(plans: Sequence[TouchingPlan], names: Collection[str]) -> set[str]:
+    """Return the ids in documents of jobs with one of the names, of any DAG."""
+    return {
+        row["job"]
+        for plan in plans
+        for row in (*plan.document["steps"], *plan.document["pruned"])
+        if row.get("name") in names
+    }
 
 
 async def _skipped(
@@ -76,39 +96,33 @@ async def _skipped(
     return {row.plan_id: row.task_id for row in rows}
 
 
-def _pruned(
+def _unaffected(
     lineage: Lineage,
     plan: TouchingPlan,
+    step: Mapping[str, Any],
     job: Job,
     key: str,
-    upstream: set[str],
-    skipped: Mapping[UUID, UUID],
+    skipped: UUID | None,
 ) -> Iterator[PrunedEdge]:
-    """Return the edges between a plan and the partition; empty if the partition ran."""
-    document = plan.document
-    step = next((step for step in document["steps"] if step["name"] == job.name), None)
-    if step is None:
-        yield from (edge for edge in pruned_edges(document) if edge.job in upstream)
-        return
-    datasets = list(dict.fromkeys(hop["dataset"] for hop in hops_of(document, step)))
+    """Return the edge between a step of the job and the partition; none if the partition ran."""
+    datasets = list(dict.fromkeys(hop["dataset"] for hop in hops_of(plan.document, step)))
     if not contains(lineage.job_space(job), step["partitions"], key):
         others = ", ".join(step["partitions"][:3])
         yield PrunedEdge(datasets[0], job.name, PruningRule.PARTITIONS, f"it touched {others} only")
-    elif plan.id in skipped:
-        read = ", ".join(datasets)
-        task = str(skipped[plan.id])[-8:]
+    elif skipped is not None:
+        read, task = ", ".join(datasets), str(skipped)[-8:]
         detail = f"its inputs from {read} turned out unchanged, so task {task} was skipped"
         yield PrunedEdge(datasets[0], job.name, PruningRule.UNCHANGED, detail)
 
 
-def _upstream(lineage: Lineage, job: Job) -> tuple[set[str], set[UUID]]:
-    """Return the names of a job and all upstream jobs, and the datasets read by any of them."""
-    jobs, datasets, unvisited = {job.name}, set[UUID](), [job]
+def _upstream(lineage: Lineage, job: Job) -> tuple[set[JobName], set[UUID]]:
+    """Return a job and all upstream jobs by name, and the datasets read by any of them."""
+    jobs, datasets, unvisited = {(job.dag_name, job.name)}, set[UUID](), [job]
     while unvisited:
         for edge in lineage.inputs(unvisited.pop().id):
             datasets.add(edge.dataset)
             producer = edge.producer
-            if producer.name not in jobs:
-                jobs.add(producer.name)
+            if (producer.dag_name, producer.name) not in jobs:
+                jobs.add((producer.dag_name, producer.name))
                 unvisited.append(producer)
     return jobs, datasets

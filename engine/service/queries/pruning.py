@@ -1,6 +1,6 @@
 """Pruned edges, where a change stops, from the document of a plan."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,11 +22,14 @@ class PrunedEdge(msgspec.Struct, frozen=True):
     detail: str
 
 
-def pruned_edges(document: Mapping[str, Any]) -> Iterator[PrunedEdge]:
-    """Return each pruned edge once per reason; another change may pass the same edge."""
+def pruned_edges(pruned: Iterable[Mapping[str, Any]]) -> Iterator[PrunedEdge]:
+    """Return each ``pruned`` edge of a document once per reason.
+
+    Another change may pass the same edge.
+    """
     rows = (
         PrunedEdge(edge["dataset"], edge.get("name"), edge["rule"], edge["detail"])
-        for edge in document["pruned"]
+        for edge in pruned
     )
     yield from dict.fromkeys(rows)
 

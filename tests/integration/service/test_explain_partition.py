@@ -147,6 +147,47 @@ async def test_a_change_of_other_partitions_lists_those(database: Database) -> N
         assert edge.detail == f"it touched {touched} only"
 
 
+async def _same_names(database: Database) -> World:
+    """Return a world with a job ``b`` in two DAGs: one of ``a``, and one of ``z``, of ``other``."""
+    other = job("b", "z", columns={"y": ["z.x"]})
+    other["outputs"][0]["dataset"] = "other"
+    world = await World.made(
+        database, source("a"), source("z"), job("b", "a", columns={"y": ["a.x"]})
+    )
+    await world.deploy(other, dag="second")
+    for dataset in "az":
+        await world.change(dataset, DAY, OTHER)
+    await world.plan()
+    await world.run()
+    return world
+
+
+async def test_pruned_edges_of_another_job_of_the_same_name_are_not_listed(
+    database: Database,
+) -> None:
+    world = await _same_names(database)
+    for dataset in "az":
+        await world.change(dataset, DAY, columns=("unread",))
+    await world.plan()
+    for dataset, source_of in (("b", "a"), ("other", "z")):
+        view = await explained(world, dataset)
+        edges = [edge.dataset for change in view.pruned_changes for edge in change.pruned]
+        assert edges == [source_of]
+
+
+async def test_partitions_of_another_job_of_the_same_name_are_not_listed(
+    database: Database,
+) -> None:
+    world = await _same_names(database)
+    await world.change("a", DAY)
+    await world.change("z", OTHER)
+    await world.plan()
+    for dataset, key, touched in (("b", OTHER, DAY), ("other", DAY, OTHER)):
+        view = await explained(world, dataset, key)
+        details = [edge.detail for change in view.pruned_changes for edge in change.pruned]
+        assert details == [f"it touched {touched} only"]
+
+
 async def test_a_manual_job_is_stale_until_started(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a", activation="manual"))
     await world.changed("b", DAY)

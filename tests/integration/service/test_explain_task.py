@@ -114,6 +114,37 @@ async def test_causes_survive_a_deploy(database: Database) -> None:
     assert [hop.job for hop in view.causes[0].path] == ["b", "c"]
 
 
+async def test_causes_survive_another_partitioning(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.deploy(source("a", WEEKLY), job("b", "a", partitioning=WEEKLY))
+    view = await explained(world, f"b[{DAY}]", "succeeded")
+    (hop,) = view.causes[0].path
+    assert (hop.dataset, hop.dirty, hop.partitions) == ("a", (DAY,), (DAY,))
+
+
+async def test_jobs_of_the_same_name_have_their_own_causes(database: Database) -> None:
+    other = job("daily", "weekly", partitioning=WEEKLY)
+    other["outputs"][0]["dataset"] = "other"
+    world = await World.made(database, source("a"), job("weekly", "a", partitioning=WEEKLY))
+    jobs = {"first": [job("daily", "a")], "second": [other]}
+    for dag, of_dag in jobs.items():
+        await world.deploy(*of_dag, dag=dag)
+    await world.changed("a", DAY)
+    await world.run()
+    for _ in range(2):
+        view = await explained(world, f"daily[{DAY}]", "succeeded")
+        assert [hop.partitions for hop in view.causes[0].path] == [(DAY,)]
+        view = await explained(world, "daily[2013-W07]", "succeeded")
+        assert [(hop.job, hop.dirty) for hop in view.causes[0].path] == [
+            ("weekly", (DAY,)),
+            ("daily", ("2013-W07",)),
+        ]
+        for dag, of_dag in jobs.items():  # the jobs have other ids than in the document
+            await world.deploy(*of_dag, job(f"more_{dag}", "a"), dag=dag)
+
+
 async def test_a_thousand_events_for_one_partition_are_causes_of_one_task(
     database: Database,
 ) -> None:
