@@ -20,8 +20,9 @@ class Lease:
     content versions of the inputs at the claim: ``{dataset id: {partition key: content version}}``.
     ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` are the rows
     read by a ``PerUpdate`` run, as the union of its entries: a row filter, ``{}`` for the rows past
-    the cursor, None for all rows. Other runs read whole partitions, and have no row filters.
-    ``waited_seconds`` is the time during which the task was claimable before.
+    the cursor, None for all rows. Without a cursor, the run reads all rows. Other runs read whole
+    partitions, and have no row filters. ``waited_seconds`` is the time during which the task was
+    claimable before.
     """
 
     task_id: UUID
@@ -44,6 +45,11 @@ class Lease:
         """True if the run reads all rows of its inputs, not only new or selected rows."""
         is_narrow = self.job.strategy == ExecutionStrategy.PER_UPDATE and bool(self.cursors)
         return not is_narrow or None in self.row_filters
+
+    @property
+    def has_read_new_rows(self) -> bool:
+        """True if the run reads all rows past the cursor, not only selected rows."""
+        return self.has_read_all_rows or not self.row_filters or {} in self.row_filters
 
     @property
     def run_id(self) -> UUID:

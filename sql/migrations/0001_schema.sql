@@ -330,6 +330,8 @@ CREATE TABLE single_runs (
     is_declared_wrong boolean NOT NULL DEFAULT false,
     -- By decision, a PerUpdate job has not read old rows again; cleared by a run that reads all rows.
     has_unread_rows boolean NOT NULL DEFAULT false,
+    -- By decision, it has not read new rows; cleared by a run that reads all new rows.
+    has_unread_new_rows boolean NOT NULL DEFAULT false,
     PRIMARY KEY (dataset_uuid, dataset_version)
 );
 

@@ -112,8 +112,8 @@ WITH g AS MATERIALIZED (
     WHERE (d.dataset_uuid, d.dataset_version, d.partition_key)
         = (g.dataset_uuid, g.dataset_version, g.partition_key)
       AND d.running_task IS DISTINCT FROM g.task_id
-      AND NOT EXISTS (SELECT FROM knockon.single_runs u WHERE u.has_unread_rows
-          AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version)
+      AND NOT EXISTS (SELECT FROM knockon.single_runs u
+          WHERE (u.has_unread_rows OR u.has_unread_new_rows) AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version)
 )
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,
     config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,

@@ -2,7 +2,8 @@
 
 -- :name runs
 -- The run behind each partition; one row per partition, without a task if it was never built.
-SELECT p.task_id, p.config_hash, p.is_partly_written, p.is_declared_wrong, false AS has_unread_rows
+SELECT p.task_id, p.config_hash, p.is_partly_written, p.is_declared_wrong, false AS has_unread_rows,
+       false AS has_unread_new_rows
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
     AS g(dataset, version, key, n)
 LEFT JOIN knockon.partition_versions p
@@ -11,33 +12,48 @@ ORDER BY g.n
 
 -- :name last_runs
 -- The last run behind each dataset version of a single-run job.
-SELECT r.task_id, r.config_hash, r.is_partly_written, r.is_declared_wrong, r.has_unread_rows
+SELECT r.task_id, r.config_hash, r.is_partly_written, r.is_declared_wrong, r.has_unread_rows,
+       r.has_unread_new_rows
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) WITH ORDINALITY AS g(dataset, version, n)
 LEFT JOIN knockon.single_runs r ON r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 ORDER BY g.n
 
 -- :name record_single_run
 -- Record a run that has built all partitions of these dataset versions. Decisions to leave them
--- stale end, except for those made during the run, or about rows that the run has not read.
+-- stale end, except for those made during the run, or about rows that the run has not read. Rows of
+-- a decision made during the run stay unread, because the run may have started before the change.
 WITH undecided AS (
     DELETE FROM knockon.stale_decisions d
     USING unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
     WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version
       AND d.running_task IS DISTINCT FROM %(task)s::uuid
-      AND (%(has_read_all_rows)s OR NOT EXISTS (
-          SELECT FROM knockon.single_runs u WHERE u.has_unread_rows
-              AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version))
+      AND NOT EXISTS (
+          SELECT FROM knockon.single_runs u
+          WHERE u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version
+              AND (u.has_unread_rows AND NOT %(has_read_all_rows)s
+                   OR u.has_unread_new_rows AND NOT %(has_read_new_rows)s))
+), kept AS (
+    SELECT EXISTS (
+        SELECT FROM knockon.stale_decisions d
+        JOIN unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
+            ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
+        WHERE d.running_task = %(task)s::uuid) AS is_decided
 )
 INSERT INTO knockon.single_runs AS r (dataset_uuid, dataset_version, task_id, config_hash)
 SELECT dataset, version, %(task)s, %(config_hash)s
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 ON CONFLICT (dataset_uuid, dataset_version) DO UPDATE
 SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_written = false,
-    is_declared_wrong = false, has_unread_rows = r.has_unread_rows AND NOT %(has_read_all_rows)s
+    is_declared_wrong = false,
+    has_unread_rows = r.has_unread_rows
+        AND (NOT %(has_read_all_rows)s OR (SELECT is_decided FROM kept)),
+    has_unread_new_rows = r.has_unread_new_rows
+        AND (NOT %(has_read_new_rows)s OR (SELECT is_decided FROM kept))
 
 -- :name leave_rows_unread
--- Record a decision against reading old rows again for these dataset versions.
-UPDATE knockon.single_runs r SET has_unread_rows = true
+-- Record a decision against reading old rows again, or new rows, for these dataset versions.
+UPDATE knockon.single_runs r SET has_unread_rows = r.has_unread_rows OR %(old_rows)s,
+    has_unread_new_rows = r.has_unread_new_rows OR %(new_rows)s
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 
@@ -173,12 +189,15 @@ JOIN unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) AS g(dataset, version)
     ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
 
 -- :name delete_decisions
--- Delete the decisions on partitions recomputed by a later plan, unless that plan reads new rows
--- only and the decision concerns old ones.
+-- Delete the decisions on partitions recomputed by a later plan, unless the decision concerns old
+-- or new rows that the plan does not read.
 DELETE FROM knockon.stale_decisions d
-USING unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[], %(read_all_rows)b::bool[])
-    AS g(dataset, version, key, reads_all_rows)
+USING unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[], %(read_all_rows)b::bool[],
+             %(read_new_rows)b::bool[])
+    AS g(dataset, version, key, reads_all_rows, reads_new_rows)
 WHERE d.dataset_uuid = g.dataset AND d.dataset_version = g.version AND d.partition_key = g.key
-  AND (g.reads_all_rows OR NOT EXISTS (
-      SELECT FROM knockon.single_runs u WHERE u.has_unread_rows
-          AND u.dataset_uuid = g.dataset AND u.dataset_version = g.version))
+  AND NOT EXISTS (
+      SELECT FROM knockon.single_runs u
+      WHERE u.dataset_uuid = g.dataset AND u.dataset_version = g.version
+          AND (u.has_unread_rows AND NOT g.reads_all_rows
+               OR u.has_unread_new_rows AND NOT g.reads_new_rows))

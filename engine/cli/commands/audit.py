@@ -82,6 +82,7 @@ def reason_text(reason: StaleReason) -> str:
             StaleRule.PARTLY_WRITTEN: "an attempt may have written part of the partition",
             StaleRule.DECLARED_WRONG: "declared wrong, and not rebuilt since",
             StaleRule.ROWS_NOT_READ: "changed rows were not read (task canceled or plan rejected)",
+            StaleRule.NEW_ROWS_NOT_READ: "new rows were not read (task canceled or plan rejected)",
             StaleRule.INVALIDATED: "an open invalidation covers the partition",
             StaleRule.STALLED: "the task waits only for ended tasks",
         }.get(reason.rule, reason.rule)

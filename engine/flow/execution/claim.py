@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -181,5 +182,12 @@ def _as_lease(
         outputs=terms.outputs,
         input_versions=read,
         cursors=terms.cursors,
-        row_filters=tuple(task.row_filters),
+        row_filters=_row_filters(terms, task),
     )
+
+
+def _row_filters(terms: _Terms, task: Candidate) -> tuple[Mapping[str, Any] | None, ...]:
+    """Return the rows to read: all rows without a cursor, because no run has read any."""
+    if task.row_filters and not terms.cursors and {} not in task.row_filters:
+        return (None,)
+    return tuple(task.row_filters)

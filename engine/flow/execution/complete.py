@@ -111,6 +111,7 @@ async def _record_single_run(conn: Connection, lease: Lease) -> None:
         task=lease.task_id,
         config_hash=lease.job.config_hash,
         has_read_all_rows=lease.has_read_all_rows,
+        has_read_new_rows=lease.has_read_new_rows,
     )
 
 

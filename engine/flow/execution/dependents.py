@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from psycopg.types.json import Jsonb
 
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
+from engine.flow.execution.stale_decisions import NEW_ROWS, RowFilter
 from engine.flow.shared.load_partitions import existing_of
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, StaleRule, judged_keys, stale_partitions
@@ -113,18 +114,23 @@ async def _queue_stale(
     late = {
         row.id
         for row, (job, keys) in zip(skipped, needs, strict=True)
-        if _is_due(stale, job, keys, reads_all_rows=None in row.row_filters)
+        if _is_due(stale, job, keys, row.row_filters)
     }
     if late:
         await execute(conn, "tasks.queue_stale", ids=list(late))
     return late
 
 
-def _is_due(stale: Stale, job: Job, keys: Sequence[str], *, reads_all_rows: bool) -> bool:
-    """Return True if a run is due; a run on new rows never reads rows left unread by decision."""
+def _is_due(stale: Stale, job: Job, keys: Sequence[str], row_filters: Sequence[RowFilter]) -> bool:
+    """Return True if a run is due; not for rows left unread by decision and not read by the run."""
+    unread = set()
+    if None not in row_filters:
+        unread.add(StaleRule.ROWS_NOT_READ)
+        if NEW_ROWS not in row_filters:
+            unread.add(StaleRule.NEW_ROWS_NOT_READ)
     judged = judged_keys(job, keys)
     reasons = (reason for key in judged for reason in stale.get((job.id, key), ()))
-    return any(reads_all_rows or reason.rule != StaleRule.ROWS_NOT_READ for reason in reasons)
+    return any(reason.rule not in unread for reason in reasons)
 
 
 async def _queue_complete(

@@ -84,21 +84,22 @@ async def leave_rows_unread(
     needs: Iterable[tuple[Job, Sequence[RowFilter]]],
     decision: StaleDecision,
 ) -> None:
-    """Record for `PerUpdate` jobs that old rows due for rereading stay unread.
+    """Record for `PerUpdate` jobs that new rows, or old rows due for rereading, stay unread.
 
-    Runs on new rows do not read the old ones. Without this record, the job's partitions would count
-    as fresh after any such run, later or completed since the change.
+    Runs on new rows do not read the old ones, and runs on selected rows do not read the new ones.
+    Without this record, the job's partitions would count as fresh after any such run, later or
+    completed since the change.
     """
     for job, row_filters in needs:
-        if job.strategy == ExecutionStrategy.PER_UPDATE and any(
-            row_filter != NEW_ROWS for row_filter in row_filters
-        ):
+        if job.strategy == ExecutionStrategy.PER_UPDATE:
             outputs = list(map(lineage.dataset, job.outputs))
             left = await execute(
                 conn,
                 "stale.leave_rows_unread",
                 datasets=[output.id for output in outputs],
                 versions=[output.version for output in outputs],
+                old_rows=any(row_filter != NEW_ROWS for row_filter in row_filters),
+                new_rows=NEW_ROWS in row_filters,
             )
             if left:
                 await _record(conn, lineage, job, {SINGLE_RUN_KEY: True}, decision)
@@ -123,7 +124,7 @@ async def delete_decisions(
     if not decided:
         return
     recomputed = [
-        (output, key, job.strategy != ExecutionStrategy.PER_UPDATE or None in row_filters)
+        (output, key, *_reads(job, row_filters))
         for job, keys, row_filters in needs
         for output in job.outputs[:1]
         for key in judged_keys(job, keys)
@@ -132,8 +133,15 @@ async def delete_decisions(
     await execute(
         conn,
         "stale.delete_decisions",
-        datasets=[output for output, _, _ in recomputed],
-        versions=[lineage.dataset(output).version for output, _, _ in recomputed],
-        keys=[key for _, key, _ in recomputed],
-        read_all_rows=[reads_all for _, _, reads_all in recomputed],
+        datasets=[output for output, *_ in recomputed],
+        versions=[lineage.dataset(output).version for output, *_ in recomputed],
+        keys=[key for _, key, *_ in recomputed],
+        read_all_rows=[reads_all for *_, reads_all, _ in recomputed],
+        read_new_rows=[reads_new for *_, reads_new in recomputed],
     )
+
+
+def _reads(job: Job, row_filters: Sequence[RowFilter]) -> tuple[bool, bool]:
+    """Return whether a run reads all rows, and whether it reads all new rows."""
+    reads_all = job.strategy != ExecutionStrategy.PER_UPDATE or None in row_filters
+    return reads_all, reads_all or NEW_ROWS in row_filters

@@ -7,7 +7,7 @@ A partition is stale in any of these cases:
 - a needed input has appeared or is gone;
 - an attempt since the run may have written a part of it;
 - an invalidation since the run has declared it wrong;
-- a `PerUpdate` job does not read old rows again, by decision;
+- a `PerUpdate` job does not read new rows, or old rows again, by decision;
 - it was never built, although everything its first run waits for exists.
 
 A single-run job is judged as a whole, under the key ``*``.
@@ -69,6 +69,7 @@ class StaleRule(StrEnum):
     PARTLY_WRITTEN = "partly written"
     DECLARED_WRONG = "declared wrong"
     ROWS_NOT_READ = "rows not read"
+    NEW_ROWS_NOT_READ = "new rows not read"
     NEVER_BUILT = "never built"
     INVALIDATED = "invalidated"
     STALLED = "stalled"
@@ -104,6 +105,8 @@ async def stale_partitions(
             judgement.add(job, key, StaleReason(StaleRule.DECLARED_WRONG))
         if run.has_unread_rows:
             judgement.add(job, key, StaleReason(StaleRule.ROWS_NOT_READ))
+        if run.has_unread_new_rows:
+            judgement.add(job, key, StaleReason(StaleRule.NEW_ROWS_NOT_READ))
     await judgement.judge_changes(built)
     await judgement.judge_appearances(built)
     await judgement.judge_first_runs([subject for subject, run in runs if not run.task_id])

@@ -217,6 +217,8 @@ def _own_reasons(
         yield "an invalidation declared the partition wrong"
     if StaleRule.ROWS_NOT_READ in rules:
         yield "changed rows were not read (task canceled or plan rejected)"
+    if StaleRule.NEW_ROWS_NOT_READ in rules:
+        yield "new rows were not read (task canceled or plan rejected)"
 
 
 def _reasons(

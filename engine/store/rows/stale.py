@@ -18,6 +18,7 @@ class RecordedRun(msgspec.Struct, frozen=True):
     is_partly_written: bool | None
     is_declared_wrong: bool | None
     has_unread_rows: bool | None
+    has_unread_new_rows: bool | None
 
 
 class ChangedInput(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from engine.errors import InvalidInput
+from engine.flow.execution.operator_actions import cancel
 from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.model.task import Lease, Output
@@ -85,6 +86,17 @@ async def test_rereading_rows_before_the_cursor_does_not_move_it(world: World) -
     assert lease.row_filters == ({"id": {"gte": 5, "lte": 7}},)
     await end(world, lease)
     assert await stored(world) == ["100"]
+
+
+async def test_a_first_run_for_some_rows_reads_all_rows(world: World) -> None:
+    """The earlier arrival, whose task was canceled, would otherwise count as read."""
+    await world.changed("a", reason="arrival")
+    task = await world.task("log[*]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"])
+    await world.changed("a", rows={"id": 1}, reason="correction")
+    (lease,) = await world.claim()
+    assert lease.row_filters == (None,)
 
 
 async def test_new_rows_and_corrected_ones_are_one_task(world: World) -> None:

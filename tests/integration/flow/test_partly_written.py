@@ -241,9 +241,13 @@ async def test_rows_to_reread_of_a_canceled_task_stay_unread(
 
 async def _correction_beyond_the_limit(world: World) -> UUID:
     """Change a row of `a` under a limit that holds the plan; later plans have no limit."""
+    return await _beyond_the_limit(world, reason="correction", rows={"id": 1})
+
+
+async def _beyond_the_limit(world: World, **change: Any) -> UUID:
     async with world.conn() as conn:
         await set_setting(conn, world.org.id, "blast_radius", 0)
-    await world.change("a", DAY, reason="correction", rows={"id": 1})
+    await world.change("a", DAY, **change)
     planned = await world.plan()
     assert planned is not None
     assert planned.plan_id is not None
@@ -282,6 +286,55 @@ async def test_new_rows_of_a_canceled_task_are_read_by_the_next(database: Databa
     await _cancel(world, "b[*]", "queued")
     await _follow(world)
     assert await _stale(world) == []
+
+
+async def _reread(world: World) -> None:
+    """Run the job on one old row of `a`."""
+    await world.changed("a", DAY, reason="correction", rows={"id": 1})
+    (lease,) = await world.claim()
+    assert not lease.has_read_new_rows
+    await world.finish(lease)
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+async def test_new_rows_of_a_canceled_task_stay_unread_by_a_run_on_old_rows(
+    database: Database, status: str
+) -> None:
+    world = await _following(database)
+    await world.changed("a", DAY, reason="arrival")
+    if status == "running":
+        await world.claim()
+    await _cancel(world, "b[*]", status)
+    await _reread(world)
+    assert await _verdicts(world) == [("*", "left", ["new rows not read"])]
+    await _follow(world)
+    assert await _stale(world) == []
+
+
+async def test_new_rows_of_a_rejected_plan_stay_unread_by_a_run_on_old_rows(
+    database: Database,
+) -> None:
+    world = await _following(database)
+    plan_id = await _beyond_the_limit(world, reason="arrival")
+    async with world.conn() as conn:
+        await reject(conn, world.org, plan_id)
+    await _reread(world)
+    assert await _verdicts(world) == [("*", "left", ["new rows not read"])]
+    await _request(world)
+    await world.run()
+    assert await _stale(world) == []
+
+
+async def test_new_rows_of_a_task_canceled_behind_a_run_stay_unread(database: Database) -> None:
+    """The run may have read the input before the second arrival."""
+    world = await _following(database)
+    await world.changed("a", DAY, reason="arrival")
+    (lease,) = await world.claim()
+    await world.changed("a", DAY, reason="arrival")
+    await _cancel(world, "b[*]", "blocked")
+    await world.finish(lease)
+    await _reread(world)
+    assert await _verdicts(world) == [("*", "left", ["new rows not read"])]
 
 
 async def test_a_wave_with_unchanged_inputs_reads_unread_rows(

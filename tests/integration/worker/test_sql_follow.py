@@ -120,6 +120,36 @@ async def test_rereading_rows_does_not_move_the_cursor(database: Database) -> No
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param({"note": 7}, id="a number for a text column"),
+        pytest.param({"id": "first"}, id="a text for a number column"),
+        pytest.param({"id": True}, id="a boolean for a number column"),
+        pytest.param({"amount": {"in": ["many", "few"]}}, id="texts for a number column"),
+        pytest.param({"dt": "2013-02-30"}, id="an impossible date"),
+        pytest.param({"dt": 7}, id="a number for a date column"),
+        pytest.param({"id": 2, "code": "7"}, id="an unknown column"),
+    ],
+)
+async def test_a_filter_that_the_table_cannot_evaluate_selects_all_rows(
+    database: Database, rows: dict[str, Any]
+) -> None:
+    world = await _world(database)
+    async with database.connection() as conn:
+        await conn.execute("ALTER TABLE events ADD note text")
+    await _arrive(world, 1, "1")
+    await run_lease(world, await _claimed(world))
+    await world.rows("UPDATE events SET amount = 7 RETURNING id")
+    await world.changed("events", rows=rows, reason="correction")
+    (lease,) = await world.claim()
+
+    await run_lease(world, lease)
+
+    assert await world.rows("SELECT amount FROM seen") == [{"amount": 7}]
+    assert await _cursor(world) == "1"
+
+
+@pytest.mark.parametrize(
     ("filters", "seen"),
     [(({}, {"id": 1}), [1, 3]), ((None,), [1, 2, 3]), ((), [3])],
 )

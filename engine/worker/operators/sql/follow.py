@@ -1,12 +1,13 @@
 """The input followed by a PerUpdate job: the rows that a run reads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
 from engine.errors import InvalidInput, TaskFailed
@@ -14,6 +15,7 @@ from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
+from engine.partitions import PartitionSpace
 from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.predicates import FALSE, all_of, any_of
 from engine.worker.operators.sql.selection import selected
@@ -21,6 +23,7 @@ from engine.worker.operators.sql.tables import Table
 from engine.worker.reading import space_of
 
 _TYPES = {"integer": "int8", "timestamp": "timestamptz", "text": "text"}
+_CHECK = sql.SQL("SELECT FROM {} WHERE {} LIMIT 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,13 @@ async def follow(org: AsOrg, lease: Lease, tables: Mapping[str, Table]) -> Follo
     if newest is not None and cursor["type"] == "timestamp":
         newest = _moment(tables[alias], newest)
     dataset = lease.inputs[alias].id
-    reread = partial(
-        selected,
-        space=space_of(lease.inputs[alias].partitioning),
-        table=tables[alias],
-        session_zone=org.zone,
-    )
     fresh = _fresh(column, kind, lease.cursors.get(dataset), newest)
     everything = _fresh(column, kind, None, newest)
     filters: tuple[Mapping[str, Any] | None, ...] = lease.row_filters or ({},)
-    condition = any_of(_rows(row_filter, fresh, everything, reread) for row_filter in filters)
+    reread = partial(
+        _reread, org, space_of(lease.inputs[alias].partitioning), tables[alias], everything
+    )
+    condition = any_of([await _rows(spec, fresh, everything, reread) for spec in filters])
     moves = newest is not None and not all(filters)
     return Followed(alias, condition, {dataset: str(newest)} if moves else {})
 
@@ -107,12 +107,29 @@ def _fresh(
     return all_of(ends)
 
 
-def _rows(
+async def _rows(
     spec: Mapping[str, Any] | None,
     fresh: sql.Composable,
     everything: sql.Composable,
-    reread: Callable[[RowFilter], sql.Composable],
+    reread: Callable[[RowFilter], Awaitable[sql.Composable]],
 ) -> sql.Composable:
     if spec is None:
         return everything
-    return reread(RowFilter.parse(spec)) if spec else fresh
+    return await reread(RowFilter.parse(spec)) if spec else fresh
+
+
+async def _reread(
+    org: AsOrg, space: PartitionSpace, table: Table, everything: sql.Composable, rows: RowFilter
+) -> sql.Composable:
+    """Return the condition of a row filter, widened to everything if the table cannot evaluate it.
+
+    The columns of an event are checked only if the dataset declares its own, and values are not
+    checked against types.
+    """
+    condition = selected(rows, space, table, org.zone)
+    try:
+        async with org.conn.transaction():
+            await org.execute(_CHECK.format(table.identifier, condition))
+    except (psycopg.DataError, psycopg.ProgrammingError):
+        return everything
+    return condition
