@@ -74,20 +74,57 @@ JOIN pg_class c ON c.oid = f.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 ORDER BY f.name, f.oid, f.via NULLS FIRST
 
 -- :name written
--- The tables that this transaction has written, or is about to write, by its locks. `defers`: a
--- trigger may not have run yet.
+-- The tables that this transaction has written, or is about to write, by its locks, and the tables
+-- that contain them. `defers`: a trigger may not have run yet.
+WITH RECURSIVE written AS (
+    SELECT l.relation AS oid FROM pg_locks l
+    WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION
+    SELECT i.inhparent FROM written w JOIN pg_inherits i ON i.inhrelid = w.oid
+)
 SELECT n.nspname AS schema, c.relname AS table, n.nspname = 'public' AS is_visible,
     EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgdeferrable) AS defers,
     ARRAY(SELECT DISTINCT substr(t.tgname::text, 9, 12)
           FROM pg_trigger t
           JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('knockon_source')
           WHERE t.tgrelid = c.oid AND starts_with(t.tgname::text, 'knockon_')) AS captured
-FROM pg_locks l
-JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'f')
+FROM written w
+JOIN pg_class c ON c.oid = w.oid AND c.relkind IN ('r', 'p', 'f')
 JOIN pg_namespace n ON n.oid = c.relnamespace
     AND n.nspname NOT IN ('knockon', 'knockon_source') AND NOT starts_with(n.nspname, 'pg_')
-WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+
+-- :name locked
+-- The relations that this transaction may have truncated, renamed, altered or dropped, by its locks.
+-- `row_version` of the row in the catalog: none for a dropped relation, and none for a foreign
+-- table, whose truncation leaves no trace in the catalog.
+SELECT l.relation AS oid, CASE WHEN c.relkind <> 'f' THEN c.ctid::text END AS row_version
+FROM pg_locks l
+LEFT JOIN pg_class c ON c.oid = l.relation
+WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
+    AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
+-- :name altered
+-- Tables with another row in the catalog than in the caller's transaction, and the tables that
+-- contain them, by the names they had before: for another connection, which does not see the
+-- changes of the transaction.
+WITH RECURSIVE altered AS (
+    SELECT c.oid FROM unnest(%(oids)s::oid[], %(row_versions)s::text[]) AS l(oid, row_version)
+    JOIN pg_class c ON c.oid = l.oid
+    WHERE c.ctid::text IS DISTINCT FROM l.row_version
+    UNION
+    SELECT i.inhparent FROM altered a JOIN pg_inherits i ON i.inhrelid = a.oid
+)
+SELECT n.nspname AS schema, c.relname AS table, n.nspname = 'public' AS is_visible, false AS defers,
+    ARRAY(SELECT DISTINCT substr(t.tgname::text, 9, 12)
+          FROM pg_trigger t
+          JOIN pg_proc p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace('knockon_source')
+          WHERE t.tgrelid = c.oid AND starts_with(t.tgname::text, 'knockon_')) AS captured
+FROM altered a
+JOIN pg_class c ON c.oid = a.oid AND c.relkind IN ('r', 'p', 'f')
+JOIN pg_namespace n ON n.oid = c.relnamespace
+    AND n.nspname NOT IN ('knockon', 'knockon_source') AND NOT starts_with(n.nspname, 'pg_')
 
 -- :name unique_index
 -- `merges_nulls`: a unique index on exactly these columns of the table treats nulls as equal.

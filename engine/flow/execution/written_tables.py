@@ -12,16 +12,20 @@ from engine.errors import TaskFailed
 from engine.flow.execution.table_claims import find_claims
 from engine.model.dataset import Dataset
 from engine.store.as_org import AsOrg
-from engine.store.rows.tables import WrittenTable
+from engine.store.database import Connection, Database, open_connection
+from engine.store.rows.tables import LockedRelation, WrittenTable
 from engine.store.run import fetch
 
 _RUN_DEFERRED = sql.SQL("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 async def check_written(
-    org: AsOrg, outputs: Collection[Dataset], tables: Collection[tuple[str, str]]
+    org: AsOrg,
+    database: Database,
+    outputs: Collection[Dataset],
+    tables: Collection[tuple[str, str]],
 ) -> None:
-    """Raise TaskFailed if the transaction wrote to a table that holds another dataset.
+    """Raise TaskFailed if the transaction changed or dropped the table of another dataset.
 
     ``tables`` are the tables of the outputs, checked by `check_target`.
     """
@@ -29,6 +33,7 @@ async def check_written(
     if any(row.defers for row in rows):
         await org.execute(_RUN_DEFERRED)
         rows = await fetch(org.conn, "tables.written", WrittenTable)
+    rows += await _altered(org.conn, database)
     others = [row for row in rows if (row.schema, row.table) not in tables]
     if not others:
         return
@@ -41,3 +46,25 @@ async def check_written(
                     f"the run also wrote to {row.schema}.{row.table}, which holds {claim}, "
                     "and was rolled back: find the trigger or function that writes there"
                 )
+
+
+async def _altered(conn: Connection, database: Database) -> list[WrittenTable]:
+    """Fetch the tables truncated, renamed, altered or dropped by the transaction.
+
+    Temporary objects have locks too, but are not found.
+    """
+    locked = await fetch(conn, "tables.locked", LockedRelation)
+    if not locked:
+        return []
+    # Not from the pool: all of its connections could be waiting for another one.
+    other = await open_connection(database.url)
+    try:
+        return await fetch(
+            other,
+            "tables.altered",
+            WrittenTable,
+            oids=[relation.oid for relation in locked],
+            row_versions=[relation.row_version for relation in locked],
+        )
+    finally:
+        await other.close()

@@ -40,6 +40,13 @@ class WrittenTable(msgspec.Struct, frozen=True):
     captured: list[str]
 
 
+class LockedRelation(msgspec.Struct, frozen=True):
+    """A relation locked by the transaction; ``row_version`` identifies its row in the catalog."""
+
+    oid: int
+    row_version: str | None
+
+
 class UniqueIndex(msgspec.Struct, frozen=True):
     """Unique indexes on a list of columns; ``merges_nulls``: one of them treats nulls as equal."""
 

@@ -87,7 +87,7 @@ class Sql:
                 for unit, common in units:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(org, lease, writing)
-            await _check_written(org, lease)
+            await _check_written(org, context)
             cursors = followed.cursors if followed else {}
             result = Result(tuple(outputs), cursors, is_recorded=True)
             await complete(conn, context.org, Completion(lease, result.outputs, cursors))
@@ -127,12 +127,13 @@ async def _check_code(conn: Connection, lease: Lease, queries: Mapping[str, str]
     await check_sql_code(conn, code, queries.values(), read)
 
 
-async def _check_written(org: AsOrg, lease: Lease) -> None:
+async def _check_written(org: AsOrg, context: Context) -> None:
     """Check the output tables again, now that locks of the writes prevent their alteration."""
-    names = {physical_name(dataset): dataset for dataset in lease.outputs}
+    outputs = context.lease.outputs
+    names = {physical_name(dataset): dataset for dataset in outputs}
     for name, table in (await describe(org.conn, names)).items():
         await check_target(org.conn, org.org_id, names[name], table.relation)
-    await check_written(org, lease.outputs, names.keys())
+    await check_written(org, context.database, outputs, names.keys())
 
 
 def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
