@@ -108,19 +108,24 @@ def _text(rng: Random, day: date) -> str:
             return wall.replace(tzinfo=rng.choice(_OFFSETS)).isoformat()
 
 
+def conditions(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The conditions of a filter, each as a filter."""
+    condition = spec["at"]
+    tests = condition.items() if isinstance(condition, dict) else [("in", [condition])]
+    return [{"at": {name: value}} for name, value in tests]
+
+
 def meets(spec: Mapping[str, Any], row: datetime, zone: str) -> bool:
     """Return True if a row of a dataset with this zone may meet all conditions."""
-    return all(
-        any(_meets(name, text, row, ZoneInfo(zone)) for text in values)
-        for name, values in _conditions(spec)
-    )
-
-
-def _conditions(spec: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The operator and the values of each condition."""
     condition = spec["at"]
-    for name, value in condition.items() if isinstance(condition, dict) else [("eq", condition)]:
-        yield ("eq", value) if name == "in" else (name, [value])
+    tests = condition if isinstance(condition, dict) else {"eq": condition}
+    return all(
+        any(
+            _meets("eq" if name == "in" else name, text, row, ZoneInfo(zone))
+            for text in (values if isinstance(values, list) else [values])
+        )
+        for name, values in tests.items()
+    )
 
 
 def _meets(name: str, text: str, row: datetime, zone: ZoneInfo) -> bool:
