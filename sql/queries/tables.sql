@@ -96,9 +96,14 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 
 -- :name locked
 -- The relations that this transaction may have truncated, renamed, altered or dropped, by its locks.
--- `row_version` of the row in the catalog: none for a dropped relation, and none for a foreign
+-- `row_versions` of the relation, its columns and its triggers in the catalog (internal triggers
+-- belong to foreign keys of other tables): none for a dropped relation, and none for a foreign
 -- table, whose truncation leaves no trace in the catalog.
-SELECT l.relation AS oid, CASE WHEN c.relkind <> 'f' THEN c.ctid::text END AS row_version
+SELECT l.relation AS oid, CASE WHEN c.relkind <> 'f' THEN concat_ws(' ', c.ctid,
+    (SELECT string_agg(a.ctid::text, ' ' ORDER BY a.attnum) FROM pg_attribute a
+     WHERE a.attrelid = c.oid AND a.attnum > 0),
+    (SELECT string_agg(t.ctid::text, ' ' ORDER BY t.oid) FROM pg_trigger t
+     WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)) END AS row_versions
 FROM pg_locks l
 LEFT JOIN pg_class c ON c.oid = l.relation
 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
@@ -106,13 +111,17 @@ WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
 -- :name altered
--- Tables with another row in the catalog than in the caller's transaction, and the tables that
--- contain them, by the names they had before: for another connection, which does not see the
--- changes of the transaction.
+-- Tables with other `row_versions` than in the caller's transaction, and the tables that contain
+-- them, by the names they had before: for another connection, which does not see the changes of the
+-- transaction.
 WITH RECURSIVE altered AS (
-    SELECT c.oid FROM unnest(%(oids)s::oid[], %(row_versions)s::text[]) AS l(oid, row_version)
+    SELECT c.oid FROM unnest(%(oids)s::oid[], %(row_versions)s::text[]) AS l(oid, row_versions)
     JOIN pg_class c ON c.oid = l.oid
-    WHERE c.ctid::text IS DISTINCT FROM l.row_version
+    WHERE l.row_versions IS DISTINCT FROM concat_ws(' ', c.ctid,
+        (SELECT string_agg(a.ctid::text, ' ' ORDER BY a.attnum) FROM pg_attribute a
+         WHERE a.attrelid = c.oid AND a.attnum > 0),
+        (SELECT string_agg(t.ctid::text, ' ' ORDER BY t.oid) FROM pg_trigger t
+         WHERE t.tgrelid = c.oid AND NOT t.tgisinternal))
     UNION
     SELECT i.inhparent FROM altered a JOIN pg_inherits i ON i.inhrelid = a.oid
 )

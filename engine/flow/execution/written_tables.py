@@ -64,7 +64,7 @@ async def _altered(conn: Connection, database: Database) -> list[WrittenTable]:
             "tables.altered",
             WrittenTable,
             oids=[relation.oid for relation in locked],
-            row_versions=[relation.row_version for relation in locked],
+            row_versions=[relation.row_versions for relation in locked],
         )
     finally:
         await other.close()

@@ -41,10 +41,10 @@ class WrittenTable(msgspec.Struct, frozen=True):
 
 
 class LockedRelation(msgspec.Struct, frozen=True):
-    """A relation locked by the transaction; ``row_version`` identifies its row in the catalog."""
+    """A relation locked by the transaction; ``row_versions`` identify its rows in the catalog."""
 
     oid: int
-    row_version: str | None
+    row_versions: str | None
 
 
 class UniqueIndex(msgspec.Struct, frozen=True):

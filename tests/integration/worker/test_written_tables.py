@@ -27,6 +27,11 @@ async def _world(database: Database, body: str) -> World:
     world = await World.made(database, source("orders"), source("raw"), _KEPT)
     await world.changed("orders", "2013-02-13")
     await work(world)
+    async with database.connection() as conn:
+        await conn.execute(
+            "CREATE TRIGGER quiet BEFORE UPDATE ON kept FOR EACH STATEMENT"
+            " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+        )
     changing = sql_job("changing", "orders", sql=_CHANGING)
     await world.deploy(source("orders"), source("raw"), _KEPT, changing)
     return world
@@ -41,6 +46,10 @@ async def _world(database: Database, body: str) -> World:
         "DROP TABLE public.kept;",
         "ALTER TABLE public.kept RENAME TO gone;",
         "ALTER TABLE public.kept ALTER id TYPE bigint;",
+        "ALTER TABLE public.kept RENAME id TO other;",
+        "ALTER TABLE public.kept DROP COLUMN dt;",
+        "ALTER TABLE public.kept DISABLE TRIGGER quiet;",
+        "DROP TRIGGER quiet ON public.kept;",
         "ALTER TABLE public.kept RENAME TO gone; CREATE TABLE public.kept AS TABLE public.gone;",
         "DELETE FROM public.raw_few;",
         "TRUNCATE public.raw_few;",
