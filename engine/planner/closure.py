@@ -102,7 +102,13 @@ class _Closure:
         return Plan(tuple(self._steps), tuple(self._pruned), self._changed, affected)
 
     def _may_find_some(self, invalidation: Invalidation) -> bool:
-        """Return True if a whole dataset is wrong and its job discovers partitions in inputs."""
+        """Return True if a whole dataset is wrong and its job discovers partitions in inputs.
+
+        A job that has run before is run again even without any input, because it may have read
+        inputs that no longer exist.
+        """
+        if invalidation.is_rerun:
+            return True
         job = self._lineage.producer(invalidation.dataset)
         is_all = invalidation.partition_key is None and not invalidation.row_filter
         if not (is_all and job.is_single_run) or changes_in_place(self._lineage, invalidation):

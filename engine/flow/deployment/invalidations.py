@@ -77,7 +77,8 @@ async def outputs_of_earlier_partitions(
     """Invalidations for unchanged outputs built from partitions of earlier dataset versions.
 
     The new dataset version may not produce these partitions. All earlier versions count, since
-    partitions of the previous version may never have been built.
+    partitions of the previous version may never have been built. A single-run job may have read
+    them and built no partition.
     """
     lineage = await org.lineage(conn)
     created = {versions.datasets[name] for name in versions.created}
@@ -86,12 +87,13 @@ async def outputs_of_earlier_partitions(
     for name in sorted(versions.predecessors.keys() - sources):
         earlier = await load_earlier(conn, lineage, versions.datasets[name])
         for edge in lineage.readers(versions.datasets[name]):
-            outputs = lineage.job(edge.job).outputs
-            for output in [output for output in outputs if output not in created]:
-                known = await load_known(conn, lineage, output)
-                affected = edge.mapping.down(earlier, earlier) & known
+            job, affected = lineage.job(edge.job), edge.mapping.down(earlier, earlier)
+            for output in [output for output in job.outputs if output not in created]:
                 version = lineage.dataset(output).version
-                texts = lineage.space(output).texts(affected)
+                texts: Sequence[str | None] = (None,) if affected else ()
+                if not job.is_single_run:
+                    known = await load_known(conn, lineage, output)
+                    texts = lineage.space(output).texts(affected & known)
                 invalidations += [definition_change(output, version, text) for text in texts]
     return invalidations
 

@@ -5,6 +5,7 @@ changed. Otherwise the task is skipped, and its own dependents are resolved in t
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from engine.partitions import PartitionSet
 from engine.planner import is_expected, missing_inputs
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
+from engine.store.rows.stale import RecordedRun
 from engine.store.rows.tasks import TaskId, UnblockedTask
 from engine.store.run import execute, fetch
 
@@ -137,10 +139,10 @@ async def _queue_complete(
     conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
 ) -> set[UUID]:
     """Queue and return first runs with enough inputs; record the missing inputs of the others."""
-    existing = await _existing(conn, lineage, rows)
+    state = await _load_state(conn, lineage, rows)
     queued = {row.id for row in rows if row.status == TaskStatus.QUEUED}
     for row in rows:
-        missing = _missing(lineage, row, existing)
+        missing = _missing(lineage, row, state)
         if missing:
             await execute(conn, "tasks.wait_for_inputs", id=row.id, waiting_for=Jsonb(missing))
         else:
@@ -157,11 +159,11 @@ async def _block_first_runs(
     Nothing that ran has reached them. But their inputs may be complete without another change, as
     when a deploy relaxes ``wait_for``, and only a waiting task is considered then.
     """
-    existing = await _existing(conn, lineage, rows)
+    state = await _load_state(conn, lineage, rows)
     blocked = set()
     for row in rows:
-        missing = _missing(lineage, row, existing)
-        if missing and _is_expected(lineage, row, existing):
+        missing = _missing(lineage, row, state)
+        if missing and _is_expected(lineage, row, state.existing):
             await execute(
                 conn, "tasks.block_skipped_first_run", id=row.id, waiting_for=Jsonb(missing)
             )
@@ -177,23 +179,44 @@ def _is_expected(
     return any(is_expected(lineage, job, key, existing.__getitem__) for key in keys)
 
 
-async def _existing(
-    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
-) -> Mapping[UUID, PartitionSet]:
-    """Return the existing partitions of all outputs and inputs of the jobs of tasks."""
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Existing partitions of the outputs and inputs of jobs, and single-run jobs that have run."""
+
+    existing: Mapping[UUID, PartitionSet]
+    have_run: Collection[UUID]
+
+
+async def _load_state(conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]) -> _State:
     jobs = [lineage.job(id_) for id_ in {row.job_id for row in rows}]
     datasets = {output for job in jobs for output in job.outputs}
     datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
-    return await existing_of(conn, lineage, datasets)
+    single = [job for job in jobs if job.is_single_run]
+    outputs = [lineage.dataset(job.outputs[0]) for job in single]
+    runs = await fetch(
+        conn,
+        "stale.last_runs",
+        RecordedRun,
+        datasets=[output.id for output in outputs],
+        versions=[output.version for output in outputs],
+    )
+    have_run = {job.id for job, run in zip(single, runs, strict=True) if run.task_id}
+    return _State(await existing_of(conn, lineage, datasets), have_run)
 
 
-def _missing(
-    lineage: Lineage, row: UnblockedTask, existing: Mapping[UUID, PartitionSet]
-) -> dict[str, list[str]] | None:
+def _missing(lineage: Lineage, row: UnblockedTask, state: _State) -> dict[str, list[str]] | None:
+    """Return the missing inputs of a first run; None for a later run, which waits for none.
+
+    The first run of a job that discovers its partitions may have built none.
+    """
+    if row.job_id in state.have_run:
+        return None
     job = lineage.job(row.job_id)
     space = lineage.job_space(job)
-    built = PartitionSet.union([existing[output] for output in job.outputs])
+    built = PartitionSet.union([state.existing[output] for output in job.outputs])
     first_time = [key for key in row.partitions if not built.covers(space.parse(key))]
     # A job that discovers its partitions may have a task without any.
     is_first_run = first_time or not (row.partitions or built)
-    return missing_inputs(lineage, job, first_time, existing.__getitem__) if is_first_run else None
+    if not is_first_run:
+        return None
+    return missing_inputs(lineage, job, first_time, state.existing.__getitem__)

@@ -19,7 +19,7 @@ from engine.planner.bounds import clamp_open_ends
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
-from engine.store.rows.stale import DecidedPartition
+from engine.store.rows.stale import DecidedPartition, RecordedRun
 from engine.store.run import execute, fetch
 
 
@@ -61,10 +61,38 @@ async def decide(
     named = {invalidation.dataset for invalidation in invalidations if _is_narrow(invalidation)}
     existing = await existing_of(conn, lineage, named)
     widened = [_widened(lineage, invalidation, existing) for invalidation in invalidations]
-    left = await _left_unbuilt(conn, lineage, widened)
-    plan = await _plan(conn, lineage, [*widened, *left])
+    marked = await _mark_reruns(conn, lineage, widened)
+    left = await _left_unbuilt(conn, lineage, marked)
+    plan = await _plan(conn, lineage, [*marked, *left])
     check_size(plan, lineage)
-    return Decision(lineage, widened, plan)
+    return Decision(lineage, marked, plan)
+
+
+async def _mark_reruns(
+    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
+) -> list[Invalidation]:
+    """Mark invalidations of all that a single-run job has built, if the job has a recorded run."""
+    whole = [
+        invalidation
+        for invalidation in invalidations
+        if _is_of_all_partitions(lineage, invalidation)
+        and not invalidation.row_filter
+        and lineage.producer(invalidation.dataset).is_single_run
+    ]
+    if not whole:
+        return list(invalidations)
+    datasets = [lineage.dataset(invalidation.dataset) for invalidation in whole]
+    runs = await fetch(
+        conn,
+        "stale.last_runs",
+        RecordedRun,
+        datasets=[dataset.id for dataset in datasets],
+        versions=[dataset.version for dataset in datasets],
+    )
+    reruns = {invalidation.id for invalidation, run in zip(whole, runs, strict=True) if run.task_id}
+    return [
+        replace(invalidation, is_rerun=invalidation.id in reruns) for invalidation in invalidations
+    ]
 
 
 async def _left_unbuilt(
@@ -79,6 +107,7 @@ async def _left_unbuilt(
         invalidation
         for invalidation in invalidations
         if _is_of_all_partitions(lineage, invalidation)
+        and not lineage.producer(invalidation.dataset).is_single_run
     ]
     if not whole:
         return []
@@ -104,10 +133,10 @@ async def _left_unbuilt(
 
 
 def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
-    """Return True if all partitions of a job that builds them one by one are to be recomputed."""
+    """Return True if all partitions of a produced dataset are to be recomputed."""
     job = lineage.producer(invalidation.dataset)
     is_wrong = job.activation != Activation.SOURCE and invalidation.reason not in ABOUT_READERS
-    return invalidation.partition_key is None and is_wrong and not job.is_single_run
+    return invalidation.partition_key is None and is_wrong
 
 
 async def _plan(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Plan:

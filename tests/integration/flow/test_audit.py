@@ -274,6 +274,38 @@ async def test_a_run_without_partitions_counts_as_a_build(database: Database) ->
     assert (lost.partition, lost.reasons[0].rule) == ("*", "input changed")
 
 
+async def _found_nothing(world: World) -> None:
+    """Run all tasks; job ``r`` finds no partitions."""
+    while leases := await world.claim():
+        for lease in leases:
+            if lease.job.name == "r":
+                await world.complete(lease)
+            else:
+                await world.finish(lease)
+
+
+@pytest.mark.parametrize("wait_for", ["any", 1])
+async def test_a_run_without_partitions_is_repeated_once_its_inputs_are_gone(
+    database: Database, wait_for: object
+) -> None:
+    world = await World.made(database, source("a"), source("z"), job("d", "a"))
+    read = {"dataset": "d", "mapping": "all", "wait_for": wait_for}
+    keys = {"k": {"dynamic": True}}
+    reader = job("r", read, partitioning=keys, execution_strategy="Full")
+    await world.deploy(reader, dag="second")
+    await world.changed("a", DAY)
+    await _found_nothing(world)
+    assert world.log == [f"d[{DAY}]", "r[*]"]
+    await world.deploy(source("a"), source("z"), job("d", "z"))
+    assert await world.tasks("r") == {"succeeded": ["r[*]"], "queued": ["r[*]"]}
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    assert await audited(world, mend=True) == [("r", "*", "lost")]
+    await world.plan()
+    await _found_nothing(world)
+    assert world.log[2:] == ["r[*]"]
+    assert await found(world) == []
+
+
 async def test_a_moved_source_keeps_its_recorded_row_changes(database: Database) -> None:
     """A reader outside of the row filter is also fresh in the next version of the source."""
     origins = {"origin": {"static": ["EWR", "JFK"]}}
