@@ -13,7 +13,7 @@ from math import ceil, floor
 
 from engine.lineage.graph import Edge
 from engine.lineage.rows import Condition, RowFilter, Scalar
-from engine.lineage.wall_time import Reach, instants, is_time
+from engine.lineage.wall_time import Reach, instants, is_of_times
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.partitions.dimension import Dimension
 from engine.partitions.dimension_set import DimensionSet
@@ -70,7 +70,7 @@ def pass_on(
         condition
         for condition in passed.conditions
         if _is_same(zones[condition.column], zones_of(touched.space, condition.column))
-        or not any(map(is_time, _values(condition)))
+        or not is_of_times(condition)
     )
     return narrow(passed, touched.space, touched, zones), RowFilter(kept) if kept else None
 
@@ -165,17 +165,13 @@ def _members(
     if isinstance(dimension, RangeDimension):
         integers = _spans(condition, _integers)
         return None if integers is None else dimension.overlapping(integers)
-    if zones and any(map(is_time, _values(condition))):
+    if zones and is_of_times(condition):
         return None  # the keys are texts, and a time has many
     return _keys(condition, dimension)
 
 
-def _values(condition: Condition) -> tuple[Scalar, ...]:
-    return condition.value if isinstance(condition.value, tuple) else (condition.value,)
-
-
 def _keys(condition: Condition, dimension: Dimension) -> KeySet | None:
-    values = _values(condition)
+    values = condition.values
     if condition.operator not in ("eq", "in") or not all(_is_key(v, dimension) for v in values):
         return None
     return KeySet(frozenset(map(str, values)))
@@ -193,7 +189,7 @@ def _is_key(value: Scalar, dimension: Dimension) -> bool:
 
 
 def _spans(condition: Condition, reach: Callable[[Scalar], Reach | None]) -> Intervals | None:
-    reaches = [reach(value) for value in _values(condition)]
+    reaches = [reach(value) for value in condition.values]
     if not all(reaches):
         return None
     return Intervals.of(_span(condition.operator, interval) for interval in reaches if interval)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any, Literal
 
 from engine.errors import InvalidFilter
@@ -28,6 +28,11 @@ class Condition:
     column: str
     operator: Operator
     value: Scalar | tuple[Scalar, ...]
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """The values, of which a row must meet one."""
+        return self.value if isinstance(self.value, tuple) else (self.value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,9 @@ def _bound(column: str, value: Any) -> Scalar:
 def _is_inverted(values: Mapping[str, Scalar]) -> bool:
     if len(values) < 2:
         return False
-    lower, upper = (_comparable(_first(values, side)) for side in (_LOWER, _UPPER))
+    lower = _comparable(_first(values, _LOWER), time.min)
+    # A date is the whole day, so its last moment is the bound of `lte`.
+    upper = _comparable(_first(values, _UPPER), time.max if "lte" in values else time.min)
     try:
         return bool(lower > upper or (lower == upper and values.keys() != {"gte", "lte"}))
     except TypeError:  # one instant with an offset, one without
@@ -164,13 +171,17 @@ def _first(values: Mapping[str, Scalar], operators: Iterable[str]) -> Scalar:
     return next(values[operator] for operator in operators if operator in values)
 
 
-def _comparable(value: Scalar) -> Any:
+def _comparable(value: Scalar, time_of_date: time) -> Any:
     """Return the value for comparison; NaN for text other than dates.
 
     The database compares such text by its collation, which is unknown here.
     """
     if not isinstance(value, str):
         return value
+    try:
+        return datetime.combine(date.fromisoformat(value), time_of_date)
+    except ValueError:
+        pass
     try:
         return datetime.fromisoformat(value)
     except ValueError:

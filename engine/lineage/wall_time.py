@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from math import ceil, floor
 from zoneinfo import ZoneInfo
 
-from engine.lineage.rows import Scalar
+from engine.lineage.rows import Condition, Scalar
 from engine.partitions.intervals import NEG, POS
 
 Reach = tuple[int, int, int]
@@ -24,9 +24,9 @@ _LATEST = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
 """Times outside these bounds count as open ends: in other zones, they may have no date."""
 
 
-def is_time(value: Scalar) -> bool:
-    """Return True if a value is a date or a time."""
-    return isinstance(value, str) and _parsed(value) is not None
+def is_of_times(condition: Condition) -> bool:
+    """Return True if a condition compares with a date or a time."""
+    return any(isinstance(value, str) and _parsed(value) for value in condition.values)
 
 
 def instants(value: Scalar, zones: Collection[str], zone: str) -> Reach | None:

@@ -87,6 +87,14 @@ async def test_a_day_is_that_of_its_column(
     assert await world.rows("SELECT amount FROM seen") == [{"amount": 2}]
 
 
+async def test_a_domain_may_have_times(database: Database) -> None:
+    async with database.connection() as conn:
+        await conn.execute("CREATE DOMAIN moment AS timestamptz")
+    world = await _world(database, _seen(), {}, "2013-02-13 05:00Z", "moment")
+    await _correct(world, {"at": "2013-02-13"})
+    assert await world.rows("SELECT amount FROM seen") == [{"amount": 2}]
+
+
 @pytest.mark.parametrize("rows", [{"at": "2013-02-13"}, {"at": "2013-02-13T22:00"}])
 async def test_a_filter_reaches_all_days_of_another_zone(
     database: Database, rows: dict[str, str]

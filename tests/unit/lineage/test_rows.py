@@ -14,6 +14,8 @@ from engine.lineage.rows import RowFilter, to_sql
         {"dep_delay": {"gte": 15, "lt": 60.5}},
         {"day": {"gt": "2013-02-01", "lte": "2013-02-28"}},
         {"at": {"gte": "2013-02-01T00:00:00+05:00", "lt": "2013-02-01T00:00:00"}},
+        # a date is the whole day
+        {"at": {"gt": "2013-02-01T12:00", "lte": "2013-02-01"}},
         {},
     ],
 )

@@ -4,11 +4,14 @@ from psycopg import sql
 
 from engine.lineage.narrowing import narrow, zones_of
 from engine.lineage.rows import Condition, RowFilter
+from engine.lineage.wall_time import is_of_times
 from engine.partitions import PartitionSpace, TimeDimension
-from engine.worker.operators.sql.predicates import all_of, within
+from engine.worker.operators.sql.predicates import TRUE, all_of, within
 from engine.worker.operators.sql.tables import Table
 
 _OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_WITHOUT_TIMES = ("text", "character", "integer", "bigint", "smallint", "numeric", "uuid")
+"""Types whose texts may look like times; a domain, by its own name, may be based on times."""
 
 
 def selected(
@@ -27,7 +30,8 @@ def _condition(
 ) -> sql.Composable:
     kind = table.columns.get(test.column, "")
     if kind != "date" and not (kind.startswith("timestamp") and kind.endswith("time zone")):
-        return _compared(test)
+        is_uncertain = is_of_times(test) and not kind.startswith(_WITHOUT_TIMES)
+        return TRUE if is_uncertain else _compared(test)
     zones = zones_of(space, test.column)
     if not zones:
         # In a column of instants, the sender may have meant either.
