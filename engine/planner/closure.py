@@ -84,7 +84,8 @@ class _Closure:
         for invalidation in self._invalidations:
             members = self._affected.set_of(invalidation)
             dirty = dirty_scope(self._lineage, self._extents, invalidation, members)
-            if dirty.partitions or self._may_find_some(invalidation):
+            is_read = self._is_read(invalidation.dataset, dirty)
+            if dirty.partitions or is_read or self._may_find_some(invalidation):
                 dirty_scopes[invalidation.dataset].append(dirty)
             else:
                 self._pruned.append(_nothing(invalidation))
@@ -115,10 +116,19 @@ class _Closure:
             return False
         return any(self._extents.of(edge.dataset) for edge in self._extents.determining(job))
 
+    def _is_read(self, dataset: UUID, dirty: DirtyScope) -> bool:
+        """Return True if an output may have been built from partitions that no event has named."""
+        if dirty.unknown is None:
+            return False
+        readers = self._lineage.readers(dataset)
+        jobs = [self._lineage.job(edge.job) for edge in readers]
+        return any(self._extents.known(output) for job in jobs for output in job.outputs)
+
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Trigger the readers of changes in place, and the producer of wrong partitions."""
         changed = [scope for scope in scopes if scope.in_place]
-        if unversioned := [scope for scope in changed if not scope.is_versioned]:
+        unversioned = [scope for scope in changed if scope.partitions and not scope.is_versioned]
+        if unversioned:
             self._changed[dataset] = tuple(
                 Changed(scope.partitions, scope.columns, scope.rows) for scope in unversioned
             )

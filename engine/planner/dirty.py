@@ -23,7 +23,8 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     ``rows`` None: any row. ``in_place``: already changed, as sources
     are; otherwise the dataset changes only if its job produces a different result. ``has_grown``:
     rows were added, and nothing else changed. ``is_versioned``: the run behind the change has
-    assigned the content version.
+    assigned the content version. ``unknown`` are further partitions in the scope that no event has
+    named, from which outputs may have been built nevertheless; None if there are none.
     """
 
     partitions: PartitionSet
@@ -33,6 +34,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     in_place: bool
     has_grown: bool = False
     is_versioned: bool = False
+    unknown: PartitionSet | None = None
 
     def passed_on(
         self, partitions: PartitionSet, columns: DirtyColumns, rows: RowFilter | None
@@ -46,7 +48,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
             self.partitions is partitions
             and self.columns == columns
             and self.rows is rows
-            and not (self.in_place or self.has_grown or self.is_versioned)
+            and not (self.in_place or self.has_grown or self.is_versioned or self.unknown)
         )
         if is_the_same:
             return self
@@ -84,4 +86,9 @@ def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
         first.in_place,
         one_filter and all(scope.has_grown for scope in alike),
         all(scope.is_versioned for scope in alike),
+        _union([scope.unknown for scope in alike if scope.unknown is not None]),
     )
+
+
+def _union(sets: Sequence[PartitionSet]) -> PartitionSet | None:
+    return PartitionSet.union(sets) if sets else None

@@ -56,9 +56,7 @@ def propagate(
         columns = tuple([propagate_columns(mapped, dirty.columns) for mapped in edge.columns])
         if all(reached is PRUNED for reached in columns):
             return Pruned(edge.dataset, edge.job, PruningRule.COLUMNS, _unread(edge, dirty))
-    # `last` may take a dirty partition that is not known yet.
-    known = extents.known(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
-    touched = edge.mapping.down(dirty.partitions, known)
+    touched = _touched(extents, job, edge, dirty)
     rows = None
     if dirty.rows and touched:
         touched, rows = pass_on(dirty.rows, edge, touched)
@@ -76,6 +74,24 @@ def propagate(
         return Pruned(edge.dataset, edge.job, PruningRule.PARTITIONS, _untouched(dirty))
     from_job = None if dirty.in_place else edge.producer.id
     return Trigger(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
+
+
+def _touched(extents: Extents, job: Job, edge: Edge, dirty: DirtyScope) -> PartitionSet:
+    """Return the output partitions of the dirty partitions, as yet unbounded."""
+    # `last` may take a dirty partition that is not known yet.
+    known = extents.known(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
+    touched = edge.mapping.down(dirty.partitions, known)
+    if dirty.unknown is None:
+        return touched
+    return touched | _built_from(extents, job, edge, dirty.unknown)
+
+
+def _built_from(extents: Extents, job: Job, edge: Edge, unknown: PartitionSet) -> PartitionSet:
+    """Return the known outputs that may have been built from partitions that no event has named."""
+    known = PartitionSet.union([extents.known(output) for output in job.outputs])
+    if not known or edge.mapping.takes_last:
+        return known
+    return edge.mapping.down(unknown) & known
 
 
 def _begins_with(

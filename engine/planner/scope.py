@@ -6,6 +6,8 @@ narrow it, and conditions on partition columns narrow it to partitions.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from engine.lineage.columns import dirty_columns
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import certain, narrow
@@ -30,8 +32,9 @@ def dirty_scope(
         InvalidPartition, InvalidFilter: the dataset cannot have such a scope.
     """
     rows = row_filter(lineage, invalidation)
-    partitions = _partitions(lineage, extents, invalidation)
+    requested, partitions = _partitions(lineage, extents, invalidation)
     if rows:
+        requested = narrow(rows, requested.space, requested)
         partitions = narrow(rows, partitions.space, partitions)
     in_place = changes_in_place(lineage, invalidation)
     has_grown = in_place and invalidation.reason in GROWTH
@@ -43,6 +46,7 @@ def dirty_scope(
         in_place,
         has_grown,
         is_versioned=invalidation.reason == OwnReason.FOUND,
+        unknown=_unknown(lineage, invalidation.dataset, requested - partitions),
     )
 
 
@@ -66,8 +70,18 @@ def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
     return made_by == Activation.SOURCE or invalidation.reason in ABOUT_READERS
 
 
-def _partitions(lineage: Lineage, extents: Extents, invalidation: Invalidation) -> PartitionSet:
+def _unknown(lineage: Lineage, dataset: UUID, unnamed: PartitionSet) -> PartitionSet | None:
+    """Return partitions that exist although no event has named them: possible for sources only."""
+    is_source = lineage.producer(dataset).activation == Activation.SOURCE
+    return unnamed if unnamed and is_source else None
+
+
+def _partitions(
+    lineage: Lineage, extents: Extents, invalidation: Invalidation
+) -> tuple[PartitionSet, PartitionSet]:
+    """Return the partitions in the scope, possible and known; a named key counts as known."""
+    space = lineage.space(invalidation.dataset)
     if invalidation.partition_key is None:
-        return extents.everything(invalidation.dataset)
-    partitions = lineage.space(invalidation.dataset).parse(invalidation.partition_key)
-    return clamp_open_ends(partitions, lambda: extents.of(invalidation.dataset))
+        return space.universe, extents.everything(invalidation.dataset)
+    requested = space.parse(invalidation.partition_key)
+    return requested, clamp_open_ends(requested, lambda: extents.of(invalidation.dataset))

@@ -376,3 +376,19 @@ async def test_readers_in_another_dag_wait_for_a_dataset_rebuilt_by_two_deploys(
                 await world.finish(each)
         await world.plan()
     assert "d[L]" in world.log[world.log.index("b[*]") :]
+
+
+async def test_a_source_without_named_partitions_invalidates_existing_readers_as_a_whole(
+    database: Database,
+) -> None:
+    """The runs may have read rows of the source on days that no event has named."""
+    open_ended = {"dt": {"time": "day"}}
+    world = await World.made(database, source("a"), source("b", open_ended), job("ab", "a", "b"))
+    await world.changed("a", "2013-02-13..2013-02-14")
+    assert len(await world.run()) == 2
+    await world.changed("b")
+    assert sorted(await world.run()) == ["ab[2013-02-13]", "ab[2013-02-14]"]
+    await world.changed("b", "2013-02-13")
+    await world.run()
+    await world.changed("b", columns=("x",), rows={"dt": "2013-02-14"})
+    assert await world.run() == ["ab[2013-02-14]"]

@@ -87,20 +87,35 @@ def closure(
     changed: dict[str, set[Cell]] = {node.name: set() for node in nodes}
     pending: dict[str, set[Cell]] = {node.name: set() for node in nodes}
     wrong: dict[str, set[Key]] = {node.name: set() for node in nodes}
+    unnamed: dict[str, set[Cell]] = {node.name: set() for node in nodes}
     for change in changes:
         keys = _scope(by_name, change, existing)
+        if change.keys is None and not by_name[change.dataset].reads:
+            others = by_name[change.dataset].all_keys() - keys
+            unnamed[change.dataset] |= set(product(others, change.columns or {EVERY}))
         if change.is_rewrite or not by_name[change.dataset].reads:
             changed[change.dataset] |= set(product(keys, change.columns or {EVERY}))
         else:
             wrong[change.dataset] |= keys
     for node in nodes:
         if node.reads:
-            _visit(by_name, node, existing, changed, pending, wrong[node.name], found)
+            read = _read_unnamed(by_name, node, existing, unnamed)
+            _visit(by_name, node, existing, changed, pending, wrong[node.name], read, found)
     return found
 
 
-def _visit(by_name, node, existing, changed, pending, wrong, found) -> None:
-    directly_invalidated: set[Cell] = set(product(wrong, [EVERY]))
+def _read_unnamed(by_name, node, existing, unnamed) -> set[Cell]:
+    """Existing keys built from source partitions that no event has named."""
+    return {
+        (key, column)
+        for read in node.reads
+        for key, column in _cross(by_name[read.dataset], node, read, unnamed[read.dataset])
+        if key in existing[node.name]
+    }
+
+
+def _visit(by_name, node, existing, changed, pending, wrong, read_unnamed, found) -> None:
+    directly_invalidated: set[Cell] = set(product(wrong, [EVERY])) | read_unnamed
     through: set[Cell] = set()
     # If no input determines the partitions, the first change builds all keys, new in every column.
     is_free = _is_all_unmapped(by_name, node)

@@ -477,9 +477,21 @@ class TestExtent:
     def test_a_whole_dataset_means_its_existing_partitions(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"))
 
-        found = planned(world, change("flights"), existing={"flights": "2013-02-01 2013-02-05"})
+        existing = {"flights": "2013-02-01 2013-02-05", "daily": None}
+        found = planned(world, change("flights"), existing=existing)
 
         assert steps(world, found) == {"daily": "2013-02-01 2013-02-05"}
+
+    @pytest.mark.parametrize("partitions", [None, "2013-02-01.."])
+    def test_outputs_of_source_partitions_that_no_event_has_named_are_in_scope(self, partitions):
+        """A join may have read a day of its other input before the first event about that day."""
+        world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("monthly", MONTH, "daily"))
+        existing = {"flights": "2013-02-01", "daily": "2013-01-31 2013-02-01 2013-02-05"}
+
+        found = planned(world, change("flights", partitions), existing=existing)
+
+        first = "2013-02-01" if partitions else "2013-01-31..2013-02-01"
+        assert steps(world, found)["daily"] == f"{first} 2013-02-05"
 
     def test_a_whole_empty_source_means_its_bounded_partitions(self):
         world = lineage(source("airports", ORIGIN), FLIGHTS)
@@ -516,9 +528,8 @@ class TestExtent:
     def test_an_open_range_ends_at_the_last_existing_partition(self):
         world = lineage(FLIGHTS, made("daily", DAY, "flights"))
 
-        found = planned(
-            world, change("flights", "2013-02-02.."), existing={"flights": "2013-02-01..2013-02-05"}
-        )
+        existing = {"flights": "2013-02-01..2013-02-05", "daily": None}
+        found = planned(world, change("flights", "2013-02-02.."), existing=existing)
 
         assert steps(world, found) == {"daily": "2013-02-02..2013-02-05"}
 
