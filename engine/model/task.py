@@ -68,6 +68,9 @@ class Output:
     ``column_fingerprints`` holds one hash per column, of its values together with the row keys, so
     that every hash changes when rows are added or removed. Columns with a different hash count as
     changed, unless the worker reports ``changed_columns`` itself; without either, all columns do.
+
+    ``rows_only_added``: since the last completed run, rows were added, and no other row was changed
+    or deleted. Otherwise ``PerUpdate`` readers read all rows again.
     """
 
     dataset: str
@@ -80,6 +83,7 @@ class Output:
     column_fingerprints: Mapping[str, str] | None = None
     changed: bool | None = None
     changed_columns: frozenset[str] | None = None
+    rows_only_added: bool = False
 
 
 @dataclass(frozen=True, slots=True)

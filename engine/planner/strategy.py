@@ -14,7 +14,7 @@ from typing import Any
 from engine.lineage.columns import PRUNED, union_columns
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
-from engine.model.states import ExecutionStrategy, UpdateStrategy
+from engine.model.states import ExecutionStrategy
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
@@ -127,13 +127,14 @@ def dirty_output(
 def _as_one(
     job: Job, triggers: Sequence[Trigger], scopes: Sequence[DirtyScope], partitions: PartitionSet
 ) -> Sequence[DirtyScope]:
-    """Return one scope of all partitions, for any dirty rows; appended rows only add."""
+    """Return one scope of all partitions, for any dirty rows.
+
+    A run on new rows is expected to add rows only. If it changes others, its completion lets
+    followers read all rows (see `flow.execution.followers`).
+    """
     if not scopes or not partitions:
         return ()
     columns = reduce(union_columns, (scope.columns for scope in scopes))
     invalidations = reduce(or_, (scope.invalidations for scope in scopes))
-    grows = job.update_strategy == UpdateStrategy.APPEND and all(
-        trigger.edge and trigger.dirty.has_grown and trigger.dirty.rows is None
-        for trigger in triggers
-    )
+    grows = all(_read_again(trigger) == _NEW_ROWS for trigger in triggers)
     return [DirtyScope(partitions, columns, None, invalidations, in_place=False, has_grown=grows)]

@@ -157,6 +157,15 @@ FROM (SELECT DISTINCT d.task_id FROM knockon.task_dependencies d
     LATERAL (SELECT t.id FROM knockon.tasks t
              WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
 
+-- :name read_all_rows
+-- Let blocked tasks of these jobs, locked before, read all rows if they depend on an ended task
+-- through this dataset.
+UPDATE knockon.tasks t SET row_filters = '[null]'
+FROM unnest(%(ended)s::uuid[], %(datasets)s::uuid[], %(jobs)s::uuid[]) AS v(ended, dataset, job)
+JOIN knockon.task_dependencies d ON d.depends_on = v.ended AND v.dataset = ANY(d.datasets)
+WHERE t.id = d.task_id AND t.job_id = v.job AND t.status = 'blocked'
+RETURNING t.job_id
+
 -- :name triggered_dependents
 -- The blocked tasks, locked before, that depend on these tasks over triggering edges.
 SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions

@@ -24,11 +24,13 @@ class PartitionChange(msgspec.Struct, frozen=True):
     """A partition changed by a run, with the changed columns.
 
     ``unpropagated`` are the changed columns not propagated to readers by any plan (PRUNED: none).
+    ``has_grown``: rows were added, and nothing else changed.
     """
 
     report: Report
     columns: DirtyColumns
     unpropagated: DirtyColumns | Pruning
+    has_grown: bool
 
 
 async def write_contents(
@@ -60,8 +62,8 @@ async def write_contents(
             where = report.dataset_uuid, report.dataset_version
             await bound_row_changes(conn, lineage, *where, [report.partition_key])
     return [
-        PartitionChange(report, outcome.columns, outcome.unpropagated)
-        for report, outcome in zip(reports, outcomes, strict=True)
+        PartitionChange(report, outcome.columns, outcome.unpropagated, _has_grown(row, report))
+        for row, report, outcome in zip(rows, reports, outcomes, strict=True)
         if outcome.columns is not PRUNED
     ]
 
@@ -75,6 +77,15 @@ def _outcome(row: LockedContent, report: Report, propagated: Propagated) -> Outc
     if str(report.dataset_uuid) not in propagated:
         return compare_unplanned(before, written, row.now)
     return compare(before, written, propagated[str(report.dataset_uuid)], row.now)
+
+
+def _has_grown(row: LockedContent, report: Report) -> bool:
+    """Return True if the run has only added rows; not without a fingerprint of the content before.
+
+    An attempt whose result was not recorded may have changed rows as well.
+    """
+    is_verified = row.changed_at is None or row.fingerprint is not None
+    return is_verified and report.output.rows_only_added
 
 
 def _row(report: Report, outcome: Outcome) -> dict[str, Any]:

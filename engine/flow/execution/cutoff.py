@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from engine.flow.execution.contents import PartitionChange
+from engine.flow.execution.followers import Rewritten, rewritten_outputs
 from engine.flow.execution.outputs import Report
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.task_inputs import Reads, input_keys
@@ -30,10 +31,14 @@ _Parts = dict[tuple[UUID, str], DirtyColumns]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changed outputs of tasks: of ``whole`` tasks all outputs, of others those in ``parts``."""
+    """Changed outputs of tasks: of ``whole`` tasks all outputs, of others those in ``parts``.
+
+    ``rewritten`` are the outputs that followers must read again.
+    """
 
     whole: Collection[UUID] = ()
     parts: Mapping[UUID, _Parts] = field(default_factory=dict)
+    rewritten: Rewritten = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -58,7 +63,7 @@ class Changes:
             report = change.report
             if report.task_id not in whole:
                 parts[report.task_id][report.dataset_uuid, report.partition_key] = change.columns
-        return Changes(whole, parts)
+        return Changes(whole, parts, rewritten_outputs(completions, changed))
 
     @property
     def tasks(self) -> set[UUID]:

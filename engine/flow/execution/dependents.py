@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from psycopg.types.json import Jsonb
 
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
+from engine.flow.execution.followers import widen_followers
 from engine.flow.execution.stale_decisions import NEW_ROWS, RowFilter
 from engine.flow.shared.load_partitions import existing_of
 from engine.flow.shared.org_context import OrgContext
@@ -38,6 +39,8 @@ async def resolve_dependents(
     is_any_queued = False
     while ended:
         dependents = await fetch(conn, "tasks.lock_dependents", TaskId, ended=list(ended))
+        if changes.rewritten:
+            await widen_followers(conn, await org.lineage(conn), changes.rewritten)
         if not dependents:
             break
         resolved = await unblock(conn, org, [row.id for row in dependents], changes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from engine.flow.execution.followers import leave_unread
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -92,12 +93,10 @@ async def leave_rows_unread(
     """
     for job, row_filters in needs:
         if job.strategy == ExecutionStrategy.PER_UPDATE:
-            outputs = list(map(lineage.dataset, job.outputs))
-            left = await execute(
+            left = await leave_unread(
                 conn,
-                "stale.leave_rows_unread",
-                datasets=[output.id for output in outputs],
-                versions=[output.version for output in outputs],
+                lineage,
+                job,
                 old_rows=any(row_filter != NEW_ROWS for row_filter in row_filters),
                 new_rows=NEW_ROWS in row_filters,
             )

@@ -15,6 +15,12 @@ class TaskId(msgspec.Struct, frozen=True):
     id: UUID
 
 
+class TaskJob(msgspec.Struct, frozen=True):
+    """The job of a task."""
+
+    job_id: UUID
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A queued task that may be leased."""
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from engine.errors import InvalidInput
+from engine.flow.execution.fail import fail
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, SourceEvent
@@ -211,18 +212,54 @@ async def test_late_rows_in_a_batch_with_new_ones_are_read(world: World) -> None
     assert sorted(map(str, lease.row_filters)) == ["{'id': 7}", "{}"]
 
 
-async def test_appended_late_rows_are_read_by_the_next_follower(database: Database) -> None:
+async def test_appended_late_rows_are_read_by_the_next_follower(chain: World) -> None:
+    await chain.changed("a", reason="arrival", rows={"id": 7})
+    (lease,) = await chain.claim()
+    assert lease.row_filters == ({"id": 7},)
+    await chain.finish(lease)
+    (lease,) = await chain.claim()
+    assert lease.row_filters != ({},)
+
+
+@pytest.fixture
+async def chain(database: Database) -> World:
+    """`log2` follows `log`, and both have read all rows up to 100."""
     second = follower() | {"name": "log2", "inputs": [FOLLOWED | {"dataset": "log"}]}
     second["outputs"] = [{"dataset": "log2", "partitioning": {}}]
     world = await World.made(database, source("a", {}), follower(), second)
     await _followed(world)
     await _followed(world, "log")
-    await world.changed("a", reason="arrival", rows={"id": 7})
-    (lease,) = await world.claim()
-    assert lease.row_filters == ({"id": 7},)
-    await world.finish(lease)
-    (lease,) = await world.claim()
-    assert lease.row_filters != ({},)
+    return world
+
+
+async def test_rows_reported_as_added_are_read_by_the_next_follower_alone(chain: World) -> None:
+    await chain.changed("a", reason="arrival")
+    (lease,) = await chain.claim()
+    await chain.complete(lease, Output("log", "*", rows_only_added=True))
+    (lease,) = await chain.claim()
+    assert (lease.job.name, lease.row_filters) == ("log2", ({},))
+
+
+async def test_all_rows_are_read_after_a_run_that_may_have_updated_some(chain: World) -> None:
+    await chain.changed("a", reason="arrival")
+    (lease,) = await chain.claim()
+    await chain.complete(lease, Output("log", "*"))
+    (lease,) = await chain.claim()
+    assert (lease.job.name, lease.row_filters) == ("log2", (None,))
+
+
+async def test_all_rows_are_read_after_an_attempt_that_may_have_updated_some(
+    chain: World,
+) -> None:
+    await chain.changed("a", reason="arrival")
+    (lease,) = await chain.claim()
+    async with chain.conn() as conn:
+        await fail(conn, chain.org, lease, "boom")
+    await chain.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
+    (lease,) = await chain.claim()
+    await chain.complete(lease, Output("log", "*", rows_only_added=True))
+    (lease,) = await chain.claim()
+    assert (lease.job.name, lease.row_filters) == ("log2", (None,))
 
 
 async def _followed(world: World, dataset: str = "a") -> None:

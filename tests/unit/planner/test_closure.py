@@ -26,6 +26,7 @@ from tests.support.lineages import (
 
 FLIGHTS = source("flights", DAY)
 PLANES = source("planes")
+BY_ID = {"column": "id", "type": "integer"}
 
 
 def first_columns(world, found):
@@ -240,7 +241,7 @@ class TestStrategies:
             made(
                 "log",
                 {},
-                reads("events", cursor={"column": "id", "type": "integer"}),
+                reads("events", cursor=BY_ID),
                 "planes",
                 strategy="PerUpdate",
             ),
@@ -365,6 +366,25 @@ class TestStrategies:
 
         both = change("events", reason="arrival"), change("events", row_filter={"id": 7})
         assert planned(self.follower(), *both).steps[0].row_filters == ({}, {"id": 7})
+
+    def test_the_output_of_a_run_on_new_rows_is_expected_to_grow(self):
+        world = lineage(
+            source("events"),
+            PLANES,
+            made("log", {}, reads("events", cursor=BY_ID), "planes", strategy="PerUpdate"),
+            made("next", {}, reads("log", cursor=BY_ID), strategy="PerUpdate"),
+        )
+        new = change("events", reason="arrival")
+
+        def read(*changes):
+            return [step.row_filters for step in planned(world, *changes).steps]
+
+        assert read(new) == [({},), ({},)]
+        assert read(change("planes", reason="arrival")) == [(None,), (None,)]
+        assert read(new, change("events", reason="arrival", row_filter={"id": 7})) == [
+            ({}, {"id": 7}),
+            (None,),
+        ]
 
     def test_a_manual_job_and_its_readers_are_not_triggered(self):
         world = lineage(

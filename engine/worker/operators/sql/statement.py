@@ -14,7 +14,7 @@ from engine.store.rows.tables import UniqueIndex
 from engine.store.run import fetch_one
 from engine.worker.operators.sql.column_types import type_name
 from engine.worker.operators.sql.difference import same_columns
-from engine.worker.operators.sql.predicates import all_of, any_of, within
+from engine.worker.operators.sql.predicates import FALSE, all_of, any_of, within
 from engine.worker.operators.sql.probe import as_it_stands
 from engine.worker.operators.sql.reads import Unit
 from engine.worker.operators.sql.shape import Shape, constants
@@ -67,6 +67,7 @@ class Writing:
             ),
             "same_key": all_of(map(_same, self.job.unique_key)),
             "upsert": _upsert(self.table, self.job.unique_key),
+            "is_new": _is_new(self.table),
         }
 
     def _values(self) -> Iterator[sql.Composable]:
@@ -117,6 +118,14 @@ def _same(column: str) -> sql.Composed:
     """
     old, new = (sql.Identifier(alias, column) for alias in ("t", "n"))
     return sql.SQL("ARRAY[{}] = ARRAY[{}]").format(old, new)
+
+
+def _is_new(table: Table) -> sql.Composable:
+    """Compose the test, in RETURNING of an upsert, that a row was inserted and not updated.
+
+    A partitioned table cannot return system columns in every case, so its rows count as updated.
+    """
+    return sql.SQL("t.xmax = 0") if table.kind == "r" else FALSE
 
 
 def _upsert(table: Table, key: Sequence[str]) -> sql.Composable:

@@ -57,11 +57,13 @@ knockon_vacated AS MATERIALIZED (
 knockon_inserted AS (
     INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM knockon_new
     ON CONFLICT ({key}) DO {upsert}
-    RETURNING {part} AS part)
+    RETURNING {part} AS part, {is_new} AS is_new)
 SELECT (SELECT count(*) FROM knockon_new WHERE ({within}) IS NOT TRUE) AS strays,
        (SELECT count(*) FROM knockon_nulls) AS nulls,
        ARRAY(SELECT part FROM knockon_inserted
-             UNION SELECT part FROM knockon_vacated) AS touched""")
+             UNION SELECT part FROM knockon_vacated) AS touched,
+       ARRAY(SELECT part FROM knockon_inserted WHERE NOT is_new
+             UNION SELECT part FROM knockon_vacated) AS updated""")
 
 
 @dataclass(slots=True)
@@ -119,8 +121,11 @@ async def _append(org: AsOrg, writing: Writing, expected: Sequence[str]) -> list
     part, new_part = (part_of(space, writing.table, alias) for alias in ("t", "n"))
     (row,) = await writing.run(org, _APPEND, part=part, new_part=new_part)
     await check_null_keys(org, writing, row["nulls"])
-    touched = {key_of(space, value) for value in row["touched"]}
+    touched, updated = (
+        {key_of(space, value) for value in row[name]} for name in ("touched", "updated")
+    )
+    name = writing.dataset.name
     return [
-        Output(writing.dataset.name, key, changed=key in touched)
+        Output(name, key, changed=key in touched, rows_only_added=key not in updated)
         for key in sorted(touched.union(expected))
     ]

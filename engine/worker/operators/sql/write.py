@@ -42,11 +42,12 @@ knockon_moved AS MATERIALIZED (
 knockon_inserted AS (
     INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM knockon_new
     ON CONFLICT ({key}) DO {upsert}
-    RETURNING 1)
+    RETURNING {is_new} AS is_new)
 SELECT (SELECT count(*) FROM knockon_new WHERE ({within}) IS NOT TRUE) AS strays,
        (SELECT count(*) FROM knockon_moved) AS moved,
        (SELECT count(*) FROM knockon_nulls) AS nulls,
-       (SELECT count(*) FROM knockon_inserted) > 0 AS differs""")
+       (SELECT count(*) FROM knockon_inserted) > 0 AS differs,
+       NOT EXISTS (SELECT FROM knockon_inserted WHERE NOT is_new) AS only_added""")
 
 
 async def write(org: AsOrg, writing: Writing) -> Output:
@@ -94,4 +95,4 @@ async def _append(org: AsOrg, writing: Writing) -> Output:
             f"{row['moved']} rows for partition {partition!r} of {name!r} have the unique key of "
             "rows in another partition: add the partition's columns to unique_key"
         )
-    return Output(name, partition, changed=row["differs"])
+    return Output(name, partition, changed=row["differs"], rows_only_added=row["only_added"])
