@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from engine.flow.planning.audit import audit_all
 from engine.store.database import Database
 from tests.support.workers import sql_job, work
-from tests.support.worlds import World, source
+from tests.support.worlds import World, job, source
 
 
 def _by(column: str, zone: str = "UTC") -> dict[str, Any]:
@@ -15,21 +16,21 @@ def _by(column: str, zone: str = "UTC") -> dict[str, Any]:
 
 async def _world(
     database: Database,
-    job: dict[str, Any],
+    reader: dict[str, Any],
     partitioning: dict[str, Any],
     at: str,
     kind: str = "timestamptz",
 ) -> World:
-    """A world with a run of the job on the only event."""
+    """A world with a run of the reader on the only event."""
     async with database.connection() as conn:
         await conn.execute(f"CREATE TABLE events (id int, seq int, amount int, at {kind})".encode())
     events = source("events", partitioning)
     events["outputs"][0]["columns"] = ["id", "seq", "amount", "at"]
-    world = await World.made(database, events, job)
+    world = await World.made(database, events, reader)
     await world.rows("INSERT INTO events VALUES (1, 1, 1, %s) RETURNING id", at)
     await world.changed("events", "2013-02-13" if partitioning else "*", reason="arrival")
     await work(world)
-    assert await world.rows(f"SELECT amount FROM {job['name']}") == [{"amount": 1}]
+    assert await world.rows(f"SELECT amount FROM {reader['name']}") == [{"amount": 1}]
     return world
 
 
@@ -112,3 +113,17 @@ async def test_a_filter_reaches_all_days_of_another_zone(
     world = await _world(database, copy, _by("at", "America/New_York"), "2013-02-13 22:00-05")
     await _correct(world, rows)
     assert await world.rows("SELECT amount FROM copy") == [{"amount": 2}]
+
+
+async def test_all_days_of_another_zone_stay_stale(database: Database) -> None:
+    read = {"dataset": "a", "passes": {"at": ["at"]}}
+    b = job("b", read, partitioning=_by("at"))
+    world = await World.made(database, source("a", _by("at", "America/New_York")), b)
+    await world.changed("a", "2013-02-13")
+    await world.run()
+    await world.changed("a", "2013-02-13", rows={"at": "2013-02-13T22:00"})
+    await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
+    async with world.conn() as conn:
+        shown = (await audit_all(conn, world.org)).shown
+    # By the column as wall time, and by instants.
+    assert sorted(each.partition for each in shown) == ["2013-02-13", "2013-02-14"]
