@@ -16,7 +16,9 @@ from engine.model.states import ExecutionStrategy
 class Lease:
     """A claimed task: the time-limited right to run it, with everything needed by the run.
 
-    ``inputs`` are the datasets by alias, ``outputs`` in the job's order. ``input_versions`` are the
+    ``inputs`` are the datasets by alias, ``outputs`` in the job's order. ``sources`` are the ids of
+    the inputs that are sources, and may have rows in partitions without a content version; a
+    partition of another input exists only with a version. ``input_versions`` are the
     content versions of the inputs at the claim: ``{dataset id: {partition key: content version}}``.
     ``cursors`` holds the stored cursor value per followed input id. ``row_filters`` are the rows
     read by a ``PerUpdate`` run, as the union of its entries: a row filter, ``{}`` for the rows past
@@ -35,6 +37,7 @@ class Lease:
     worker_id: str
     inputs: Mapping[str, Dataset] = field(default_factory=dict)
     outputs: tuple[Dataset, ...] = ()
+    sources: frozenset[UUID] = frozenset()
     input_versions: Mapping[str, Mapping[str, datetime | None]] = field(default_factory=dict)
     cursors: Mapping[UUID, str] = field(default_factory=dict)
     row_filters: tuple[Mapping[str, Any] | None, ...] = ()

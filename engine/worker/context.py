@@ -12,7 +12,7 @@ from engine.model.tables import table_text
 from engine.model.task import Lease, Output
 from engine.partitions import DimensionValue, PartitionSet
 from engine.store.database import Database
-from engine.worker.reading import needed, space_of
+from engine.worker.reading import existing_partitions, space_of, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Context:
     database: Database
     org: OrgContext
     namespace: str = "knockon"
+    _existing: dict[str, PartitionSet] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def parent_run(self) -> str:
@@ -78,10 +81,15 @@ class Context:
         return space_of(self.lease.outputs[0].partitioning).values(partition)
 
     def needs(self, alias: str, partition: str) -> PartitionSet:
-        """Return the partitions of an input from which an output partition is computed."""
+        """Return the partitions of an input from which an output partition is computed.
+
+        For an input that is not a source, these are partitions that existed at the claim.
+        """
         self._input(alias)
         target = space_of(self.lease.outputs[0].partitioning).parse(partition)
-        return needed(self.lease, alias, target)
+        if alias not in self._existing:
+            self._existing[alias] = existing_partitions(self.lease, alias)
+        return visible(self.lease, alias, target, self._existing[alias])
 
     def _input(self, alias: str) -> Dataset:
         if alias not in self.lease.inputs:

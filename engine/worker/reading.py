@@ -1,5 +1,9 @@
 """Partitions of its inputs that a run may read.
 
+The table of an input may have rows of partitions that do not exist in the current dataset version:
+rows of an earlier version, of an attempt that never completed, or older than the adoption of the
+table. They are invisible, except in sources, whose rows may be older than their first event.
+
 Everything is derived from the lease, so that a deploy during a run has no effect on the run.
 """
 
@@ -13,8 +17,26 @@ from engine.partitions import PartitionSet, PartitionSpace
 from engine.partitions.mapping import Mapping
 
 
+def visible(lease: Lease, alias: str, target: PartitionSet, existing: PartitionSet) -> PartitionSet:
+    """Return the partitions of an input to read for the target partitions."""
+    mapped = needed(lease, alias, target)
+    return mapped if existing.covers(mapped) else mapped & existing
+
+
+def existing_partitions(lease: Lease, alias: str) -> PartitionSet:
+    """Return the partitions of an input that existed at the claim; all possible ones of a source.
+
+    Only partitions needed by the run are included.
+    """
+    dataset = lease.inputs[alias]
+    space = space_of(dataset.partitioning)
+    if dataset.id in lease.sources:
+        return space.universe
+    return space.from_keys(_existing_keys(lease, alias))
+
+
 def needed(lease: Lease, alias: str, target: PartitionSet) -> PartitionSet:
-    """Return the partitions of an input from which the target partitions are computed."""
+    """Return the input partitions, existing or not, that the mapping gives for the target."""
     source = space_of(lease.inputs[alias].partitioning)
     mapping = _mapping_of(lease, alias)
     existing = source.from_keys(_existing_keys(lease, alias)) if mapping.takes_last else None

@@ -13,7 +13,7 @@ from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.model.states import ExecutionStrategy
+from engine.model.states import Activation, ExecutionStrategy
 from engine.model.task import Lease
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
@@ -151,18 +151,24 @@ class _Terms:
     job: Job
     inputs: Mapping[str, Dataset]
     outputs: tuple[Dataset, ...]
+    sources: frozenset[UUID]
     cursors: Mapping[UUID, str]
 
     @staticmethod
     def of(lineage: Lineage, job: Job, cursors: Mapping[tuple[UUID, UUID, UUID], str]) -> "_Terms":
         inputs = {input_.alias: lineage.dataset(input_.dataset) for input_ in job.inputs}
         outputs = tuple(lineage.dataset(output) for output in job.outputs)
+        sources = frozenset(
+            dataset.id
+            for dataset in inputs.values()
+            if lineage.producer(dataset.id).activation == Activation.SOURCE
+        )
         cursor_values = {
             dataset.id: cursors[key]
             for dataset in inputs.values()
             if (key := (job.id, dataset.id, dataset.version)) in cursors
         }
-        return _Terms(job, inputs, outputs, cursor_values)
+        return _Terms(job, inputs, outputs, sources, cursor_values)
 
 
 def _as_lease(
@@ -180,6 +186,7 @@ def _as_lease(
         worker_id=claimant.worker_id,
         inputs=terms.inputs,
         outputs=terms.outputs,
+        sources=terms.sources,
         input_versions=read,
         cursors=terms.cursors,
         row_filters=_row_filters(terms, task),

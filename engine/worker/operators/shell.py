@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -14,13 +14,17 @@ import msgspec
 from engine.errors import InvalidInput, TaskFailed
 from engine.model.job import Job
 from engine.model.references import is_environment
+from engine.partitions import PartitionSet
 from engine.secrets import longest_secret, redacted, resolve
 from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
+from engine.worker.reading import needed, space_of
 
 _TAIL = 64_000
 """Number of bytes read from the end of the command's output."""
 _GRACE_SECONDS = 2.0
+_MAX_RANGES = 1000
+"""Limit of existing input partitions or ranges in a variable."""
 INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
     | {"PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
@@ -119,14 +123,30 @@ def environment(context: Context) -> Mapping[str, str]:
 
 def _input(context: Context, alias: str) -> Mapping[str, object]:
     dataset = context.inputs[alias]
-    needed = [context.needs(alias, partition) for partition in context.partitions]
     return {
         "id": str(dataset.id),
         "dataset": dataset.name,
         "table": context.table(alias),
         "location": dataset.location,
-        "partitions": sorted({text for keys in needed for text in keys.space.texts(keys)}),
+        "partitions": _ranges(context, alias),
     }
+
+
+def _ranges(context: Context, alias: str) -> list[str]:
+    """Return the partitions of an input to read; too many existing ones as the mapping's ranges.
+
+    The size of a process's environment is limited.
+    """
+    texts = _texts(context.needs(alias, partition) for partition in context.partitions)
+    if len(texts) <= _MAX_RANGES:
+        return texts
+    space = space_of(context.lease.outputs[0].partitioning)
+    built = map(space.parse, context.partitions)
+    return _texts(needed(context.lease, alias, target) for target in built)
+
+
+def _texts(sets: Iterable[PartitionSet]) -> list[str]:
+    return sorted({text for partitions in sets for text in partitions.space.texts(partitions)})
 
 
 def _json(value: object) -> str:

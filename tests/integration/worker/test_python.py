@@ -77,6 +77,30 @@ async def test_a_function_runs_in_a_thread_with_its_arguments(
     assert rest[3].days == 1
 
 
+async def test_a_function_receives_the_existing_partitions_of_an_input(database: Database) -> None:
+    both = "2013-02-12", "2013-02-13"
+    world = await World.made(
+        database,
+        source("orders"),
+        source("other"),
+        job("copy", "orders"),
+        job("made", "copy", "other"),
+    )
+    await world.changed("other", *both)
+    await world.changed("orders", "2013-02-13")
+    await world.run()
+    await world.changed("other", *both)
+
+    needed = [
+        lease_context.needs(alias, lease_context.partitions[0])
+        for lease_context in [context(world, lease) for lease in await world.claim()]
+        for alias in ("copy", "other")
+    ]
+
+    texts = sorted(keys.space.texts(keys) for keys in needed)
+    assert texts == [[], ["2013-02-12"], ["2013-02-13"], ["2013-02-13"]]
+
+
 async def test_a_coroutine_function_runs_in_the_loop(database: Database, code: ModuleType) -> None:
     async def run(task: Context) -> list[Output]:
         async with task.database.connection() as conn:

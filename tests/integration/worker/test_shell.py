@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.errors import InvalidInput, TaskFailed
-from engine.model.task import Output
+from engine.flow.execution.operator_actions import cancel
+from engine.model.task import Lease, Output
 from engine.store.database import Database
 from engine.worker import Context, Result
-from engine.worker.operators.shell import Shell
+from engine.worker.operators.shell import Shell, environment
 from tests.support.workers import context, with_config
 from tests.support.worlds import World, job, source
 
@@ -46,6 +48,36 @@ async def test_a_command_receives_its_task_in_the_environment(
     assert '"table":"orders"' in inputs
     assert '"partitions":["2013-02-13"]' in inputs
     assert f"OPENLINEAGE_PARENT_ID=knockon/w.made/{task.lease.run_id}" in lines
+
+
+async def test_a_command_receives_the_existing_partitions_of_an_input(database: Database) -> None:
+    """The size of the environment is limited, so that too many are replaced by their range."""
+    by_key = {"key": {"dynamic": True}}
+    world = await World.made(
+        database,
+        source("orders", by_key),
+        job("copy", "orders", partitioning=by_key),
+        job("made", {"dataset": "copy", "mapping": "all"}, operator="shell", partitioning={}),
+    )
+    await world.changed("orders", "k0", "k1", "k2")
+    for lease in await world.claim():
+        if lease.block_key == "k2":
+            async with world.conn() as conn:
+                await cancel(conn, world.org, lease.task_id)
+        else:
+            await world.finish(lease)
+    (lease,) = await world.claim()
+    assert _partitions_in(world, lease) == ["k0", "k1"]
+
+    ((dataset, versions),) = lease.input_versions.items()
+    many = {f"k{i}": versions["k0"] for i in range(1001)}
+    assert _partitions_in(world, replace(lease, input_versions={dataset: many})) == ["*"]
+
+
+def _partitions_in(world: World, lease: Lease) -> Any:
+    variables = environment(context(world, lease))
+    (described,) = msgspec.json.decode(variables["KNOCKON_INPUTS"]).values()
+    return described["partitions"]
 
 
 async def test_the_last_line_may_report_outputs(database: Database) -> None:

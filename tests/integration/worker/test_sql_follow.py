@@ -220,6 +220,72 @@ async def test_a_moved_row_changes_its_previous_partition(
     assert await _seen(world) == [row]
 
 
+async def _chain(database: Database) -> World:
+    """A table of rows not written by Knockon, adopted for the output that `seen` follows."""
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE log (id int, seq bigint, amount int, dt date)")
+        await conn.execute("INSERT INTO log VALUES (99, 1000, 1, '2013-02-20')")
+    log = _sum("integer", partitioning=ENDLESS)
+    log["name"] = "log"
+    log["outputs"] = [{"dataset": "log", "partitioning": ENDLESS, "storage": {"adopt": True}}]
+    log["config"]["sql"] = "SELECT id, seq, amount, dt FROM events"
+    seen = _sum("integer")
+    seen["inputs"][0]["dataset"] = "log"
+    seen["config"]["sql"] = "SELECT id, amount FROM log"
+    world = await _world(database)
+    async with world.conn() as conn:
+        await conn.execute("CREATE UNIQUE INDEX ON log (id)")
+    await world.deploy(source("events"), log, seen)
+    return world
+
+
+async def _logged(world: World, row: int, seq: str, dt: str) -> Lease:
+    """Run `log` for a new row; return the following task of `seen`."""
+    await world.rows("INSERT INTO events VALUES (%s, %s, 1, %s) RETURNING id", row, seq, dt)
+    await world.changed("events", dt, reason="arrival")
+    (lease,) = await world.claim()
+    await run_lease(world, lease)
+    (following,) = await world.claim()
+    return following
+
+
+async def test_the_cursor_passes_over_no_rows_of_missing_partitions(database: Database) -> None:
+    world = await _chain(database)
+    await run_lease(world, await _logged(world, 1, "5", "2013-02-12"))
+    assert (await _seen(world), await _cursor_of(world, "log")) == ([1], "5")
+
+    await run_lease(world, await _logged(world, 2, "7", "2013-02-13"))
+
+    assert (await _seen(world), await _cursor_of(world, "log")) == ([1, 2], "7")
+
+
+async def test_the_cursor_passes_over_no_rows_of_partitions_built_since_the_claim(
+    database: Database,
+) -> None:
+    world = await _chain(database)
+    following = await _logged(world, 1, "5", "2013-02-12")
+    for row, dt in ((2, "2013-02-13"), (3, "2013-02-12")):
+        await world.rows("INSERT INTO events VALUES (%s, %s, 1, %s) RETURNING id", row, row + 5, dt)
+    await world.changed("events", "2013-02-12", "2013-02-13", reason="arrival")
+    (logging,) = await world.claim()
+    await run_lease(world, logging)
+
+    await run_lease(world, following)  # claimed before 2013-02-13 existed
+    for lease in await world.claim():
+        await run_lease(world, lease)
+
+    assert (await _seen(world), await _cursor_of(world, "log")) == ([1, 2, 3], "8")
+
+
+async def _cursor_of(world: World, dataset: str) -> str | None:
+    rows = await world.rows(
+        "SELECT c.cursor_value FROM dataset_cursors c JOIN datasets d ON d.id = c.dataset_uuid"
+        " WHERE d.name = %s",
+        dataset,
+    )
+    return rows[0]["cursor_value"] if rows else None
+
+
 async def _versions(world: World) -> dict[str, Any]:
     rows = await world.rows(
         "SELECT p.partition_key, p.materialized_at FROM partition_versions p JOIN datasets d"

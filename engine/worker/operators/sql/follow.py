@@ -15,12 +15,13 @@ from engine.lineage.rows import RowFilter
 from engine.model.job import Job
 from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
-from engine.partitions import PartitionSpace
+from engine.partitions import PartitionSet, PartitionSpace
 from engine.store.as_org import AsOrg
-from engine.worker.operators.sql.predicates import FALSE, all_of, any_of
+from engine.worker.operators.sql.existing import existing_now
+from engine.worker.operators.sql.predicates import FALSE, all_of, any_of, within
 from engine.worker.operators.sql.selection import selected
 from engine.worker.operators.sql.tables import Table
-from engine.worker.reading import space_of
+from engine.worker.reading import needed, space_of, visible
 
 _TYPES = {"integer": "int8", "timestamp": "timestamptz", "text": "text"}
 _CHECK = sql.SQL("SELECT FROM {} WHERE {} LIMIT 0")
@@ -28,35 +29,41 @@ _CHECK = sql.SQL("SELECT FROM {} WHERE {} LIMIT 0")
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The condition for the rows to read, and the cursors after the run."""
+    """The complete condition for the rows to read, and the cursors after the run."""
 
     alias: str
     condition: sql.Composable
     cursors: Mapping[UUID, str]
 
 
-async def follow(org: AsOrg, lease: Lease, tables: Mapping[str, Table]) -> Followed | None:
+async def follow(
+    org: AsOrg, lease: Lease, tables: Mapping[str, Table], existing: Mapping[str, PartitionSet]
+) -> Followed | None:
     """Return the rows to read from the followed input, or None if the job is not PerUpdate.
 
-    The current maximum of the cursor column bounds the rows; later rows belong to the next run.
+    The current maximum of the cursor column bounds the rows; later rows belong to the next run. The
+    cursor passes over all smaller values, so partitions built since the claim are read as well.
     """
     if lease.job.strategy != ExecutionStrategy.PER_UPDATE:
         return None
     alias, cursor = _cursor(lease.job)
     column, kind = _typed(cursor)
-    newest = await _newest(org, tables[alias], column, kind)
+    built, table = space_of(lease.outputs[0].partitioning).universe, tables[alias]
+    partitions = visible(lease, alias, built, existing[alias])
+    newest = await _newest(org, table, column, kind, within(partitions, table))
     if newest is not None and cursor["type"] == "timestamp":
-        newest = _moment(tables[alias], newest)
+        newest = _moment(table, newest)
     dataset = lease.inputs[alias].id
     fresh = _fresh(column, kind, lease.cursors.get(dataset), newest)
     everything = _fresh(column, kind, None, newest)
     filters: tuple[Mapping[str, Any] | None, ...] = lease.row_filters or ({},)
-    reread = partial(
-        _reread, org, space_of(lease.inputs[alias].partitioning), tables[alias], everything
-    )
-    condition = any_of([await _rows(spec, fresh, everything, reread) for spec in filters])
+    reread = partial(_reread, org, space_of(lease.inputs[alias].partitioning), table, everything)
+    rows = any_of([await _rows(spec, fresh, everything, reread) for spec in filters])
+    if partitions != needed(lease, alias, built):
+        partitions = visible(lease, alias, built, await existing_now(org, lease, alias, table))
     moves = newest is not None and not all(filters)
-    return Followed(alias, condition, {dataset: str(newest)} if moves else {})
+    cursors = {dataset: str(newest)} if moves else {}
+    return Followed(alias, all_of([within(partitions, table), rows]), cursors)
 
 
 def _cursor(job: Job) -> tuple[str, Mapping[str, str]]:
@@ -77,10 +84,14 @@ def _typed(cursor: Mapping[str, str]) -> tuple[sql.Composable, sql.Identifier]:
 
 
 async def _newest(
-    org: AsOrg, table: Table, column: sql.Composable, kind: sql.Identifier
+    org: AsOrg,
+    table: Table,
+    column: sql.Composable,
+    kind: sql.Identifier,
+    condition: sql.Composable,
 ) -> str | None:
-    query = sql.SQL("SELECT CAST(max({}) AS {}) AS newest FROM {}")
-    (row,) = await org.fetch(query.format(column, kind, table.identifier))
+    query = sql.SQL("SELECT CAST(max({}) AS {}) AS newest FROM {} WHERE {}")
+    (row,) = await org.fetch(query.format(column, kind, table.identifier, condition))
     return None if row["newest"] is None else str(row["newest"])
 
 

@@ -23,6 +23,7 @@ from engine.partitions import TimeDimension
 from engine.store.as_org import AsOrg
 from engine.store.database import Connection, is_transient, reconnecting
 from engine.worker.context import Context, Result
+from engine.worker.operators.sql.existing import existing_inputs
 from engine.worker.operators.sql.follow import follow
 from engine.worker.operators.sql.output import output_table
 from engine.worker.operators.sql.probe import probe
@@ -75,8 +76,12 @@ class Sql:
             )
             inputs = dict(_inputs(lease, tables))
             org = await self._org(conn, context, tables)
-            followed = await follow(org, lease, inputs)
-            units = [(unit, common_tables(lease, inputs, unit, followed)) for unit in _units(lease)]
+            partitions = await existing_inputs(org, lease, inputs)
+            followed = await follow(org, lease, inputs, partitions)
+            units = [
+                (unit, common_tables(lease, inputs, partitions, unit, followed))
+                for unit in _units(lease)
+            ]
             lineage = await context.org.lineage(conn)
             outputs: list[Output] = []
             for dataset in lease.outputs:

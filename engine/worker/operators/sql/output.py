@@ -16,7 +16,6 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.table_mark import TableMark
-from engine.partitions import KeySet, PartitionSet
 from engine.store.as_org import AsOrg
 from engine.store.run import execute
 from engine.worker.operators.sql.column_types import (
@@ -24,13 +23,14 @@ from engine.worker.operators.sql.column_types import (
     convert_columns,
     type_name,
 )
+from engine.worker.operators.sql.existing import possible
 from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.shape import Shape, partition_columns
 from engine.worker.operators.sql.tables import Table, describe, physical_name
 from engine.worker.reading import space_of
 
-_MAX_CONDITIONS = 10_000
-"""Limit of comparisons in a statement; beyond it, rows of all partitions are deleted."""
+_MAX_BOXES = 10_000
+"""Limit of alternatives in a condition; beyond it, rows of all partitions are deleted."""
 _INDEX = sql.SQL("CREATE INDEX ON {} ({})")
 # A NULL in the key is a value like any other: the row is merged, not added by each run.
 _UNIQUE_INDEX = sql.SQL("CREATE UNIQUE INDEX ON {} ({}) NULLS NOT DISTINCT")
@@ -132,18 +132,10 @@ async def _delete_unbuilt(
     kept = space_of(dataset.partitioning).empty
     if lineage.find_dataset(dataset.id) is not None:  # else a deploy has ended the task
         known = await load_known(org.conn, lineage, dataset.id)
-        kept = known if _conditions(known) <= _MAX_CONDITIONS else kept
+        if len(known.boxes) <= _MAX_BOXES:
+            kept = await possible(org, known, table)
     delete = sql.SQL("DELETE FROM {} WHERE ({}) IS NOT TRUE")
     return delete.format(table.identifier, within(kept, table))
-
-
-def _conditions(partitions: PartitionSet) -> int:
-    """Return the number of comparisons in a condition for the partitions."""
-    return sum(
-        len(members.keys) if isinstance(members, KeySet) else len(members.spans)
-        for box in partitions.boxes
-        for members in box
-    )
 
 
 def _check_columns(table: Table, dataset: Dataset, shape: Shape) -> None:

@@ -1,8 +1,8 @@
 """Sets of partitions as conditions on the columns of a table."""
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, time
-from typing import cast
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from psycopg import sql
@@ -19,8 +19,13 @@ from engine.partitions import (
 from engine.partitions.intervals import NEG, POS, Span
 from engine.worker.operators.sql.tables import Table
 
+_MOST_LISTED = 100
+"""Limit of keys or ranges in a condition; more are one constant, which is searched efficiently."""
 TRUE = sql.SQL("TRUE")
 FALSE = sql.SQL("FALSE")
+
+_Bounds = tuple[Any, Any]
+"""Start and end of adjacent partitions in a column; None for an open end."""
 
 
 def within(partitions: PartitionSet, table: Table) -> sql.Composable:
@@ -79,40 +84,83 @@ def _conditions(
         yield from _listed(where, members)
     elif members.spans != ((NEG, POS),):
         kind = table.type_of(column)
-        yield any_of(_between(where, dimension, span, kind) for span in members.spans)
+        spans = [_bounds(dimension, span, kind) for span in members.spans]
+        if len(spans) > _MOST_LISTED:
+            # The ends are for indexes, which do not support the search in a multirange.
+            yield all_of([*_between(where, (spans[0][0], spans[-1][1])), _in_one_of(where, spans)])
+        else:
+            yield any_of(all_of(_between(where, span)) for span in spans)
 
 
 def _listed(where: sql.Identifier, members: KeySet) -> Iterator[sql.Composable]:
     """Compare with untyped literals, which take the type of the column."""
-    keys = sql.SQL(", ").join(map(sql.Literal, sorted(members.keys)))
-    if members.keys:
+    keys = sorted(members.keys)
+    if len(keys) > _MOST_LISTED:
+        operator = sql.SQL("<> ALL" if members.complement else "= ANY")
+        yield sql.SQL("{} {} ({})").format(where, operator, array(keys))
+    elif keys:
         operator = sql.SQL("NOT IN" if members.complement else "IN")
-        yield sql.SQL("{} {} ({})").format(where, operator, keys)
+        listed = sql.SQL(", ").join(map(sql.Literal, keys))
+        yield sql.SQL("{} {} ({})").format(where, operator, listed)
     elif not members.complement:
         yield FALSE
 
 
-def _between(where: sql.Identifier, dimension: Dimension, span: Span, kind: str) -> sql.Composable:
+def array(texts: Iterable[str]) -> sql.Literal:
+    """Compose an untyped literal of an array."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return sql.Literal("{" + ",".join(f'"{text}"' for text in quoted) + "}")
+
+
+def _between(where: sql.Identifier, bounds: _Bounds) -> Iterator[sql.Composable]:
+    for operator, bound in zip((">=", "<"), bounds, strict=True):
+        if bound is not None:
+            yield sql.SQL("{} {} {}").format(where, sql.SQL(operator), bound)
+
+
+def _in_one_of(where: sql.Identifier, spans: Sequence[_Bounds]) -> sql.Composable:
+    """Compare with a multirange."""
+    kind, ranges = _range_types(spans[0][1])  # of several spans, the first has an end
+    # Where clocks go back, a window in local time may end before its start, and contains nothing.
+    texts = [
+        f"[{'' if lo is None else lo},{'' if hi is None else hi})"
+        for lo, hi in spans
+        if lo is None or hi is None or lo < hi
+    ]
+    multirange = sql.SQL("CAST({} AS {})").format("{" + ",".join(texts) + "}", ranges)
+    return sql.SQL("CAST({} AS {}) <@ {}").format(where, kind, multirange)
+
+
+def _range_types(bound: object) -> tuple[sql.SQL, sql.SQL]:
+    """Return the types of the elements and of the multirange for bounds like this one."""
+    if isinstance(bound, datetime) and bound.tzinfo:
+        return sql.SQL("timestamptz"), sql.SQL("tstzmultirange")
+    if isinstance(bound, datetime):
+        return sql.SQL("timestamp"), sql.SQL("tsmultirange")
+    if isinstance(bound, date):
+        return sql.SQL("date"), sql.SQL("datemultirange")
+    return sql.SQL("numeric"), sql.SQL("nummultirange")
+
+
+def _bounds(dimension: Dimension, span: Span, kind: str) -> _Bounds:
     lo, hi = span
-    ends = []
-    if lo > NEG:
-        ends.append(sql.SQL("{} >= {}").format(where, _bound(dimension, lo, kind)))
-    if hi < POS:
-        ends.append(sql.SQL("{} < {}").format(where, _bound(dimension, hi, kind)))
-    return all_of(ends)
+    return (
+        None if lo == NEG else _bound(dimension, lo, kind),
+        None if hi == POS else _bound(dimension, hi, kind),
+    )
 
 
-def _bound(dimension: Dimension, ordinal: int, kind: str) -> sql.Literal:
-    """Return the start of a window as a literal for a column of type ``kind``."""
+def _bound(dimension: Dimension, ordinal: int, kind: str) -> Any:
+    """Return the start of a window as a value for a column of type ``kind``."""
     if not isinstance(dimension, TimeDimension):
-        return sql.Literal(first_value(dimension, ordinal))
+        return first_value(dimension, ordinal)
     if kind.startswith("timestamp") and kind.endswith("with time zone"):
-        return sql.Literal(instant(dimension, ordinal))
+        return instant(dimension, ordinal)
     if kind == "date" and dimension.grain != "hour":
-        return sql.Literal(local_date(dimension, ordinal).date())
+        return local_date(dimension, ordinal).date()
     if kind == "date" or kind.startswith("timestamp"):
         hourly = dimension.grain == "hour"
-        return sql.Literal((_local if hourly else local_date)(dimension, ordinal))
+        return (_local if hourly else local_date)(dimension, ordinal)
     raise InvalidInput(
         f"a column of type {kind} cannot store a time partition: "
         "change the type to date, timestamp or timestamptz"

@@ -1,6 +1,6 @@
 """Relations visible to a job's SELECT: the inputs by alias, and the partition to compute.
 
-An input is restricted to the rows of the partitions required by the mapping.
+An input is restricted to the rows of the existing partitions required by the mapping.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from engine.model.task import Lease
 from engine.partitions import Dimension, Intervals, KeySet, PartitionSet, TimeDimension
 from engine.partitions.intervals import NEG, POS
 from engine.worker.operators.sql.follow import Followed
-from engine.worker.operators.sql.predicates import all_of, first_value, instant, within
+from engine.worker.operators.sql.predicates import first_value, instant, within
 from engine.worker.operators.sql.tables import Table
-from engine.worker.reading import needed
+from engine.worker.reading import visible
 
 PARTITION = "knockon_partition"
 
@@ -28,14 +28,23 @@ class Unit:
 
 
 def common_tables(
-    lease: Lease, tables: Mapping[str, Table], unit: Unit, followed: Followed | None
+    lease: Lease,
+    tables: Mapping[str, Table],
+    existing: Mapping[str, PartitionSet],
+    unit: Unit,
+    followed: Followed | None,
 ) -> sql.Composed:
-    """Return entries of a WITH list, without the keyword, so that others can be added."""
+    """Return entries of a WITH list, without the keyword, so that others can be added.
+
+    ``existing`` has the existing partitions of each input by alias.
+    """
     inputs = [
         sql.SQL("{} AS NOT MATERIALIZED (SELECT * FROM {} WHERE {})").format(
             sql.Identifier(alias),
             table.identifier,
-            _row_condition(lease, alias, table, unit, followed),
+            followed.condition
+            if followed is not None and followed.alias == alias
+            else within(visible(lease, alias, unit.partitions, existing[alias]), table),
         )
         for alias, table in tables.items()
     ]
@@ -50,15 +59,6 @@ def partition_row(unit: Unit) -> sql.Composed:
     for (name, dimension), members in zip(unit.partitions.space.dimensions, box, strict=True):
         columns += _columns(name, dimension, members)
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(columns))
-
-
-def _row_condition(
-    lease: Lease, alias: str, table: Table, unit: Unit, followed: Followed | None
-) -> sql.Composable:
-    conditions = [within(needed(lease, alias, unit.partitions), table)]
-    if followed is not None and followed.alias == alias:
-        conditions.append(followed.condition)
-    return all_of(conditions)
 
 
 def _columns(

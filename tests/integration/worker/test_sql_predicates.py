@@ -1,0 +1,99 @@
+"""Large sets of partitions as conditions: PostgreSQL selects the same rows as for single keys."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from engine.partitions import PartitionSpace
+from engine.store.database import Connection, Database
+from engine.worker.operators.sql.predicates import within
+from engine.worker.operators.sql.tables import Table
+
+HAVANA = {"zone": "America/Havana"}
+"""Its clocks go forward from midnight to one o'clock, and back from one o'clock to midnight."""
+DAYS = "SELECT date '2013-01-01' + i FROM generate_series(0, 799) AS i"
+HOURS = (
+    "SELECT timestamptz '2013-10-20 00:00 America/Havana' + i * interval '30 minutes'"
+    " FROM generate_series(0, 1999) AS i"
+)
+LOCAL_HOURS = (
+    "SELECT timestamp '2013-10-20 00:00' + i * interval '30 minutes'"
+    " FROM generate_series(0, 1999) AS i"
+)
+NUMBERS = "SELECT i FROM generate_series(-3000, 3000) AS i"
+
+
+def _alternating(space: PartitionSpace, text: str) -> list[str]:
+    return list(space.keys(space.parse(text)))[::2]
+
+
+@pytest.mark.parametrize(
+    ("dimension", "text", "kind", "values"),
+    [
+        ({"time": "day", **HAVANA}, "2013-01-10..2014-06-30", "date", DAYS),
+        ({"time": "day", **HAVANA}, "2013-01-10..2014-06-30", "timestamp with time zone", DAYS),
+        ({"time": "hour", **HAVANA}, "2013-10-21T00..2013-11-20T23", "timestamptz", HOURS),
+        ({"time": "hour", **HAVANA}, "2013-10-21T00..2013-11-20T23", "timestamp", LOCAL_HOURS),
+        ({"range": 10}, "-2000--1991..1990-1999", "integer", NUMBERS),
+        ({"range": 1}, "0-0..300-300", "numeric", NUMBERS),
+    ],
+)
+async def test_scattered_windows_select_the_rows_of_each(
+    database: Database, dimension: dict[str, Any], text: str, kind: str, values: str
+) -> None:
+    space = PartitionSpace.from_spec({"k": dimension})
+    keys = _alternating(space, text)
+    async with database.connection() as conn:
+        table = await _table(conn, kind, values)
+        expected = set[str]()
+        for key in keys:
+            expected |= set(await _selected(conn, space, table, [key]))
+        found = await _selected(conn, space, table, keys)
+        open_end = await _selected(conn, space, table, [*keys, f"..{keys[0]}", f"{keys[-1]}.."])
+
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+    assert len(open_end) > len(found)
+
+
+@pytest.mark.parametrize("kind", ["text", "character(6)", "character varying(6)"])
+async def test_many_keys_select_their_rows(database: Database, kind: str) -> None:
+    odd = ['"', "\\", "{", "NULL", "'", "a b", "%s"]
+    keys = [*odd, *(f"k{i}" for i in range(0, 1000, 2))]
+    space = PartitionSpace.from_spec({"k": {"dynamic": True}})
+    values = "SELECT 'k' || i FROM generate_series(0, 999) AS i"
+    async with database.connection() as conn:
+        table = await _table(conn, kind, values)
+        for key in odd:
+            await conn.execute("INSERT INTO scattered VALUES (%s)", [key])
+        chosen = space.from_keys(keys)
+        found = await _matching(conn, within(chosen, table))
+        others = await _matching(conn, within(space.universe - chosen, table))
+
+    assert set(found) == set(keys)
+    assert set(others) == {f"k{i}" for i in range(1, 1000, 2)}
+
+
+async def _table(conn: Connection, kind: str, values: str) -> Table:
+    await conn.execute(f"CREATE TABLE scattered (k {kind})".encode())
+    await conn.execute(f"INSERT INTO scattered {values}".encode())
+    rows = await conn.execute(
+        "SELECT format_type(atttypid, atttypmod) AS kind FROM pg_attribute"
+        " WHERE attrelid = 'scattered'::regclass AND attnum = 1"
+    )
+    row = await rows.fetchone()
+    assert row is not None
+    return Table("public", "scattered", {"k": row["kind"]})
+
+
+async def _selected(
+    conn: Connection, space: PartitionSpace, table: Table, keys: Sequence[str]
+) -> list[str]:
+    return await _matching(conn, within(space.from_keys(keys), table))
+
+
+async def _matching(conn: Connection, condition: sql.Composable) -> list[str]:
+    query = sql.SQL("SELECT trim(k::text) AS k FROM scattered WHERE {}").format(condition)
+    return [row["k"] for row in await (await conn.execute(query)).fetchall()]
