@@ -1,6 +1,7 @@
 """Large sets of partitions as conditions: PostgreSQL selects the same rows as for single keys."""
 
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -74,6 +75,58 @@ async def test_many_keys_select_their_rows(database: Database, kind: str) -> Non
 
     assert set(found) == set(keys)
     assert set(others) == {f"k{i}" for i in range(1, 1000, 2)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "grain"),
+    [
+        ("date", "day"),
+        ("timestamp with time zone", "hour"),
+        ("timestamp without time zone", "hour"),
+    ],
+)
+async def test_many_products_select_the_rows_of_each(
+    database: Database, kind: str, grain: str
+) -> None:
+    """Each window exists with its own keys, across the hour that a clock repeats."""
+    space = PartitionSpace.from_spec(
+        {"origin": {"static": ["a", "b", "c"]}, "dt": {"time": grain, **HAVANA}, "n": {"range": 5}}
+    )
+    table = Table("public", "products", {"origin": "text", "dt": kind, "n": "integer"})
+    first = "2013-11-01T00" if grain == "hour" else "2013-11-01"
+    middle = "2013-11-03T23" if grain == "hour" else "2013-11-05"
+    last = "2013-11-04T23" if grain == "hour" else "2013-12-31"
+    everything = space.keys(space.parse(f"dt={first}..{last}/n=0-4..15-19"))
+    keys = Random(7).sample(list(everything), 200)
+    async with database.connection() as conn:
+        await conn.execute(
+            f"CREATE TABLE products (id serial, origin text, dt {kind}, n int)".encode()
+        )
+        await conn.execute(
+            """INSERT INTO products (origin, dt, n)
+            SELECT o, timestamptz '2013-10-31 22:00 America/Havana' + i * interval '30 minutes', n
+            FROM unnest(ARRAY['a', 'b', 'c', 'd']) AS o, generate_series(0, 250) AS i,
+                generate_series(-1, 20, 3) AS n"""
+        )
+        expected = set[int]()
+        for key in keys:
+            expected |= set(await _ids(conn, within(space.parse(key), table)))
+        chosen = space.from_keys(keys)
+        found = await _ids(conn, within(chosen, table))
+        others = await _ids(conn, sql.SQL("({}) IS NOT TRUE").format(within(chosen, table)))
+        more = await _ids(conn, within(chosen | space.parse(f"dt={middle}.."), table))
+        (row,) = await (await conn.execute("SELECT count(*) AS n FROM products")).fetchall()
+
+    assert len(chosen.boxes) > 16
+    assert len(found) > 50
+    assert set(found) == expected
+    assert len(found) + len(others) == row["n"]
+    assert set(more) > expected
+
+
+async def _ids(conn: Connection, condition: sql.Composable) -> list[int]:
+    query = sql.SQL("SELECT id FROM products WHERE {}").format(condition)
+    return [row["id"] for row in await (await conn.execute(query)).fetchall()]
 
 
 async def _table(conn: Connection, kind: str, values: str) -> Table:

@@ -13,8 +13,8 @@ from engine.partitions.boxes import Box
 from engine.store.as_org import AsOrg
 from engine.store.rows.partitions import PartitionKey
 from engine.store.run import fetch
+from engine.worker.operators.sql.column_conditions import array
 from engine.worker.operators.sql.column_types import type_name
-from engine.worker.operators.sql.predicates import array
 from engine.worker.operators.sql.shape import partition_columns
 from engine.worker.operators.sql.tables import Table
 from engine.worker.reading import existing_partitions, space_of

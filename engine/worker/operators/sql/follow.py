@@ -17,8 +17,9 @@ from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.store.as_org import AsOrg
+from engine.worker.operators.sql.column_conditions import FALSE, all_of, any_of
 from engine.worker.operators.sql.existing import existing_now
-from engine.worker.operators.sql.predicates import FALSE, all_of, any_of, within
+from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.selection import selected
 from engine.worker.operators.sql.tables import Table
 from engine.worker.reading import needed, space_of, visible

@@ -74,6 +74,6 @@ def _instant(dimension: TimeDimension, text: str) -> int:
     if dimension.grain != "hour":
         moment += timedelta(hours=12)  # no clock change skips noon
     if moment.tzinfo is None:
-        # The later of two equal local times, consistent with the conditions of `predicates`.
+        # The later of two equal local times, consistent with `column_conditions`.
         moment = moment.replace(tzinfo=ZoneInfo(dimension.zone), fold=1)
     return int(moment.timestamp())

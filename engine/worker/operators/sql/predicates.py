@@ -1,31 +1,30 @@
 """Sets of partitions as conditions on the columns of a table."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time
-from typing import Any, cast
-from zoneinfo import ZoneInfo
+from collections.abc import Sequence
+from itertools import pairwise
+from operator import itemgetter
 
 from psycopg import sql
 
-from engine.errors import InvalidInput
-from engine.partitions import (
-    Dimension,
-    Intervals,
-    KeySet,
-    PartitionSet,
-    RangeDimension,
-    TimeDimension,
+from engine.partitions import Dimension, PartitionSet
+from engine.partitions.boxes import Box, canonical, tails
+from engine.worker.operators.sql.column_conditions import (
+    Bounds,
+    all_of,
+    any_of,
+    between,
+    bounds_of,
+    conditions_of,
 )
-from engine.partitions.intervals import NEG, POS, Span
 from engine.worker.operators.sql.tables import Table
 
-_MOST_LISTED = 100
-"""Limit of keys or ranges in a condition; more are one constant, which is searched efficiently."""
-TRUE = sql.SQL("TRUE")
-FALSE = sql.SQL("FALSE")
+_MAX_ALTERNATIVES = 16
+"""Limit of boxes compared one after the other with a row."""
+_CASE = sql.SQL("CASE WHEN {} < {} THEN {} ELSE {} END")
 
-_Bounds = tuple[Any, Any]
-"""Start and end of adjacent partitions in a column; None for an open end."""
+_Named = Sequence[tuple[str, Dimension]]
+_Slice = tuple[Bounds, sql.Composable]
+"""Bounds of a column, with the condition for the other columns in between."""
 
 
 def within(partitions: PartitionSet, table: Table) -> sql.Composable:
@@ -33,148 +32,56 @@ def within(partitions: PartitionSet, table: Table) -> sql.Composable:
 
     Raises TaskFailed or InvalidInput if a column is missing or has an unsuitable type.
     """
+    return _in_a_box(partitions.space.dimensions, partitions.boxes, table)
+
+
+def _in_a_box(dimensions: _Named, boxes: Sequence[Box], table: Table) -> sql.Composable:
+    axis = next((i for i, (_, d) in enumerate(dimensions) if d.is_ordered), None)
+    if len(boxes) > _MAX_ALTERNATIVES and axis is not None:
+        slices = _slices(dimensions, axis, boxes, table)
+        if _are_ascending(slices):
+            where = sql.Identifier(_column(dimensions[axis]))
+            ends = slices[0][0][0], slices[-1][0][1]
+            # The ends are for indexes, which do not support CASE.
+            return all_of([*between(where, ends), _search(where, slices)])
     return any_of(
         all_of(
             condition
-            for (name, dimension), members in zip(partitions.space.dimensions, box, strict=True)
-            for condition in _conditions(dimension.column or name, dimension, members, table)
+            for named, members in zip(dimensions, box, strict=True)
+            for condition in conditions_of(_column(named), named[1], members, table)
         )
-        for box in partitions.boxes
+        for box in boxes
     )
 
 
-def all_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
-    """Return the conjunction of conditions; TRUE if there are none."""
-    listed = list(conditions)
-    return sql.SQL(" AND ").join(listed) if listed else TRUE
+def _column(named: tuple[str, Dimension]) -> str:
+    name, dimension = named
+    return dimension.column or name
 
 
-def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
-    """Return the disjunction of conditions; FALSE if there are none."""
-    listed = list(conditions)
-    if len(listed) == 1:
-        return listed[0]
-    bracketed = [sql.SQL("({})").format(condition) for condition in listed]
-    return sql.SQL("({})").format(sql.SQL(" OR ").join(bracketed)) if listed else FALSE
+def _slices(dimensions: _Named, axis: int, boxes: Sequence[Box], table: Table) -> list[_Slice]:
+    """Split a set along an ordered dimension, in ascending order."""
+    others = [*dimensions[:axis], *dimensions[axis + 1 :]]
+    dimension, kind = dimensions[axis][1], table.type_of(_column(dimensions[axis]))
+    moved = canonical((box[axis], *box[:axis], *box[axis + 1 :]) for box in boxes)
+    conditions = [(first, _in_a_box(others, rest, table)) for first, rest in tails(moved).items()]
+    spans = [(span, condition) for first, condition in conditions for span in first.spans]
+    spans.sort(key=itemgetter(0))
+    return [(bounds_of(dimension, span, kind), condition) for span, condition in spans]
 
 
-def local_date(dimension: TimeDimension, ordinal: int) -> datetime:
-    """Return the local midnight of the day on which a window starts."""
-    # If a clock change skips midnight, the window starts later on the same day.
-    return datetime.combine(_local(dimension, ordinal), time.min)
+def _are_ascending(slices: Sequence[_Slice]) -> bool:
+    """Return False for times without zone in an order changed by a clock going back."""
+    ends = [end for bounds, _ in slices for end in bounds if end is not None]
+    return all(one <= other for one, other in pairwise(ends))
 
 
-def instant(dimension: TimeDimension, ordinal: int) -> datetime:
-    """Return the start of a window in UTC."""
-    return datetime.fromtimestamp(_start(dimension, ordinal), UTC)
-
-
-def first_value(dimension: Dimension, ordinal: int) -> int:
-    """Return the first integer of a range's bucket."""
-    ((first, _),) = cast("RangeDimension", dimension).windows(Intervals.single(ordinal)).spans
-    return first
-
-
-def _conditions(
-    column: str, dimension: Dimension, members: Intervals | KeySet, table: Table
-) -> Iterator[sql.Composable]:
-    """Yield at most one condition, and none if every value is a member."""
-    where = sql.Identifier(column)
-    if isinstance(members, KeySet):
-        yield from _listed(where, members)
-    elif members.spans != ((NEG, POS),):
-        kind = table.type_of(column)
-        spans = [_bounds(dimension, span, kind) for span in members.spans]
-        if len(spans) > _MOST_LISTED:
-            # The ends are for indexes, which do not support the search in a multirange.
-            yield all_of([*_between(where, (spans[0][0], spans[-1][1])), _in_one_of(where, spans)])
-        else:
-            yield any_of(all_of(_between(where, span)) for span in spans)
-
-
-def _listed(where: sql.Identifier, members: KeySet) -> Iterator[sql.Composable]:
-    """Compare with untyped literals, which take the type of the column."""
-    keys = sorted(members.keys)
-    if len(keys) > _MOST_LISTED:
-        operator = sql.SQL("<> ALL" if members.complement else "= ANY")
-        yield sql.SQL("{} {} ({})").format(where, operator, array(keys))
-    elif keys:
-        operator = sql.SQL("NOT IN" if members.complement else "IN")
-        listed = sql.SQL(", ").join(map(sql.Literal, keys))
-        yield sql.SQL("{} {} ({})").format(where, operator, listed)
-    elif not members.complement:
-        yield FALSE
-
-
-def array(texts: Iterable[str]) -> sql.Literal:
-    """Compose an untyped literal of an array."""
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return sql.Literal("{" + ",".join(f'"{text}"' for text in quoted) + "}")
-
-
-def _between(where: sql.Identifier, bounds: _Bounds) -> Iterator[sql.Composable]:
-    for operator, bound in zip((">=", "<"), bounds, strict=True):
-        if bound is not None:
-            yield sql.SQL("{} {} {}").format(where, sql.SQL(operator), bound)
-
-
-def _in_one_of(where: sql.Identifier, spans: Sequence[_Bounds]) -> sql.Composable:
-    """Compare with a multirange."""
-    kind, ranges = _range_types(spans[0][1])  # of several spans, the first has an end
-    # Where clocks go back, a window in local time may end before its start, and contains nothing.
-    texts = [
-        f"[{'' if lo is None else lo},{'' if hi is None else hi})"
-        for lo, hi in spans
-        if lo is None or hi is None or lo < hi
-    ]
-    multirange = sql.SQL("CAST({} AS {})").format("{" + ",".join(texts) + "}", ranges)
-    return sql.SQL("CAST({} AS {}) <@ {}").format(where, kind, multirange)
-
-
-def _range_types(bound: object) -> tuple[sql.SQL, sql.SQL]:
-    """Return the types of the elements and of the multirange for bounds like this one."""
-    if isinstance(bound, datetime) and bound.tzinfo:
-        return sql.SQL("timestamptz"), sql.SQL("tstzmultirange")
-    if isinstance(bound, datetime):
-        return sql.SQL("timestamp"), sql.SQL("tsmultirange")
-    if isinstance(bound, date):
-        return sql.SQL("date"), sql.SQL("datemultirange")
-    return sql.SQL("numeric"), sql.SQL("nummultirange")
-
-
-def _bounds(dimension: Dimension, span: Span, kind: str) -> _Bounds:
-    lo, hi = span
-    return (
-        None if lo == NEG else _bound(dimension, lo, kind),
-        None if hi == POS else _bound(dimension, hi, kind),
-    )
-
-
-def _bound(dimension: Dimension, ordinal: int, kind: str) -> Any:
-    """Return the start of a window as a value for a column of type ``kind``."""
-    if not isinstance(dimension, TimeDimension):
-        return first_value(dimension, ordinal)
-    if kind.startswith("timestamp") and kind.endswith("with time zone"):
-        return instant(dimension, ordinal)
-    if kind == "date" and dimension.grain != "hour":
-        return local_date(dimension, ordinal).date()
-    if kind == "date" or kind.startswith("timestamp"):
-        hourly = dimension.grain == "hour"
-        return (_local if hourly else local_date)(dimension, ordinal)
-    raise InvalidInput(
-        f"a column of type {kind} cannot store a time partition: "
-        "change the type to date, timestamp or timestamptz"
-    )
-
-
-def _local(dimension: TimeDimension, ordinal: int) -> datetime:
-    """Return the local time at which a window starts, without offset."""
-    zone = ZoneInfo(dimension.zone)
-    return datetime.fromtimestamp(_start(dimension, ordinal), zone).replace(tzinfo=None)
-
-
-def _start(dimension: TimeDimension, ordinal: int) -> int:
-    """Return the start of a window in seconds since 1970-01-01T00:00Z."""
-    # A day that the zone's clock skips has no window, but a start: the preceding day's end.
-    (start,) = dimension.calendar.starts([ordinal])
-    return start
+def _search(where: sql.Identifier, slices: Sequence[_Slice]) -> sql.Composable:
+    """Find the slice of a row by bisection."""
+    if len(slices) == 1:
+        ((bounds, condition),) = slices
+        return all_of([*between(where, bounds), condition])
+    middle = len(slices) // 2
+    start = slices[middle][0][0]
+    halves = _search(where, slices[:middle]), _search(where, slices[middle:])
+    return _CASE.format(where, start, *halves)

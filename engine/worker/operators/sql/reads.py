@@ -11,8 +11,9 @@ from psycopg import sql
 from engine.model.task import Lease
 from engine.partitions import Dimension, Intervals, KeySet, PartitionSet, TimeDimension
 from engine.partitions.intervals import NEG, POS
+from engine.worker.operators.sql.column_conditions import first_value, instant
 from engine.worker.operators.sql.follow import Followed
-from engine.worker.operators.sql.predicates import first_value, instant, within
+from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.tables import Table
 from engine.worker.reading import visible
 

@@ -6,7 +6,8 @@ from engine.lineage.narrowing import narrow, zones_of
 from engine.lineage.rows import Condition, RowFilter
 from engine.lineage.wall_time import is_of_times
 from engine.partitions import PartitionSpace, TimeDimension
-from engine.worker.operators.sql.predicates import TRUE, all_of, within
+from engine.worker.operators.sql.column_conditions import TRUE, all_of
+from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.tables import Table
 
 _OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}

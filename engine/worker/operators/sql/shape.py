@@ -15,7 +15,7 @@ from engine.partitions import (
     RangeDimension,
     TimeDimension,
 )
-from engine.worker.operators.sql.predicates import instant, local_date
+from engine.worker.operators.sql.column_conditions import instant, local_date
 
 
 @dataclass(frozen=True, slots=True)

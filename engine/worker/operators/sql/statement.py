@@ -12,9 +12,10 @@ from engine.model.job import Job
 from engine.store.as_org import AsOrg
 from engine.store.rows.tables import UniqueIndex
 from engine.store.run import fetch_one
+from engine.worker.operators.sql.column_conditions import FALSE, all_of, any_of
 from engine.worker.operators.sql.column_types import type_name
 from engine.worker.operators.sql.difference import same_columns
-from engine.worker.operators.sql.predicates import FALSE, all_of, any_of, within
+from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.probe import as_it_stands
 from engine.worker.operators.sql.reads import Unit
 from engine.worker.operators.sql.shape import Shape, constants
