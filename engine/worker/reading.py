@@ -7,14 +7,15 @@ table. They are invisible, except in sources, whose rows may be older than their
 Everything is derived from the lease, so that a deploy during a run has no effect on the run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import cache
 
 import msgspec
 
+from engine import partitions
 from engine.model.task import Lease
 from engine.partitions import PartitionSet, PartitionSpace
-from engine.partitions.mapping import Mapping
 
 
 def visible(lease: Lease, alias: str, target: PartitionSet, existing: PartitionSet) -> PartitionSet:
@@ -39,8 +40,11 @@ def needed(lease: Lease, alias: str, target: PartitionSet) -> PartitionSet:
     """Return the input partitions, existing or not, that the mapping gives for the target."""
     source = space_of(lease.inputs[alias].partitioning)
     mapping = _mapping_of(lease, alias)
-    existing = source.from_keys(_existing_keys(lease, alias)) if mapping.takes_last else None
-    return mapping.up(target, existing)
+    if not mapping.takes_last:
+        return mapping.up(target)
+    # The last partition is that of all targets, and may not exist for these.
+    keys = list(_existing_keys(lease, alias)) or _recorded(lease, alias)
+    return mapping.up(target, source.from_keys(keys))
 
 
 @cache
@@ -51,16 +55,21 @@ def space_of(partitioning: str) -> PartitionSpace:
 
 def _existing_keys(lease: Lease, alias: str) -> Iterator[str]:
     """Return the keys of an input that existed at the claim, whose versions the run records."""
-    versions = lease.input_versions.get(str(lease.inputs[alias].id), {})
-    return (key for key, version in versions.items() if version is not None)
+    return (key for key, version in _recorded(lease, alias).items() if version is not None)
 
 
-def _mapping_of(lease: Lease, alias: str) -> Mapping:
+def _recorded(lease: Lease, alias: str) -> Mapping[str, datetime | None]:
+    return lease.input_versions.get(str(lease.inputs[alias].id), {})
+
+
+def _mapping_of(lease: Lease, alias: str) -> partitions.Mapping:
     (spec,) = (entry.mapping for entry in lease.job.inputs if entry.alias == alias)
     source, target = lease.inputs[alias].partitioning, lease.outputs[0].partitioning
     return _mapping(msgspec.json.encode(spec, order="deterministic"), source, target)
 
 
 @cache
-def _mapping(spec: bytes, source: str, target: str) -> Mapping:
-    return Mapping.from_spec(msgspec.json.decode(spec), space_of(source), space_of(target))
+def _mapping(spec: bytes, source: str, target: str) -> partitions.Mapping:
+    return partitions.Mapping.from_spec(
+        msgspec.json.decode(spec), space_of(source), space_of(target)
+    )

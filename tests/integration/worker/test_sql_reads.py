@@ -169,6 +169,35 @@ async def test_the_last_partition_is_determined_at_the_claim(
     assert row["first"] == "2013-02-14 00:00:00+00"
 
 
+async def test_the_last_partition_may_be_missing_for_a_key(database: Database) -> None:
+    """The last day exists for EWR only, so JFK has no row of a last day."""
+    await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
+    origin = {"origin": {"dynamic": True}}
+    once = {"month": {"time": "month", "start": "2013-01", "end": "2013-02"}}
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE airports (origin text)")
+        await conn.execute("DELETE FROM flights WHERE (dt < '2013-02-14') <> (origin = 'JFK')")
+    world = await World.made(
+        database,
+        source("flights", {"dt": {"time": "day", "start": "2013-01-01"}} | origin),
+        source("airports", origin),
+        sql_job(
+            "latest",
+            {"dataset": "flights", "mapping": {"origin": "origin", "month": "last"}},
+            "airports",
+            sql="SELECT count(*)::int AS flights FROM flights",
+            partitioning=origin | once,
+        ),
+    )
+
+    await world.changed("flights", "dt=2013-02-13/origin=JFK", "dt=2013-02-14/origin=EWR")
+    await world.changed("airports", "JFK")
+    await work(world)
+
+    rows = await world.rows("SELECT origin, flights FROM latest ORDER BY origin")
+    assert rows == [{"origin": "EWR", "flights": 12}, {"origin": "JFK", "flights": 0}]
+
+
 async def test_percent_signs_semicolons_and_comments_are_preserved(
     database: Database,
 ) -> None:
