@@ -208,11 +208,7 @@ UPDATE knockon.tasks SET must_run = true, status = 'queued', queued_at = clock_t
 WHERE id = ANY(%(ids)s)
 
 -- :name wait_for_inputs
--- Record the missing inputs of a first run.
-UPDATE knockon.tasks SET waiting_for = %(waiting_for)s WHERE id = %(id)s AND status = 'blocked'
-
--- :name block_skipped_first_run
--- Block a first run that was about to be skipped, and record its missing inputs.
+-- Block a first run that was about to be queued or skipped, and record its missing inputs.
 UPDATE knockon.tasks
 SET must_run = true, status = 'blocked', completed_at = NULL, outcome = NULL, waiting_for = %(waiting_for)s
 WHERE id = %(id)s

@@ -4,27 +4,22 @@ Once nothing upstream is unfinished, a task is queued if it was directly trigger
 changed. Otherwise the task is skipped, and its own dependents are resolved in turn.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from msgspec.structs import replace
-from psycopg.types.json import Jsonb
 
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
+from engine.flow.execution.first_runs import block_expected, block_incomplete
 from engine.flow.execution.followers import widen_followers
 from engine.flow.execution.stale_decisions import NEW_ROWS, RowFilter
-from engine.flow.shared.load_partitions import existing_of
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, TaskStatus
-from engine.partitions import PartitionSet
-from engine.planner import is_expected, missing_inputs
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
-from engine.store.rows.stale import RecordedRun
 from engine.store.rows.tasks import TaskId, UnblockedTask
 from engine.store.run import execute, fetch
 
@@ -88,15 +83,14 @@ async def unblock(
         changed=list(changes.whole),
         triggered=triggered,
     )
-    first_runs = [row for row in resolved if row.waits_for_inputs and row.must_run]
-    queued: set[UUID] = set()
-    if first_runs:
-        queued |= await _queue_complete(conn, await org.lineage(conn), first_runs)
     skipped = [row for row in resolved if row.status == TaskStatus.SKIPPED]
-    if skipped:
-        queued |= await _queue_stale(conn, await org.lineage(conn), skipped)
-    waiting = [row for row in skipped if row.waits_for_inputs and row.id not in queued]
-    blocked = await _block_first_runs(conn, await org.lineage(conn), waiting) if waiting else set()
+    queued = await _queue_stale(conn, await org.lineage(conn), skipped) if skipped else set()
+    waiting = [row for row in resolved if row.waits_for_inputs]
+    due = [row for row in waiting if row.must_run or row.id in queued]
+    blocked = await block_incomplete(conn, await org.lineage(conn), due) if due else set()
+    idle = [row for row in skipped if row.waits_for_inputs and row.id not in queued]
+    blocked |= await block_expected(conn, await org.lineage(conn), idle) if idle else set()
+    queued |= {row.id for row in due}
     statuses = dict.fromkeys(queued, TaskStatus.QUEUED) | dict.fromkeys(blocked, TaskStatus.BLOCKED)
     return [replace(row, status=statuses.get(row.id, row.status)) for row in resolved]
 
@@ -136,90 +130,3 @@ def _is_due(stale: Stale, job: Job, keys: Sequence[str], row_filters: Sequence[R
     judged = judged_keys(job, keys)
     reasons = (reason for key in judged for reason in stale.get((job.id, key), ()))
     return any(reason.rule not in unread for reason in reasons)
-
-
-async def _queue_complete(
-    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
-) -> set[UUID]:
-    """Queue and return first runs with enough inputs; record the missing inputs of the others."""
-    state = await _load_state(conn, lineage, rows)
-    queued = {row.id for row in rows if row.status == TaskStatus.QUEUED}
-    for row in rows:
-        missing = _missing(lineage, row, state)
-        if missing:
-            await execute(conn, "tasks.wait_for_inputs", id=row.id, waiting_for=Jsonb(missing))
-        else:
-            queued.add(row.id)
-    await execute(conn, "tasks.queue_first_runs", ids=list(queued))
-    return queued
-
-
-async def _block_first_runs(
-    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
-) -> set[UUID]:
-    """Block and return tasks about to be skipped whose first runs wait for inputs.
-
-    Nothing that ran has reached them. But their inputs may be complete without another change, as
-    when a deploy relaxes ``wait_for``, and only a waiting task is considered then.
-    """
-    state = await _load_state(conn, lineage, rows)
-    blocked = set()
-    for row in rows:
-        missing = _missing(lineage, row, state)
-        if missing and _is_expected(lineage, row, state.existing):
-            await execute(
-                conn, "tasks.block_skipped_first_run", id=row.id, waiting_for=Jsonb(missing)
-            )
-            blocked.add(row.id)
-    return blocked
-
-
-def _is_expected(
-    lineage: Lineage, row: UnblockedTask, existing: Mapping[UUID, PartitionSet]
-) -> bool:
-    job = lineage.job(row.job_id)
-    keys = judged_keys(job, row.partitions)
-    return any(is_expected(lineage, job, key, existing.__getitem__) for key in keys)
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Existing partitions of the outputs and inputs of jobs, and single-run jobs that have run."""
-
-    existing: Mapping[UUID, PartitionSet]
-    have_run: Collection[UUID]
-
-
-async def _load_state(conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]) -> _State:
-    jobs = [lineage.job(id_) for id_ in {row.job_id for row in rows}]
-    datasets = {output for job in jobs for output in job.outputs}
-    datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
-    single = [job for job in jobs if job.is_single_run]
-    outputs = [lineage.dataset(job.outputs[0]) for job in single]
-    runs = await fetch(
-        conn,
-        "stale.last_runs",
-        RecordedRun,
-        datasets=[output.id for output in outputs],
-        versions=[output.version for output in outputs],
-    )
-    have_run = {job.id for job, run in zip(single, runs, strict=True) if run.task_id}
-    return _State(await existing_of(conn, lineage, datasets), have_run)
-
-
-def _missing(lineage: Lineage, row: UnblockedTask, state: _State) -> dict[str, list[str]] | None:
-    """Return the missing inputs of a first run; None for a later run, which waits for none.
-
-    The first run of a job that discovers its partitions may have built none.
-    """
-    if row.job_id in state.have_run:
-        return None
-    job = lineage.job(row.job_id)
-    space = lineage.job_space(job)
-    built = PartitionSet.union([state.existing[output] for output in job.outputs])
-    first_time = [key for key in row.partitions if not built.covers(space.parse(key))]
-    # A job that discovers its partitions may have a task without any.
-    is_first_run = first_time or not (row.partitions or built)
-    if not is_first_run:
-        return None
-    return missing_inputs(lineage, job, first_time, state.existing.__getitem__)

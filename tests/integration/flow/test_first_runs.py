@@ -1,5 +1,9 @@
-"""A partition built for the first time is new in every column, regardless of the run's cause."""
+"""First runs: new in every column regardless of the cause, and waiting for inputs in blocks."""
 
+from typing import Any
+
+from engine.flow.execution.operator_actions import cancel
+from engine.model.task import Output
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source
 
@@ -60,3 +64,45 @@ async def test_two_unbounded_inputs_build_their_product(database: Database) -> N
     assert sorted(await world.run()) == [f"pairs[tail={tail}/route=A]" for tail in ("N1", "N2")]
     await world.changed("routes", "B")
     assert sorted(await world.run()) == [f"pairs[tail={tail}/route=B]" for tail in ("N1", "N2")]
+
+
+def _window(most: int) -> dict[str, Any]:
+    """Return a job that reads a day and the next, in tasks of at most ``most`` partitions."""
+    read = {"dataset": "up", "mapping": {"dt": {"from": "dt", "window": [0, 1]}}, "wait_for": "all"}
+    return job("win", read, columns={"y": ["up.y"]}, scaling={"partitions_per_task": most})
+
+
+async def _run_up(world: World, **values: str) -> None:
+    """Run all tasks; ``values`` are the contents of the columns of ``up``."""
+    for lease in await world.claim():
+        if lease.job.name == "up":
+            outputs = [Output("up", key, column_fingerprints=values) for key in lease.partitions]
+            await world.complete(lease, *outputs)
+        else:
+            await world.finish(lease)
+
+
+async def test_a_first_run_waits_in_a_block_with_a_stale_partition(database: Database) -> None:
+    up = job("up", "a", columns={"x": ["a.x"], "y": ["a.y"]})
+    world = await World.made(database, source("a"), up, _window(1))
+    await world.changed("a", "2013-02-14..2013-02-15")
+    await _run_up(world, x="1", y="1")
+    await _run_up(world)
+    await world.deploy(source("a"), up, _window(2))
+    await world.run()
+    waiting = await world.rows(
+        "SELECT t.id, t.partitions FROM tasks t JOIN jobs j ON j.id = t.job_id"
+        " WHERE j.name = 'win' AND t.status = 'blocked'"
+    )
+    assert [row["partitions"] for row in waiting] == [["2013-02-13"], ["2013-02-15"]]
+    async with world.conn() as conn:
+        await cancel(conn, world.org, waiting[1]["id"])
+    await world.changed("a", "2013-02-15", columns=("x",))
+    await _run_up(world, x="2", y="2")  # The run has read a further change, of y.
+    await world.plan()
+    await world.run()
+    task = await world.task("win[2013-02-14]", "blocked")
+    assert task["partitions"] == ["2013-02-14", "2013-02-15"]
+    assert task["waiting_for"] == {"up": ["2013-02-16"]}
+    await world.changed("a", "2013-02-16")
+    assert "win[2013-02-14]" in await world.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import engine.flow.execution.dependents
+import engine.flow.execution.first_runs
 from tests.simulation.mutations.registry import (
     LOST_WORK,
     Patch,
@@ -74,11 +75,11 @@ def a_failed_task_unblocks_its_dependents(patch: Patch) -> None:
 
 @mutation
 def wait_for_is_ignored(patch: Patch) -> None:
-    around(patch, engine.flow.execution.dependents, "missing_inputs", lambda _: lambda *a: None)
+    around(patch, engine.flow.execution.first_runs, "missing_inputs", lambda _: lambda *a: None)
 
 
 @mutation
 def a_first_run_waits_forever(patch: Patch) -> None:
     around(
-        patch, engine.flow.execution.dependents, "missing_inputs", lambda _: lambda *a: {"x": ["y"]}
+        patch, engine.flow.execution.first_runs, "missing_inputs", lambda _: lambda *a: {"x": ["y"]}
     )

@@ -1,0 +1,106 @@
+"""First runs that wait for inputs: queue them once enough inputs exist, or leave them blocked."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.flow.shared.load_partitions import existing_of
+from engine.flow.shared.stale import judged_keys
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet
+from engine.planner import is_expected, missing_inputs
+from engine.store.database import Connection
+from engine.store.rows.stale import RecordedRun
+from engine.store.rows.tasks import UnblockedTask
+from engine.store.run import execute, fetch
+
+
+async def block_incomplete(
+    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
+) -> set[UUID]:
+    """Queue tasks that must run, except for those with a first run that waits for inputs.
+
+    Blocks and returns those, and records the missing inputs.
+    """
+    state = await _load_state(conn, lineage, rows)
+    missing = {row.id: inputs for row in rows if (inputs := _missing(lineage, row, state))}
+    await _block(conn, missing)
+    complete = [row.id for row in rows if row.id not in missing]
+    await execute(conn, "tasks.queue_first_runs", ids=complete)
+    return {*missing}
+
+
+async def block_expected(
+    conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]
+) -> set[UUID]:
+    """Block and return tasks about to be skipped whose first runs wait for inputs.
+
+    Nothing that ran has reached them. But their inputs may be complete without another change, as
+    when a deploy relaxes ``wait_for``, and only a waiting task is considered then.
+    """
+    state = await _load_state(conn, lineage, rows)
+    missing = {
+        row.id: inputs
+        for row in rows
+        if (inputs := _missing(lineage, row, state)) and _is_expected(lineage, row, state.existing)
+    }
+    await _block(conn, missing)
+    return {*missing}
+
+
+async def _block(conn: Connection, missing: Mapping[UUID, Mapping[str, Sequence[str]]]) -> None:
+    for id_, inputs in missing.items():
+        await execute(conn, "tasks.wait_for_inputs", id=id_, waiting_for=Jsonb(inputs))
+
+
+def _is_expected(
+    lineage: Lineage, row: UnblockedTask, existing: Mapping[UUID, PartitionSet]
+) -> bool:
+    job = lineage.job(row.job_id)
+    keys = judged_keys(job, row.partitions)
+    return any(is_expected(lineage, job, key, existing.__getitem__) for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Existing partitions of the outputs and inputs of jobs, and single-run jobs that have run."""
+
+    existing: Mapping[UUID, PartitionSet]
+    have_run: Collection[UUID]
+
+
+async def _load_state(conn: Connection, lineage: Lineage, rows: Sequence[UnblockedTask]) -> _State:
+    jobs = [lineage.job(id_) for id_ in {row.job_id for row in rows}]
+    datasets = {output for job in jobs for output in job.outputs}
+    datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
+    single = [job for job in jobs if job.is_single_run]
+    outputs = [lineage.dataset(job.outputs[0]) for job in single]
+    runs = await fetch(
+        conn,
+        "stale.last_runs",
+        RecordedRun,
+        datasets=[output.id for output in outputs],
+        versions=[output.version for output in outputs],
+    )
+    have_run = {job.id for job, run in zip(single, runs, strict=True) if run.task_id}
+    return _State(await existing_of(conn, lineage, datasets), have_run)
+
+
+def _missing(lineage: Lineage, row: UnblockedTask, state: _State) -> dict[str, list[str]] | None:
+    """Return the missing inputs of a first run; None for a later run, which waits for none.
+
+    The first run of a job that discovers its partitions may have built none.
+    """
+    if row.job_id in state.have_run:
+        return None
+    job = lineage.job(row.job_id)
+    space = lineage.job_space(job)
+    built = PartitionSet.union([state.existing[output] for output in job.outputs])
+    first_time = [key for key in row.partitions if not built.covers(space.parse(key))]
+    # A job that discovers its partitions may have a task without any.
+    is_first_run = first_time or not (row.partitions or built)
+    if not is_first_run:
+        return None
+    return missing_inputs(lineage, job, first_time, state.existing.__getitem__)
