@@ -141,7 +141,9 @@ class Debezium:
         match change.op:
             case "c" | "r" if after is not None:
                 partition = shape.partition(self._rows.partition_cells(after))
-                return event(partition, reason=Reason.ARRIVAL)
+                # A snapshot contains old rows, which may have changed unnoticed since the last one.
+                is_new = change.op == "c"
+                return event(partition, reason=Reason.ARRIVAL if is_new else Reason.CHANGE)
             case "t":
                 return event(_ALL_PARTITIONS)
             case "m":  # a logical decoding message written by an application

@@ -150,6 +150,26 @@ async def test_a_filter_that_the_table_cannot_evaluate_selects_all_rows(
 
 
 @pytest.mark.parametrize(
+    "value", [0.1, {"in": [0.1, 0.3]}, {"lte": 0.1}, {"lt": 0.10000000001}, {"gte": 0.1, "lt": 0.2}]
+)
+async def test_a_filter_selects_rows_whose_column_has_rounded_the_value(
+    database: Database, value: Any
+) -> None:
+    world = await _world(database)
+    async with database.connection() as conn:
+        await conn.execute("ALTER TABLE events ADD x real DEFAULT 0.1")
+    await _arrive(world, 1, "1")
+    await run_lease(world, await _claimed(world))
+    await world.rows("UPDATE events SET amount = 7 RETURNING id")
+    await world.changed("events", rows={"x": value}, reason="correction")
+    (lease,) = await world.claim()
+
+    await run_lease(world, lease)
+
+    assert await world.rows("SELECT amount FROM seen") == [{"amount": 7}]
+
+
+@pytest.mark.parametrize(
     ("filters", "seen"),
     [(({}, {"id": 1}), [1, 3]), ((None,), [1, 2, 3]), ((), [3])],
 )

@@ -1,9 +1,11 @@
 """Row filters as conditions on the columns of a table."""
 
+from collections.abc import Mapping
+
 from psycopg import sql
 
 from engine.lineage.narrowing import narrow, zones_of
-from engine.lineage.rows import Condition, RowFilter
+from engine.lineage.rows import Condition, Operator, RowFilter
 from engine.lineage.wall_time import is_of_times
 from engine.partitions import PartitionSpace, TimeDimension
 from engine.worker.operators.sql.column_conditions import TRUE, all_of
@@ -11,6 +13,7 @@ from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.tables import Table
 
 _OPERATORS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_INCLUSIVE: Mapping[Operator, Operator] = {"gt": "gte", "lt": "lte"}
 _WITHOUT_TIMES = ("text", "character", "integer", "bigint", "smallint", "numeric", "uuid")
 """Types whose texts may look like times; a domain, by its own name, may be based on times."""
 
@@ -32,7 +35,7 @@ def _condition(
     kind = table.columns.get(test.column, "")
     if kind != "date" and not (kind.startswith("timestamp") and kind.endswith("time zone")):
         is_uncertain = is_of_times(test) and not kind.startswith(_WITHOUT_TIMES)
-        return TRUE if is_uncertain else _compared(test)
+        return TRUE if is_uncertain else _compared(test, kind)
     zones = zones_of(space, test.column)
     if not zones:
         # In a column of instants, the sender may have meant either.
@@ -51,8 +54,14 @@ def _windows(space: PartitionSpace, column: str, kind: str) -> TimeDimension:
     return TimeDimension("day" if kind == "date" else "hour", column=column)
 
 
-def _compared(test: Condition) -> sql.Composable:
-    column = sql.Identifier(test.column)
+def _compared(test: Condition, kind: str) -> sql.Composable:
+    column, operator = sql.Identifier(test.column), test.operator
+    values = test.value if isinstance(test.value, tuple) else (test.value,)
+    literals: list[sql.Composable] = [sql.Literal(value) for value in values]
+    if kind == "real":
+        # The column has rounded its values, which may have met a strict bound before.
+        literals = [sql.SQL("CAST({} AS real)").format(literal) for literal in literals]
+        operator = _INCLUSIVE.get(operator, operator)
     if isinstance(test.value, tuple):
-        return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(test.value))
-    return sql.SQL("{} {} {}").format(column, sql.SQL(_OPERATORS[test.operator]), test.value)
+        return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(literals))
+    return sql.SQL("{} {} {}").format(column, sql.SQL(_OPERATORS[operator]), *literals)
