@@ -49,10 +49,11 @@ async def existing_inputs(
     org: AsOrg, lease: Lease, tables: Mapping[str, Table]
 ) -> dict[str, PartitionSet]:
     """Return the partitions of each input that existed at the claim, by alias."""
-    return {
-        alias: await possible(org, existing_partitions(lease, alias), table)
-        for alias, table in tables.items()
-    }
+    existing = {alias: existing_partitions(lease, alias) for alias in tables}
+    for alias, table in tables.items():
+        if lease.inputs[alias].id not in lease.sources:
+            existing[alias] = await possible(org, existing[alias], table)
+    return existing
 
 
 async def existing_now(org: AsOrg, lease: Lease, alias: str, table: Table) -> PartitionSet:
