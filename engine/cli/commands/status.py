@@ -12,7 +12,7 @@ from engine.cli.runtime.session import run
 from engine.model.states import FINISHED_STATUSES, UNFINISHED_STATUSES, TaskStatus
 from engine.service.queries.status import Status, StuckTask
 from engine.service.queries.status import status as read_status
-from engine.wording import counted, some, span
+from engine.wording import counted, some, span, summary
 
 app = typer.Typer(add_completion=False)
 _HELD_HINT = "knockon plans show PLAN, then knockon approve PLAN or knockon reject PLAN"
@@ -103,7 +103,7 @@ def _stuck_reason(task: StuckTask) -> str:
     if task.waiting_for:
         waits = (f"{name} {some(keys)}" for name, keys in task.waiting_for.items())
         return f"waits for {'; '.join(waits)}"
-    return (task.error or "").strip().splitlines()[-1][:200] if task.error else ""
+    return summary(task.error)[:200]
 
 
 def _dags_table(view: Status) -> RenderableType:

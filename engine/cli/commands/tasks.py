@@ -18,7 +18,7 @@ from engine.service.commands.tasks import retry as retry_tasks
 from engine.service.commands.tasks import retry_failed
 from engine.service.queries.tasks import TaskRow
 from engine.service.queries.tasks import tasks as list_tasks
-from engine.wording import counted, some
+from engine.wording import counted, some, summary
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]
@@ -102,7 +102,6 @@ def _table(rows: list[TaskRow]) -> RenderableType:
         return Text("no such tasks", "dim")
     table = empty_table("task", "status", "job", "partitions", "tries>", "created", "note")
     for row in rows:
-        note = row.note.strip().splitlines()[-1] if row.note.strip() else ""
         table.add_row(
             short(row.id),
             status_text(row.status),
@@ -110,6 +109,6 @@ def _table(rows: list[TaskRow]) -> RenderableType:
             some(row.partitions, 3),
             str(row.attempts),
             ago(row.created_at),
-            Text(note, "dim"),
+            Text(summary(row.note), "dim"),
         )
     return table

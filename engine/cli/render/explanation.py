@@ -14,7 +14,7 @@ from engine.service.queries.explain_partition import ExplainedPartition, Unfinis
 from engine.service.queries.explain_task import Blocker, Cause, ExplainedTask, PathHop
 from engine.service.queries.invalidations import InvalidationRow
 from engine.service.queries.not_run import PlanNotRun
-from engine.wording import counted, some
+from engine.wording import counted, some, summary
 
 _MAX_LISTED = 12
 _VERDICTS: dict[Verdict, tuple[str, str]] = {
@@ -104,7 +104,7 @@ def _add_blockers(tree: Tree, view: ExplainedTask) -> None:
         for other in unfinished[:_MAX_LISTED]:
             line = Text.assemble(short(other.id), f"  {other.job} {other.block_key}  ")
             line.append_text(status_text(other.status))
-            branch.add(line.append(f"  {_last_line(other.error_message)}", "dim"))
+            branch.add(line.append(f"  {summary(other.error_message)}", "dim"))
         if unfinished[_MAX_LISTED:]:
             branch.add(Text(f"and {len(unfinished) - _MAX_LISTED:,} more tasks", "dim"))
         for name, keys in (task.waiting_for or {}).items():
@@ -169,7 +169,7 @@ def _unfinished_text(task: UnfinishedTask) -> Text:
     text = Text.assemble("task ", short(task.id), "  ").append_text(status_text(task.status))
     missing = [f"{name} {some(keys)}" for name, keys in (task.waiting_for or {}).items()]
     waits = f"  waits for {', '.join(missing)} to exist" if missing else ""
-    return text.append(f"  {_last_line(task.error_message)}{waits}", "dim")
+    return text.append(f"  {summary(task.error_message)}{waits}", "dim")
 
 
 def _verdict_text(view: ExplainedPartition) -> Text:
@@ -198,8 +198,3 @@ def _content_text(view: ExplainedPartition) -> Text:
     if view.row_count is not None:
         text.append(f", {counted(view.row_count, 'row')}")
     return text
-
-
-def _last_line(message: str | None) -> str:
-    lines = (message or "").strip().splitlines()
-    return lines[-1] if lines else ""

@@ -41,7 +41,7 @@ class Shell:
         with TemporaryFile() as out, TemporaryFile() as error:
             code = await _exit_code(context, out, error)
             if code != 0:
-                raise TaskFailed(f"the command ended with code {code}: {_tail(error)}")
+                raise TaskFailed(_failure(code, _tail(error)))
             return _result(_tail(out))
 
 
@@ -151,6 +151,13 @@ def _texts(sets: Iterable[PartitionSet]) -> list[str]:
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _failure(code: int, errors: str) -> str:
+    """Return the message of a failed command: the last line of its errors, then all of them."""
+    *earlier, last = errors.splitlines() or [""]
+    message = f"the command ended with code {code}: {last}"
+    return f"{message}\n{errors}" if earlier else message
 
 
 def _tail(file: BinaryIO) -> str:

@@ -1,10 +1,20 @@
 """Status: counts, ages, and stuck tasks with the tasks blocked by them."""
 
+from io import StringIO
+
+from rich.console import Console, RenderableType
+
+from engine.cli.commands.status import _report as status_report
+from engine.cli.commands.tasks import _table as task_table
+from engine.cli.render.explanation import partition_tree, task_tree
 from engine.flow.execution.fail import fail
 from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Advance, Batch, Rejection
+from engine.service.queries.explain_partition import explain_partition
+from engine.service.queries.explain_task import explain_task
 from engine.service.queries.progress import Progress, build_of, progress
 from engine.service.queries.status import Status, status
+from engine.service.queries.tasks import tasks
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -48,6 +58,30 @@ async def test_a_failed_task_counts_blocked_tasks(database: Database) -> None:
     (stuck,) = view.stuck
     assert (stuck.job, stuck.status, stuck.blocks, stuck.error) == ("b", "failed", 2, "boom")
     assert [worker.id for worker in view.workers] == ["w1"]
+
+
+def shown(view: RenderableType) -> str:
+    console = Console(file=(text := StringIO()), width=250)
+    console.print(view)
+    return text.getvalue()
+
+
+async def test_a_failed_task_shows_the_cause(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await failing(world, "division by zero\nCONTEXT:  PL/pgSQL function run_as line 7")
+    partition = await explain_partition(world.caller, world.service, "b", DAY)
+    blocked = await world.task(f"c[{DAY}]", "blocked")
+    task = await explain_task(world.caller, world.service, str(blocked["id"]))
+    views = (
+        status_report(await seen(world)),
+        task_table(await tasks(world.caller, world.service, job="b")),
+        partition_tree(partition),
+        task_tree(task),
+    )
+    for text in map(shown, views):
+        assert "division by zero" in text
+        assert "PL/pgSQL" not in text
 
 
 async def test_a_first_run_lists_missing_inputs(database: Database) -> None:

@@ -95,9 +95,11 @@ async def test_any_other_last_line_reports_nothing(database: Database, line: str
 
 
 async def test_a_nonzero_exit_fails_with_the_end_of_stderr(database: Database) -> None:
-    command = "head -c 300000 /dev/zero | tr '\\0' x >&2; echo 'no such flight' >&2; exit 3"
+    command = (
+        "head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; echo 'no such flight' >&2; exit 3"
+    )
 
-    with pytest.raises(TaskFailed, match=r"ended with code 3: x+no such flight") as failed:
+    with pytest.raises(TaskFailed, match=r"ended with code 3: no such flight\nx+") as failed:
         await Shell().run(await _context(database, command))
 
     assert len(str(failed.value)) < 65_000
