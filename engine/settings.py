@@ -1,17 +1,21 @@
 """Settings of a process, each read from the environment variable ``KNOCKON_<NAME>``."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.errors import InvalidInput
+
+_PREFIX = "KNOCKON_"
 
 
 class Settings(BaseSettings):
     """Settings of one process; constructor arguments take precedence over the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="KNOCKON_", frozen=True, extra="ignore", hide_input_in_errors=True
+        env_prefix=_PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
     database_url: str | None = Field(
@@ -147,3 +151,23 @@ class Settings(BaseSettings):
     def lineage_namespace(self) -> str:
         """Namespace of the org's jobs and datasets in OpenLineage."""
         return self.openlineage_namespace or f"knockon://{self.org}"
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the settings of the environment. Raises InvalidInput, with a line for each bad one."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        lines = (_problem(str(each["loc"][0]), each["msg"], each["input"]) for each in problems)
+        raise InvalidInput("\n".join(lines)) from None
+
+
+def _problem(name: str, message: str, value: object) -> str:
+    field = Settings.model_fields[name]
+    is_secret = not field.repr or SecretStr in get_args(field.annotation)
+    expected, _, _ = message.removeprefix("Input ").partition(", unable")
+    shown = "" if is_secret else f", not {value!r}"
+    default = "" if field.default is None else f" for the default {field.default!r}"
+    remedy = f"correct the variable, or unset it{default}"
+    return f"{_PREFIX}{name.upper()} {expected}{shown}: {remedy}"

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from engine import secrets
+from engine.errors import InvalidInput
 from engine.secrets import hide_settings, redacted
-from engine.settings import Settings
+from engine.settings import Settings, read_settings
 from engine.worker.operators.shell import _TAIL, _tail
 
 SECRET = "hunter2/@:\"'é"
@@ -46,6 +47,17 @@ def test_passwords_elsewhere_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PGPASSWORD", "from-the-environment")
     hide_settings(Settings(database_url=None, openlineage_url=f"https://me:{RAW}@lineage/x"))
     assert redacted(f"from-the-environment {SECRET} {RAW}") == "*** *** ***"
+
+
+def test_a_bad_setting_is_reported_without_the_value_of_a_secret() -> None:
+    with pytest.raises(InvalidInput) as failed:
+        read_settings(kafka_sasl_password=86422468, database_url=[SECRET], org=7)
+    assert sorted(str(failed.value).splitlines()) == [
+        "KNOCKON_DATABASE_URL should be a valid string: correct the variable, or unset it",
+        "KNOCKON_KAFKA_SASL_PASSWORD should be a valid string: correct the variable, or unset it",
+        "KNOCKON_ORG should be a valid string, not 7: correct the variable, or unset it for the "
+        "default 'default'",
+    ]
 
 
 def test_the_end_of_an_output_contains_no_part_of_a_secret() -> None:

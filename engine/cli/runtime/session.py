@@ -17,7 +17,7 @@ from engine.secrets import hide_settings
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
-from engine.settings import Settings
+from engine.settings import Settings, read_settings
 from engine.store.database import (
     PATIENCE_SECONDS,
     Connection,
@@ -105,7 +105,8 @@ def load_settings(options: GlobalOptions, *, quiet: bool = True, **overrides: An
         "log_level": options.log_level,
         **overrides,
     }
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = read_settings(**given)
     if quiet and "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "error"})
     hide_settings(settings)

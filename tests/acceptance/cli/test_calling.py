@@ -51,6 +51,24 @@ def test_global_options_precede_or_follow_the_command(knockon: Knockon) -> None:
     assert knockon("--json", "status").json == knockon("status", "--json").json
 
 
+def test_each_bad_setting_is_named_on_one_line(knockon: Knockon) -> None:
+    bad = {
+        "KNOCKON_POLL_SECONDS": "abc",
+        "KNOCKON_CONCURRENCY": "0",
+        "KNOCKON_LOG_FORMAT": "xml",
+    }
+    result = Knockon(knockon.env | bad)("status", code=1)
+    assert result.out == ""
+    assert sorted(result.err.removeprefix("error: ").splitlines()) == [
+        "KNOCKON_CONCURRENCY should be greater than or equal to 1, not '0': correct the variable, "
+        "or unset it for the default 2",
+        "KNOCKON_LOG_FORMAT should be 'console' or 'json', not 'xml': correct the variable, or "
+        "unset it for the default 'console'",
+        "KNOCKON_POLL_SECONDS should be a valid number, not 'abc': correct the variable, or "
+        "unset it for the default 1.0",
+    ]
+
+
 def test_an_unavailable_database_exits_with_1_and_one_line(knockon: Knockon) -> None:
     url = "postgresql://nobody@127.0.0.1:1/none"
     result = knockon("status", "--database-url", url, code=1)
