@@ -24,6 +24,8 @@ _VERDICTS: dict[Verdict, tuple[str, str]] = {
     Verdict.LOST: ("bold red", "stale, lost"),
     Verdict.WAITING: ("dim", "not built yet"),
 }
+_STATES = {Verdict.FRESH: ("fresh", "bold green"), Verdict.WAITING: ("not built yet", "dim")}
+"""Other verdicts are on stale partitions."""
 
 
 def task_tree(view: ExplainedTask) -> Tree:
@@ -145,12 +147,12 @@ def _add_runs(tree: Tree, view: ExplainedTask) -> None:
 
 def partition_tree(view: ExplainedPartition) -> Tree:
     """A partition with state, pending work, and changes without effect on the partition."""
-    state = ("stale", "bold red") if view.stale else ("fresh", "bold green")
+    state = _STATES.get(view.verdict, ("stale", "bold red"))
     tree = Tree(Text.assemble((view.dataset, "bold"), f" {view.partition}  ", state))
     tree.add(_content_text(view))
     tree.add(_verdict_text(view))
     for reason in view.stale:
-        tree.add(Text(reason, "red"))
+        tree.add(Text(reason, "dim" if view.verdict == Verdict.WAITING else "red"))
     for task in view.unfinished:
         tree.add(_unfinished_text(task))
     for plan in view.not_run:

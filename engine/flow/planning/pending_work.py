@@ -70,9 +70,7 @@ async def load_pending_work(
     rows = await open_scopes(conn, org, lineage, concerned)
     of_keys |= _invalidated(lineage, job, keys, rows)
     for key, task in (await _tasks(conn, job, keys)).items():
-        is_left = task.status == TaskStatus.FAILED
-        verdict = Verdict.LEFT if is_left else Verdict.IN_HAND
-        of_keys[key] = verdict, f"task {task.id} is {task.status}"
+        of_keys[key] = task_verdict(task.id, task.status)
     is_manual = job.activation == Activation.MANUAL
     of_job: tuple[Verdict, str] | None = (
         (Verdict.LEFT, "the job is manual and runs on request only") if is_manual else None
@@ -174,6 +172,12 @@ def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, 
     if planning_error is not None:
         return Verdict.LEFT, f"an invalidation {of} cannot be planned: {planning_error}"
     return Verdict.IN_HAND, f"an invalidation {of} is not planned yet"
+
+
+def task_verdict(id_: UUID, status: TaskStatus) -> tuple[Verdict, str]:
+    """Return the verdict on the partitions of an unfinished task."""
+    is_left = status == TaskStatus.FAILED
+    return Verdict.LEFT if is_left else Verdict.IN_HAND, f"task {id_} is {status}"
 
 
 async def _tasks(conn: Connection, job: Job, keys: Sequence[str]) -> Mapping[str, OpenTask]:

@@ -7,7 +7,12 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidPartition
-from engine.flow.planning.pending_work import Verdict, load_pending_work, verdict_of_covering
+from engine.flow.planning.pending_work import (
+    Verdict,
+    load_pending_work,
+    task_verdict,
+    verdict_of_covering,
+)
 from engine.flow.shared.load_partitions import load_expected
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import StaleReason, StaleRule, stale_partitions
@@ -101,8 +106,9 @@ async def _explain(
     )
     covering = await _open_over(conn, org, lineage, row, key)
     task_id = None if built is None else built.task_id
-    verdict, explained_by = await _verdict(conn, org, lineage, job, key, built, reasons, covering)
     unrun = await not_run(conn, org, lineage, job, key, task_id)
+    unlisted = None if reasons else _unlisted_verdict(built, covering, unfinished, unrun)
+    verdict, explained_by = unlisted or await _verdict(conn, org, lineage, job, key, reasons)
     return ExplainedPartition(
         dataset=dataset,
         partition=key,
@@ -155,21 +161,42 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
     return reasons
 
 
+def _unlisted_verdict(
+    built: BuiltPartition | None,
+    covering: Sequence[CoveringInvalidation],
+    unfinished: Sequence[UnfinishedTask],
+    unrun: Sequence[PlanNotRun],
+) -> tuple[Verdict, str | None] | None:
+    """Return the verdict on a partition not listed by the audit, unless waiting for the first run.
+
+    A pending change is not yet in the versions of the inputs, which the audit compares.
+    """
+    if covering:
+        return verdict_of_covering([row.planning_error for row in covering])
+    if not built:
+        return None
+    if unfinished:
+        runnable = (task for task in unfinished if task.status != TaskStatus.FAILED)
+        task = next(runnable, unfinished[0])
+        return task_verdict(task.id, task.status)
+    if unrun:
+        (plan, *_) = unrun
+        by = f" by {plan.by}" if plan.by else ""
+        is_pending = plan.state == PlanState.PENDING_APPROVAL
+        state = "is pending approval" if is_pending else f"was rejected{by}"
+        return Verdict.LEFT, f"plan {plan.id} {state}"
+    return Verdict.FRESH, None
+
+
 async def _verdict(
     conn: Connection,
     org: OrgContext,
     lineage: Lineage,
     job: Job,
     key: str,
-    built: BuiltPartition | None,
     reasons: Sequence[StaleReason],
-    covering: Sequence[CoveringInvalidation],
 ) -> tuple[Verdict, str | None]:
-    """Return the verdict of the audit, extended to partitions outside the audit."""
-    if covering and not reasons:
-        return verdict_of_covering([row.planning_error for row in covering])
-    if built and not reasons:
-        return Verdict.FRESH, None
+    """Return the verdict of the audit, or of a partition that waits for the first run."""
     subject = SINGLE_RUN_KEY if job.is_single_run else key
     verdict, explained_by = (await load_pending_work(conn, org, lineage, job, [subject])).of(
         subject

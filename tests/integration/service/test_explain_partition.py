@@ -289,6 +289,43 @@ async def test_an_output_declared_wrong_stays_stale_after_a_rejection(
     assert (await explained(world, "b")).stale == (f"plan {str(plan_id)[-8:]} was rejected",)
 
 
+def shown(view: ExplainedPartition) -> list[str]:
+    console = Console(file=(out := StringIO()), width=160)
+    console.print(partition_tree(view))
+    return [line.strip("├└│─ ") for line in out.getvalue().splitlines()]
+
+
+async def test_a_plan_that_did_not_run_is_the_reason_of_the_verdict(database: Database) -> None:
+    world = await limited(database)
+    await world.changed("b", DAY)
+    for dataset in "bc":
+        view = await explained(world, dataset)
+        (plan,) = view.not_run
+        assert (view.verdict, view.explained_by) == ("left", f"plan {plan.id} is pending approval")
+        head, _, audit, *_ = shown(view)
+        assert (head, audit.partition(": plan")[0]) == (
+            f"{dataset} {DAY}  stale",
+            "audit: stale, left by decision",
+        )
+    plan_id = await decide(world, reject)
+    assert await verdict(world, "b") == ("left", f"plan {plan_id} was rejected by ann")
+    assert await verdict(world, "c") == ("fresh", "")
+    assert shown(await explained(world, "c"))[0] == f"c {DAY}  fresh"
+
+
+async def test_a_task_downstream_is_the_reason_of_the_verdict(database: Database) -> None:
+    world = await built(database)
+    await world.changed("a", DAY)
+    task = await world.task(f"c[{DAY}]", "blocked")
+    assert await verdict(world, "c") == ("in hand", f"task {task['id']} is blocked")
+
+
+async def test_a_partition_that_need_not_exist_is_not_shown_as_stale(database: Database) -> None:
+    view = await explained(await built(database), "c", OTHER)
+    assert view.verdict == "waiting"
+    assert shown(view)[0] == f"c {OTHER}  not built yet"
+
+
 async def verdict(world: World, dataset: str, key: str = DAY) -> tuple[str, str]:
     view = await explained(world, dataset, key)
     return view.verdict, view.explained_by or ""
