@@ -1,16 +1,17 @@
-"""Let followers of an output read all rows after a run that has not only added rows.
+"""Let followers of an output read all rows after a run that may have changed any of them.
 
 A plan takes the output of a `PerUpdate` run on new rows for grown, and lets followers read the rows
-past their cursors. Only the run shows that no earlier row has changed.
+past their cursors; other changes let them read the rows that the plan has propagated. Only the run
+shows that no other row has changed.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from engine.flow.execution.contents import PartitionChange
+from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, reaches, union_columns
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import ExecutionStrategy
@@ -19,30 +20,33 @@ from engine.store.database import Connection
 from engine.store.rows.tasks import TaskJob
 from engine.store.run import execute, fetch
 
-Rewritten = Mapping[UUID, Collection[UUID]]
-"""By task, the output datasets with changes other than rows added past the followers' cursors."""
+Rewritten = Mapping[tuple[UUID, UUID], DirtyColumns]
+"""Changed columns, by task and output, of outputs with changes of rows that no plan has named."""
 
 
 def rewritten_outputs(
     completions: Iterable[Completion], changed: Iterable[PartitionChange]
 ) -> Rewritten:
-    """Return the outputs of `PerUpdate` runs that may have changed earlier rows.
-
-    Rows added by a run on other than new rows may belong before a follower's cursor.
-    """
+    """Return the outputs that may have changed in rows other than those planned for followers."""
     leases = {completion.lease.task_id: completion.lease for completion in completions}
-    rewritten: defaultdict[UUID, set[UUID]] = defaultdict(set)
+    rewritten: dict[tuple[UUID, UUID], DirtyColumns] = {}
     for change in changed:
-        lease = leases[change.report.task_id]
-        if lease.job.strategy == ExecutionStrategy.PER_UPDATE and not (
-            change.has_grown and _is_on_new_rows(lease)
-        ):
-            rewritten[lease.task_id].add(change.report.dataset_uuid)
+        columns = _rewritten_columns(leases[change.report.task_id], change)
+        if columns is not PRUNED:
+            output = change.report.task_id, change.report.dataset_uuid
+            rewritten[output] = union_columns(rewritten.get(output, frozenset()), columns)
     return rewritten
 
 
-def _is_on_new_rows(lease: Lease) -> bool:
-    return bool(lease.cursors) and not any(row_filter != {} for row_filter in lease.row_filters)
+def _rewritten_columns(lease: Lease, change: PartitionChange) -> DirtyColumns | Pruning:
+    """Return the changed columns; PRUNED if all changes are planned.
+
+    Rows added by a run on other than new rows may belong before a follower's cursor.
+    """
+    if lease.job.strategy != ExecutionStrategy.PER_UPDATE:
+        return change.unpropagated
+    is_on_new_rows = bool(lease.cursors) and all(rows == {} for rows in lease.row_filters)
+    return PRUNED if change.has_grown and is_on_new_rows else change.columns
 
 
 async def widen_followers(conn: Connection, lineage: Lineage, rewritten: Rewritten) -> None:
@@ -51,10 +55,10 @@ async def widen_followers(conn: Connection, lineage: Lineage, rewritten: Rewritt
     Followers without such a task, because it was canceled, are left with unread rows.
     """
     follows = [
-        (task, dataset, follower)
-        for task, datasets in rewritten.items()
-        for dataset in datasets
-        for follower in _followers(lineage, dataset)
+        (task, dataset, lineage.job(edge.job))
+        for (task, dataset), columns in rewritten.items()
+        for edge in lineage.readers(dataset)
+        if edge.input.cursor is not None and reaches(edge.columns, columns)
     ]
     if not follows:
         return
@@ -70,12 +74,6 @@ async def widen_followers(conn: Connection, lineage: Lineage, rewritten: Rewritt
     for _, _, follower in follows:
         if follower.id not in widened:
             await leave_unread(conn, lineage, follower, old_rows=True, new_rows=False)
-
-
-def _followers(lineage: Lineage, dataset: UUID) -> Sequence[Job]:
-    return [
-        lineage.job(edge.job) for edge in lineage.readers(dataset) if edge.input.cursor is not None
-    ]
 
 
 async def leave_unread(

@@ -13,6 +13,7 @@ from tests.support.worlds import World, source
 
 DAY = "2013-02-13"
 DAILY = {"dt": {"time": "day", "start": "2013-02-13", "end": "2013-02-20"}}
+DAYS: dict[str, Any] = {"partitioning": DAILY}
 APPEND: dict[str, Any] = {"update_strategy": "append", "unique_key": ["id"], "partitioning": {}}
 
 
@@ -35,7 +36,9 @@ async def _world(database: Database, *jobs: dict[str, Any]) -> World:
     async with database.connection() as conn:
         await conn.execute("CREATE TABLE events (id int, seq bigint, code text, dt date)")
         await conn.execute("CREATE TABLE names (code text, name text)")
-    sources = source("events"), source("names", {})
+    events = source("events")
+    events["outputs"][0]["columns"] = ["id", "seq", "code", "dt"]
+    sources = events, source("names", {})
     world = await World.made(database, *sources, *jobs)
     await _arrive(world, 1, 1)
     await work(world)
@@ -163,6 +166,28 @@ async def test_rows_updated_after_the_cancellation_of_the_next_run_stay_unread(
     await work(world)
     assert await world.rows("SELECT code FROM last WHERE id = 1") == [{"code": "b"}]
     assert await _stale(world) == []
+
+
+async def test_rows_changed_beyond_the_event_of_the_run_are_read_again(
+    database: Database,
+) -> None:
+    """The run for row 1 also builds from the change of row 2, whose own run was canceled."""
+    kept = sql_job("kept", "events", sql="SELECT id, seq, code, dt FROM events", **DAYS)
+    last = _reading("last", "kept", sql="SELECT id, seq, code FROM kept")
+    world = await _world(database, kept, last)
+    await _arrive(world, 2, 2)
+    await work(world)
+    await world.rows("UPDATE events SET code = 'b' RETURNING id")
+    await world.changed("events", DAY, rows={"id": 2}, reason="correction")
+    task = await world.task(f"kept[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"])
+    await world.changed("events", DAY, rows={"id": 1}, reason="correction")
+
+    await _run(world, "kept")
+    await _run(world, "last")
+
+    assert await world.rows("SELECT code FROM last") == [{"code": "b"}] * 2
 
 
 async def test_a_row_moved_to_another_partition_is_read_again(database: Database) -> None:
