@@ -140,6 +140,6 @@ def test_lineage_prints_both_directions(shop: Knockon) -> None:
 
 def test_a_partition_is_explained(shop: Knockon) -> None:
     text = shop("explain", "daily_sales", "2026-02-03").out
-    assert "daily_sales 2026-02-03  stale" in text
+    assert "daily_sales 2026-02-03  not built yet" in text
     assert "never built" in text
     assert shop("explain", "daily_sales", "2026-02-03", "--json").json["stale"] != []
