@@ -88,7 +88,7 @@ async def unblock(
     waiting = [row for row in resolved if row.waits_for_inputs]
     due = [row for row in waiting if row.must_run or row.id in queued]
     blocked = await block_incomplete(conn, await org.lineage(conn), due) if due else set()
-    idle = [row for row in skipped if row.waits_for_inputs and row.id not in queued]
+    idle = [row for row in waiting if row.status == TaskStatus.SKIPPED and row.id not in queued]
     blocked |= await block_expected(conn, await org.lineage(conn), idle) if idle else set()
     queued |= {row.id for row in due}
     statuses = dict.fromkeys(queued, TaskStatus.QUEUED) | dict.fromkeys(blocked, TaskStatus.BLOCKED)

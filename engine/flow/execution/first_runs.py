@@ -6,11 +6,13 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from engine.flow.execution.stale_decisions import delete_decisions, load_decided
 from engine.flow.shared.load_partitions import existing_of
 from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
 from engine.planner import is_expected, missing_inputs
+from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.rows.stale import RecordedRun
 from engine.store.rows.tasks import UnblockedTask
@@ -22,8 +24,11 @@ async def block_incomplete(
 ) -> set[UUID]:
     """Queue tasks that must run, except for those with a first run that waits for inputs.
 
-    Blocks and returns those, and records the missing inputs.
+    Blocks and returns those, and records the missing inputs. Decisions to leave the partitions
+    stale end.
     """
+    planned = [(lineage.job(row.job_id), row.partitions, row.row_filters) for row in rows]
+    await delete_decisions(conn, lineage, planned)
     state = await _load_state(conn, lineage, rows)
     missing = {row.id: inputs for row in rows if (inputs := _missing(lineage, row, state))}
     await _block(conn, missing)
@@ -38,14 +43,21 @@ async def block_expected(
     """Block and return tasks about to be skipped whose first runs wait for inputs.
 
     Nothing that ran has reached them. But their inputs may be complete without another change, as
-    when a deploy relaxes ``wait_for``, and only a waiting task is considered then.
+    when a deploy relaxes ``wait_for``, and only a waiting task is considered then. First runs left
+    by decision, as when canceled, stay skipped; decisions on other partitions end.
     """
     state = await _load_state(conn, lineage, rows)
-    missing = {
-        row.id: inputs
-        for row in rows
-        if (inputs := _missing(lineage, row, state)) and _is_expected(lineage, row, state.existing)
-    }
+    decided = await load_decided(conn, lineage, [lineage.job(row.job_id) for row in rows])
+    missing, ended = {}, []
+    for row in rows:
+        job, first = lineage.job(row.job_id), _first_runs(lineage, row, state)
+        others = [key for key in judged_keys(job, row.partitions) if key not in first]
+        ended += [(job, others, row.row_filters)] if others else []
+        if not all((job.outputs[0], key) in decided for key in first):
+            inputs = _missing(lineage, row, state)
+            if inputs and _is_expected(lineage, row, state.existing):
+                missing[row.id] = inputs
+    await delete_decisions(conn, lineage, ended)
     await _block(conn, missing)
     return {*missing}
 
@@ -88,19 +100,20 @@ async def _load_state(conn: Connection, lineage: Lineage, rows: Sequence[Unblock
     return _State(await existing_of(conn, lineage, datasets), have_run)
 
 
-def _missing(lineage: Lineage, row: UnblockedTask, state: _State) -> dict[str, list[str]] | None:
-    """Return the missing inputs of a first run; None for a later run, which waits for none.
-
-    The first run of a job that discovers its partitions may have built none.
-    """
-    if row.job_id in state.have_run:
-        return None
+def _first_runs(lineage: Lineage, row: UnblockedTask, state: _State) -> Sequence[str]:
+    """Return the partitions never built, ``*`` for a single-run job, which may find none."""
     job = lineage.job(row.job_id)
+    if job.is_single_run:
+        return () if job.id in state.have_run else (SINGLE_RUN_KEY,)
     space = lineage.job_space(job)
     built = PartitionSet.union([state.existing[output] for output in job.outputs])
-    first_time = [key for key in row.partitions if not built.covers(space.parse(key))]
-    # A job that discovers its partitions may have a task without any.
-    is_first_run = first_time or not (row.partitions or built)
-    if not is_first_run:
+    return [key for key in row.partitions if not built.covers(space.parse(key))]
+
+
+def _missing(lineage: Lineage, row: UnblockedTask, state: _State) -> dict[str, list[str]] | None:
+    """Return the missing inputs of the first runs; None if no input or no first run is missing."""
+    job, first = lineage.job(row.job_id), _first_runs(lineage, row, state)
+    if not first:
         return None
-    return missing_inputs(lineage, job, first_time, state.existing.__getitem__)
+    keys = row.partitions if job.is_single_run else first
+    return missing_inputs(lineage, job, keys, state.existing.__getitem__)

@@ -104,14 +104,11 @@ async def leave_rows_unread(
                 await _record(conn, lineage, job, {SINGLE_RUN_KEY: True}, decision)
 
 
-async def delete_decisions(
-    conn: Connection,
-    lineage: Lineage,
-    planned: Iterable[tuple[Job, Sequence[str], Sequence[RowFilter]]],
-) -> None:
-    """Delete the decisions on partitions that a plan recomputes after all."""
-    needs = list(planned)
-    datasets = [lineage.dataset(output) for output in {job.outputs[0] for job, _, _ in needs}]
+async def load_decided(
+    conn: Connection, lineage: Lineage, jobs: Iterable[Job]
+) -> set[tuple[UUID, str]]:
+    """Return the decided partitions of jobs, each as the first output and the key."""
+    datasets = [lineage.dataset(output) for output in {job.outputs[0] for job in jobs}]
     rows = await fetch(
         conn,
         "stale.decided",
@@ -119,7 +116,17 @@ async def delete_decisions(
         datasets=[dataset.id for dataset in datasets],
         versions=[dataset.version for dataset in datasets],
     )
-    decided = {(row.dataset_uuid, row.partition_key) for row in rows}
+    return {(row.dataset_uuid, row.partition_key) for row in rows}
+
+
+async def delete_decisions(
+    conn: Connection,
+    lineage: Lineage,
+    planned: Iterable[tuple[Job, Sequence[str], Sequence[RowFilter]]],
+) -> None:
+    """Delete the decisions on partitions that a plan recomputes after all."""
+    needs = list(planned)
+    decided = await load_decided(conn, lineage, [job for job, _, _ in needs])
     if not decided:
         return
     recomputed = [

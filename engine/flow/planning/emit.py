@@ -50,10 +50,15 @@ async def _emit(
     plan_id: UUID,
 ) -> None:
     unfinished = await _lock_unfinished(conn, tasks)
-    planned = ((task.job, task.partitions, task.row_filters) for task in tasks)
-    await delete_decisions(conn, lineage, planned)
     join_unstarted(tasks, unfinished)
     add_blockers(tasks, unfinished)
+    # A decision on a first run that waits for inputs lasts until a change reaches it.
+    planned = (
+        (task.job, task.partitions, task.row_filters)
+        for task in tasks
+        if task.must_run or not task.job.waits_for_inputs
+    )
+    await delete_decisions(conn, lineage, planned)
     await _join(conn, [task for task in tasks if task.is_joined], plan_id)
     await _create(conn, org, [task for task in tasks if not task.is_joined], plan_id)
     # Blocked only for a check of their inputs, which may already be complete.

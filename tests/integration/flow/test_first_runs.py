@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.audit import audit_all
 from engine.model.task import Output
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source
@@ -106,3 +109,40 @@ async def test_a_first_run_waits_in_a_block_with_a_stale_partition(database: Dat
     assert task["waiting_for"] == {"up": ["2013-02-16"]}
     await world.changed("a", "2013-02-16")
     assert "win[2013-02-14]" in await world.run()
+
+
+@pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
+async def test_a_canceled_first_run_stays_canceled_until_a_change_reaches_it(
+    database: Database, strategy: str
+) -> None:
+    """A reader is not blocked again by runs upstream that change nothing."""
+    late = {"dataset": "late", "wait_for": "all", "mapping": "all"}
+    partitioning = {} if strategy == "Full" else DAILY
+    read = {"dataset": "m", "mapping": "all"} if strategy == "Full" else "m"
+    waits = job("b", read, late, partitioning=partitioning, execution_strategy=strategy)
+    inputs = [{"dataset": name, "mapping": "all"} for name in ("b", "z")]
+    total = job("total", *inputs, partitioning={})
+    world = await World.made(
+        database, source("a"), source("late", {}), source("z"), job("m", "a"), waits, total
+    )
+    await world.changed("a", FIRST)
+    await world.changed("z", FIRST)
+    assert await world.run(["m"]) == [f"m[{FIRST}]"]
+    name = "b[*]" if strategy == "Full" else f"b[{FIRST}]"
+    async with world.conn() as conn:
+        await cancel(conn, world.org, (await world.task(name, "blocked"))["id"], by="ann")
+    assert await world.run() == ["total[*]"]
+
+    for _ in range(2):
+        await world.changed("a", FIRST)
+        await world.changed("z", FIRST)
+        assert sorted(await world.run(["m"])) == [f"m[{FIRST}]", "total[*]"]
+    assert "blocked" not in await world.tasks()
+
+    await world.changed("a", FIRST)
+    assert await world.run() == [f"m[{FIRST}]"]
+    assert (await world.task(name, "blocked"))["waiting_for"] == {"late": ["*"]}
+    await world.changed("late")
+    assert await world.run() == [name, "total[*]"]
+    async with world.conn() as conn:
+        assert (await audit_all(conn, world.org)).shown == []
