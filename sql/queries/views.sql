@@ -7,8 +7,12 @@ FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
 -- :name open_invalidations
--- The number of open invalidations, and the age of the oldest in seconds.
-SELECT count(*) AS invalidations, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
+-- The number of unplanned invalidations, the age of the oldest in seconds, and the number of those
+-- whose plans are pending approval.
+SELECT count(*) AS invalidations, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds,
+       (SELECT coalesce(sum(cardinality(p.invalidation_ids)), 0)::bigint FROM knockon.plans p
+        WHERE p.org_id = %(org_id)s AND p.state = 'pending_approval' AND p.state <> 'applied')
+           AS pending_approval
 FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
 

@@ -22,7 +22,12 @@ app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Dataset = Annotated[
     str | None, typer.Option("--dataset", "-d", help="Dataset of the invalidations.")
 ]
-_Open = Annotated[bool, typer.Option("--open", help="Only invalidations not planned yet.")]
+_Open = Annotated[
+    bool,
+    typer.Option(
+        "--open", help="Only invalidations not planned yet, pending approval or set aside."
+    ),
+]
 _SetAside = Annotated[
     bool, typer.Option("--set-aside", help="Only invalidations set aside after a planning error.")
 ]

@@ -48,20 +48,35 @@ def _report(view: Status) -> RenderableType:
 def _summary(view: Status) -> Text:
     if not view.dags:
         return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
-    count = f"  {counted(view.open_invalidations, 'open invalidation')}"
-    oldest = f", the oldest {span(view.oldest_seconds)} old" if view.oldest_seconds else ""
     letters = counted(view.dead_letters, "dead letter")
     style = "yellow" if view.dead_letters else ""
-    return Text.assemble(_state(view), count, oldest, "  ", (letters, style))
+    return Text.assemble(_state(view), "  ", _invalidations(view), "  ", (letters, style))
+
+
+def _invalidations(view: Status) -> str:
+    """The open invalidations; together as many as `knockon invalidations --open` lists."""
+    parts = [counted(view.open_invalidations, "unplanned invalidation")]
+    if view.oldest_seconds:
+        parts.append(f"the oldest {span(view.oldest_seconds)} old")
+    if view.invalidations_pending_approval:
+        parts.append(f"{view.invalidations_pending_approval:,} pending approval")
+    if view.set_aside_total:
+        parts.append(f"{view.set_aside_total:,} set aside")
+    return ", ".join(parts)
 
 
 def _state(view: Status) -> tuple[str, str]:
-    if not view.is_at_rest:
+    if view.is_moving:
         return "at work", "bold blue"
     if view.pending_approval:
         return "waiting for approval", "bold yellow"
-    is_stuck = view.tasks.get(TaskStatus.FAILED) or view.set_aside
-    return ("stuck", "bold red") if is_stuck else ("at rest", "bold green")
+    if view.tasks.get(TaskStatus.FAILED) or view.set_aside:
+        return "stuck", "bold red"
+    if view.is_at_rest:
+        return "at rest", "bold green"
+    # Tasks are blocked: by first runs without inputs, or without a cause, found by the audit.
+    waits = any(task.waiting_for for task in view.stuck)
+    return ("waiting for inputs", "bold yellow") if waits else ("stuck", "bold red")
 
 
 def _tasks(view: Status) -> Text:

@@ -17,7 +17,6 @@ from engine.wording import span
 _STYLES = {
     TaskStatus.BLOCKED: "yellow",
     "pending_approval": "yellow",
-    "waiting_for_inputs": "yellow",
     TaskStatus.QUEUED: "cyan",
     TaskStatus.RUNNING: "bold blue",
     TaskStatus.SUCCEEDED: "green",

@@ -37,7 +37,7 @@ def _planning(view: Status) -> Check:
     return judge(
         "planning",
         age < _LONGEST_OPEN_SECONDS,
-        f"{counted(view.open_invalidations, 'open invalidation')}{oldest}",
+        f"{counted(view.open_invalidations, 'unplanned invalidation')}{oldest}",
         "run 'knockon engine', or check its log",
     )
 

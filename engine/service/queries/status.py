@@ -7,7 +7,13 @@ from uuid import UUID
 import msgspec
 
 from engine.flow.shared.org_context import OrgContext
-from engine.model.states import PENDING_STATUSES, PlanState, Role, TaskStatus
+from engine.model.states import (
+    PENDING_STATUSES,
+    STARTABLE_STATUSES,
+    PlanState,
+    Role,
+    TaskStatus,
+)
 from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.service import Service
@@ -49,7 +55,7 @@ class StuckTask(msgspec.Struct, frozen=True):
     id: UUID
     job: str
     block_key: str
-    status: str
+    status: TaskStatus
     attempts: int
     blocks: int
     error: str | None
@@ -77,7 +83,8 @@ class Worker(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """Status of an org; ``oldest_seconds`` is the age of the oldest open invalidation.
 
-    Invalidations of plans in ``pending_approval`` and set-aside invalidations do not count as open.
+    ``open_invalidations`` are only those still to be planned, without invalidations set aside and
+    the ``invalidations_pending_approval``, those of the plans in ``pending_approval``.
     ``set_aside`` lists the newest of ``set_aside_total``.
     """
 
@@ -92,12 +99,19 @@ class Status(msgspec.Struct, frozen=True):
     workers: tuple[Worker, ...]
     set_aside: tuple[SetAside, ...] = ()
     set_aside_total: int = 0
+    invalidations_pending_approval: int = 0
 
     @property
     def is_at_rest(self) -> bool:
         """Return true if all work is done, except for work pending approval or set aside."""
         unfinished = sum(self.tasks.get(name, 0) for name in PENDING_STATUSES)
         return not self.open_invalidations and not unfinished
+
+    @property
+    def is_moving(self) -> bool:
+        """Return true if work continues without any input, retry or decision."""
+        startable = any(self.tasks.get(name) for name in STARTABLE_STATUSES)
+        return bool(self.open_invalidations or startable)
 
 
 @requires(Role.READER)
@@ -129,6 +143,7 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         workers=tuple(await fetch(conn, "views.workers", Worker, **params)),
         set_aside=tuple(_set_aside(row) for row in aside),
         set_aside_total=aside[0].total if aside else 0,
+        invalidations_pending_approval=invalidations.pending_approval,
     )
 
 
@@ -137,7 +152,7 @@ def _stuck(row: StuckRow) -> StuckTask:
         id=row.id,
         job=row.job,
         block_key=row.block_key,
-        status="waiting_for_inputs" if row.status == TaskStatus.BLOCKED else row.status,
+        status=row.status,
         attempts=row.attempts,
         blocks=row.blocks,
         error=row.error_message,

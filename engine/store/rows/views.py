@@ -10,10 +10,11 @@ from engine.model.states import TaskStatus
 
 
 class OpenInvalidations(msgspec.Struct, frozen=True):
-    """The number of open invalidations, and the age of the oldest."""
+    """The number of unplanned invalidations, the age of the oldest, and those pending approval."""
 
     invalidations: int
     seconds: float | None
+    pending_approval: int
 
 
 class OpenDeadLetters(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Status: counts, ages, and stuck tasks with the tasks blocked by them."""
 
+import re
 from io import StringIO
 
 from rich.console import Console, RenderableType
@@ -12,10 +13,12 @@ from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Advance, Batch, Rejection
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
+from engine.service.queries.invalidations import invalidations
 from engine.service.queries.progress import Progress, build_of, progress
 from engine.service.queries.status import Status, status
 from engine.service.queries.tasks import tasks
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
 DAY = "2013-02-13"
@@ -84,12 +87,59 @@ async def test_a_failed_task_shows_the_cause(database: Database) -> None:
         assert "PL/pgSQL" not in text
 
 
+def headline(view: Status) -> str:
+    return shown(status_report(view)).splitlines()[0].strip()
+
+
+async def test_work_that_waits_for_a_failed_task_is_stuck(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    assert headline(await seen(world)).startswith("at work  ")
+    await failing(world)
+    assert headline(await seen(world)).startswith("stuck  ")
+
+
+async def test_first_runs_without_inputs_are_waiting(database: Database) -> None:
+    both = {"dataset": "z", "wait_for": "all"}
+    world = await World.made(database, source("a"), source("z"), job("b", "a", both), job("c", "b"))
+    await world.changed("a", DAY)
+    assert headline(await seen(world)).startswith("waiting for inputs  ")
+
+
+async def test_a_blocked_task_without_cause_is_stuck(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.rows("UPDATE tasks SET status = 'succeeded' WHERE status = 'queued' RETURNING id")
+    assert headline(await seen(world)).startswith("stuck  ")
+
+
+async def test_every_open_invalidation_is_counted(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", DAY)
+    assert "  1 unplanned invalidation, the oldest " in headline(await seen(world))
+    await world.plan()
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", 1)
+    await world.change("a", "2013-02-14", "2013-02-20")
+    await world.plan()
+    await world.change("a", "2013-02-27")
+    text = headline(await seen(world))
+    assert re.match(
+        r"at work  1 unplanned invalidation, the oldest \d+s old, 2 pending approval ", text
+    )
+    await world.plan()
+    await world.run()
+    text = headline(await seen(world))
+    assert text.startswith("waiting for approval  0 unplanned invalidations, 2 pending approval  ")
+    assert len(await invalidations(world.caller, world.service, only_open=True)) == 2
+
+
 async def test_a_first_run_lists_missing_inputs(database: Database) -> None:
     both = {"dataset": "z", "wait_for": "all"}
     world = await World.made(database, source("a"), source("z"), job("b", "a", both))
     await world.changed("a", DAY)
     (stuck,) = (await seen(world)).stuck
-    assert (stuck.status, stuck.waiting_for) == ("waiting_for_inputs", {"z": [DAY]})
+    assert (stuck.status, stuck.waiting_for) == ("blocked", {"z": [DAY]})
 
 
 async def test_consumers_and_dead_letters_are_counted(database: Database) -> None:
@@ -109,16 +159,14 @@ async def test_consumers_and_dead_letters_are_counted(database: Database) -> Non
 
 
 async def wave(world: World, *datasets: str) -> Progress:
-    invalidations = [
+    ids = [
         invalidation
         for each in datasets
         for invalidation in (await world.change(each, DAY)).invalidations
     ]
-    assert (await progress(world.caller, world.service, invalidations)).unplanned == len(
-        invalidations
-    )
+    assert (await progress(world.caller, world.service, ids)).unplanned == len(ids)
     await world.plan()
-    return await progress(world.caller, world.service, invalidations)
+    return await progress(world.caller, world.service, ids)
 
 
 async def test_progress_counts_only_tasks_of_the_invalidations(database: Database) -> None:
@@ -148,7 +196,7 @@ async def test_the_build_of_a_deploy(database: Database) -> None:
     await world.run()
     done = await world.deploy(jobs[0], job("b", "a", config={"callable": "x:y"}), jobs[2])
     assert done.version_id is not None
-    invalidations = await build_of(world.caller, world.service, done.version_id)
-    assert (await progress(world.caller, world.service, invalidations)).total == 2
+    build = await build_of(world.caller, world.service, done.version_id)
+    assert (await progress(world.caller, world.service, build)).total == 2
     await world.run()
-    assert (await progress(world.caller, world.service, invalidations)).is_good
+    assert (await progress(world.caller, world.service, build)).is_good
