@@ -101,10 +101,19 @@ async def _load_state(conn: Connection, lineage: Lineage, rows: Sequence[Unblock
 
 
 def _first_runs(lineage: Lineage, row: UnblockedTask, state: _State) -> Sequence[str]:
-    """Return the partitions never built, ``*`` for a single-run job, which may find none."""
+    """Return the partitions never built; ``*`` for a single-run job with any.
+
+    The first run of a job that discovers its partitions has a task without any.
+    """
+    unbuilt = _unbuilt(lineage, row, state)
+    if not lineage.job(row.job_id).is_single_run:
+        return unbuilt
+    is_first = not (row.partitions or row.job_id in state.have_run)
+    return (SINGLE_RUN_KEY,) if unbuilt or is_first else ()
+
+
+def _unbuilt(lineage: Lineage, row: UnblockedTask, state: _State) -> list[str]:
     job = lineage.job(row.job_id)
-    if job.is_single_run:
-        return () if job.id in state.have_run else (SINGLE_RUN_KEY,)
     space = lineage.job_space(job)
     built = PartitionSet.union([state.existing[output] for output in job.outputs])
     return [key for key in row.partitions if not built.covers(space.parse(key))]
@@ -112,8 +121,7 @@ def _first_runs(lineage: Lineage, row: UnblockedTask, state: _State) -> Sequence
 
 def _missing(lineage: Lineage, row: UnblockedTask, state: _State) -> dict[str, list[str]] | None:
     """Return the missing inputs of the first runs; None if no input or no first run is missing."""
-    job, first = lineage.job(row.job_id), _first_runs(lineage, row, state)
-    if not first:
+    if not _first_runs(lineage, row, state):
         return None
-    keys = row.partitions if job.is_single_run else first
-    return missing_inputs(lineage, job, keys, state.existing.__getitem__)
+    unbuilt = _unbuilt(lineage, row, state)
+    return missing_inputs(lineage, lineage.job(row.job_id), unbuilt, state.existing.__getitem__)

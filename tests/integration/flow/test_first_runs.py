@@ -146,3 +146,17 @@ async def test_a_canceled_first_run_stays_canceled_until_a_change_reaches_it(
     assert await world.run() == [name, "total[*]"]
     async with world.conn() as conn:
         assert (await audit_all(conn, world.org)).shown == []
+
+
+async def test_a_single_run_job_waits_for_the_inputs_of_each_new_partition(
+    database: Database,
+) -> None:
+    days = {"dt": {"time": "day", "start": "2013-01-01"}}
+    inputs = ["a", {"dataset": "late", "wait_for": "all"}]
+    full = job("full", *inputs, partitioning=days, execution_strategy="Full")
+    world = await World.made(database, source("a", days), source("late", days), full)
+    for day in (FIRST, SECOND):
+        await world.changed("a", day)
+        assert (await world.task("full[*]", "blocked"))["waiting_for"] == {"late": [day]}
+        await world.changed("late", day)
+        assert await world.run() == ["full[*]"]
