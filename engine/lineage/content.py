@@ -105,11 +105,13 @@ class Outcome(msgspec.Struct, frozen=True):
     ``columns`` are the changed columns, PRUNED if nothing changed. Even then, scopes
     may be assigned the version of an earlier change, which makes readers stale that have not run
     since. ``unpropagated`` are the columns for which no plan has invalidated the readers.
+    ``late`` are columns with the version of an earlier change, for which perhaps none has.
     """
 
     content: Content
     columns: DirtyColumns | Pruning
     unpropagated: DirtyColumns | Pruning = PRUNED
+    late: DirtyColumns | Pruning = PRUNED
 
 
 def compare(
@@ -133,14 +135,11 @@ def compare(
 def compare_unplanned(before: Content | None, written: Written, now: datetime) -> Outcome:
     """Compare the content written by a run of which the propagated scopes are unknown.
 
-    Every change is unpropagated, those left uncompared by earlier runs included.
+    Every change is unpropagated.
     """
     outcome = compare(before, written, None, now)
     late = PRUNED if before is None else _uncompared(before, _identified(before, written, now))
-    columns = outcome.columns
-    if late is not PRUNED:
-        columns = late if columns is PRUNED else union_columns(columns, late)
-    return msgspec.structs.replace(outcome, columns=columns, unpropagated=columns)
+    return msgspec.structs.replace(outcome, unpropagated=outcome.columns, late=late)
 
 
 def _identified(before: Content, written: Written, now: datetime) -> Written:

@@ -10,10 +10,11 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from engine.errors import LeaseLost
-from engine.flow.execution.contents import PartitionChange, write_contents
+from engine.flow.execution.contents import LateChange, PartitionChange, write_contents
 from engine.flow.execution.cursors import move_cursors
 from engine.flow.execution.cutoff import Changes
 from engine.flow.execution.dependents import resolve_dependents, unblock_manual_first_runs
+from engine.flow.execution.late_changes import stale_for_readers
 from engine.flow.execution.outputs import reports, summaries, unplanned_outputs
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
@@ -79,7 +80,7 @@ async def _record(
     lineage = await org.lineage(conn)
     written = [report for completion in completions for report in reports(lineage, completion)]
     propagated = {id_: parse_propagated(row.propagated) for id_, row in leased.items()}
-    changed = await write_contents(conn, lineage, written, propagated)
+    changed, late = await write_contents(conn, lineage, written, propagated)
     changes = Changes.of(lineage, completions, written, changed)
     await execute(
         conn,
@@ -95,7 +96,8 @@ async def _record(
             await move_cursors(conn, completion)
             await _record_single_run(conn, completion.lease)
             invalidations += _unplanned(completion)
-    await insert_own(conn, org, [*invalidations, *_unpropagated(changed)])
+    reached = [change async for change in stale_for_readers(conn, lineage, late)]
+    await insert_own(conn, org, [*invalidations, *_unpropagated(changed), *map(_late, reached)])
     await resolve_dependents(conn, org, ids, changes)
     datasets = {report.dataset_uuid for report in written}
     await unblock_manual_first_runs(conn, org, lineage, datasets)
@@ -149,6 +151,13 @@ def _unpropagated(changes: Sequence[PartitionChange]) -> Iterator[NewInvalidatio
                 report.partition_key,
                 change.unpropagated,
             )
+
+
+def _late(change: LateChange) -> NewInvalidation:
+    """Return the invalidation of an earlier change, for readers that have not run since."""
+    report = change.report
+    where = report.dataset_uuid, report.dataset_version, report.partition_key
+    return _found(report.task_id, *where, change.columns)
 
 
 def _found(

@@ -33,12 +33,19 @@ class PartitionChange(msgspec.Struct, frozen=True):
     has_grown: bool
 
 
+class LateChange(msgspec.Struct, frozen=True):
+    """Columns changed by an earlier run, and compared only now; perhaps no plan reached readers."""
+
+    report: Report
+    columns: DirtyColumns
+
+
 async def write_contents(
     conn: Connection,
     lineage: Lineage,
     reports: Sequence[Report],
     propagated: Mapping[UUID, Propagated],
-) -> list[PartitionChange]:
+) -> tuple[list[PartitionChange], list[LateChange]]:
     """Record the partitions reported by runs; return those with changed content.
 
     ``propagated`` maps tasks to the scopes propagated for them (see `planner.propagated`).
@@ -61,11 +68,17 @@ async def write_contents(
         if outcome.content.oldest_row_changes:
             where = report.dataset_uuid, report.dataset_version
             await bound_row_changes(conn, lineage, *where, [report.partition_key])
-    return [
+    changed = [
         PartitionChange(report, outcome.columns, outcome.unpropagated, _has_grown(row, report))
         for row, report, outcome in zip(rows, reports, outcomes, strict=True)
         if outcome.columns is not PRUNED
     ]
+    late = [
+        LateChange(report, outcome.late)
+        for report, outcome in zip(reports, outcomes, strict=True)
+        if outcome.late is not PRUNED
+    ]
+    return changed, late
 
 
 def _outcome(row: LockedContent, report: Report, propagated: Propagated) -> Outcome:

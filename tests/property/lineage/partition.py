@@ -137,6 +137,8 @@ class Partition:
         now = _NOON + timedelta(seconds=seconds)
         outcome = _compare(self.content, written, [*self.propagated.values()], now, is_known)
         self.content, self.propagated = outcome.content, None
+        for reader in self.readers:
+            reader.is_queued |= _is_in(reader, outcome.late) and reader.is_stale(self.content)
         lost = [each for each in self.readers if self._is_lost(each, outcome)]
         self._settle(outcome.columns)
         for reader in self.readers:

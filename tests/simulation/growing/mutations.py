@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 import engine.flow.execution.cutoff
 import engine.flow.execution.stale_decisions
 import engine.planner.strategy
 import engine.worker.operators.sql.follow
 from engine.lineage.rows import RowFilter
-from engine.worker.operators.sql.predicates import FALSE
 
 Patch = pytest.MonkeyPatch
 
@@ -23,7 +23,7 @@ def every_run_of_a_follower_only_adds_rows(patch: Patch) -> None:
 
 def a_filter_selects_no_row(patch: Patch) -> None:
     """Read no row again for a row filter."""
-    patch.setattr(engine.worker.operators.sql.follow, "selected", lambda *_: FALSE)
+    patch.setattr(engine.worker.operators.sql.follow, "selected", lambda *_: sql.SQL("FALSE"))
 
 
 def unread_rows_of_a_canceled_run_are_not_recorded(patch: Patch) -> None:
