@@ -103,7 +103,7 @@ WITH invalidations AS (
     SELECT plan_id, processed_at, outcome, planning_error FROM knockon.data_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
-    SELECT t.status, t.waiting_for FROM knockon.tasks t
+    SELECT t.status FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND (t.plan_ids && ARRAY(SELECT plan_id FROM invalidations)
         OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM invalidations)))
 )
@@ -117,6 +117,25 @@ SELECT (SELECT count(*) FROM invalidations
         FROM (SELECT status, count(*) AS tasks FROM wave GROUP BY status) s) AS tasks,
        EXISTS (SELECT FROM knockon.tasks t
                WHERE t.org_id = %(org_id)s AND t.status IN ('queued', 'running')) AS moving
+
+-- :name obstacles
+-- The obstacles before the blocked tasks of some invalidations: whether any of them, or of the tasks
+-- before them, waits for inputs, and whether any has failed.
+WITH RECURSIVE invalidations AS (
+    SELECT plan_id FROM knockon.data_invalidations WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
+), upstream AS (
+    SELECT t.id, t.status, t.waiting_for FROM knockon.tasks t
+    WHERE t.org_id = %(org_id)s AND t.status = 'blocked'
+      AND (t.plan_ids && ARRAY(SELECT plan_id FROM invalidations)
+        OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM invalidations)))
+    UNION
+    SELECT t.id, t.status, t.waiting_for FROM upstream u
+    JOIN knockon.task_dependencies d ON d.task_id = u.id
+    JOIN knockon.tasks t ON t.id = d.depends_on AND t.status IN ('blocked', 'failed')
+)
+SELECT coalesce(bool_or(status = 'blocked' AND waiting_for IS NOT NULL), false) AS missing_inputs,
+       coalesce(bool_or(status = 'failed'), false) AS failed_tasks
+FROM upstream
 
 -- :name invalidations_of_version
 -- The invalidations of a deploy.

@@ -40,13 +40,12 @@ def apply(
 
     async def work(session: Session) -> Applied:
         applied = await apply_plan(session.caller(by), session.service, plan)
+        show(options, applied, _report)
         if wait and not applied.changes:
             await wait_for(session, applied.invalidations)
         return applied
 
-    applied = run(options, work)
-    show(options, applied, _report)
-    if applied.changes:
+    if run(options, work).changes:
         raise typer.Exit(1)
 
 

@@ -9,7 +9,6 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import Session, run
 from engine.cli.runtime.wait import wait_for
-from engine.service.commands.plans import Review
 from engine.service.commands.plans import approve as approve_plans
 
 app = typer.Typer(add_completion=False)
@@ -31,10 +30,10 @@ def approve(
     plan pending approval are printed.
     """
 
-    async def work(session: Session) -> list[Review]:
+    async def work(session: Session) -> None:
         reviews = await approve_plans(session.caller(by), session.service, plans)
+        show(options, reviews, decisions)
         if wait:
             await wait_for(session, [id_ for review in reviews for id_ in review.invalidations])
-        return reviews
 
-    show(options, run(options, work), decisions)
+    run(options, work)

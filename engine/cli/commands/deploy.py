@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
@@ -53,15 +53,14 @@ def deploy(
     """
     dags = [with_python_code(read_dag(file)) for file in files]
 
-    async def work(session: Session) -> _Deployed:
+    async def work(session: Session) -> None:
         operation = preview if dry_run else deploy_dag
         deployments = [await operation(session.caller(), session.service, dag) for dag in dags]
+        show(options, _Deployed(dry_run, tuple(deployments)), _trees)
         if wait and not dry_run:
             await wait_for(session, await _builds(session, deployments))
-        return _Deployed(dry_run, tuple(deployments))
 
-    deployed = run(options, work, creates_org=not dry_run)
-    show(options, deployed, lambda view: Group(*(_tree(dag, dry_run) for dag in view.dags)))
+    run(options, work, creates_org=not dry_run)
 
 
 async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[UUID]:
@@ -71,6 +70,10 @@ async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[U
         if (version := deployment.version_id)
         for invalidation in await build_of(session.caller(), session.service, version)
     ]
+
+
+def _trees(deployed: _Deployed) -> RenderableType:
+    return Group(*(_tree(deployment, deployed.dry_run) for deployment in deployed.dags))
 
 
 def _tree(deployment: Deployment, dry_run: bool) -> Tree:

@@ -53,13 +53,13 @@ def invalidate(
         dataset, partitions, columns, rows, reason, id=key, note=note, source="knockon invalidate"
     )
 
-    async def work(session: Session) -> Requested:
+    async def work(session: Session) -> None:
         requested = await invalidate_dataset(session.caller(), session.service, event)
+        show(options, requested, _text)
         if wait:
             await wait_for(session, requested.invalidations)
-        return requested
 
-    show(options, run(options, work), _text)
+    run(options, work)
 
 
 def _text(requested: Requested) -> Text:

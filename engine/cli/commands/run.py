@@ -11,7 +11,6 @@ from engine.cli.render.console import show
 from engine.cli.runtime.session import Session
 from engine.cli.runtime.session import run as run_session
 from engine.cli.runtime.wait import wait_for
-from engine.service.commands.invalidations import Requested
 from engine.service.commands.jobs import run as run_job
 
 app = typer.Typer(add_completion=False)
@@ -32,10 +31,10 @@ def run(
     Also starts jobs with `activation: manual`.
     """
 
-    async def work(session: Session) -> Requested:
+    async def work(session: Session) -> None:
         requested = await run_job(session.caller(), session.service, job, split_values(partitions))
+        show(options, requested, lambda _: Text(f"job {job} will run"))
         if wait:
             await wait_for(session, requested.invalidations)
-        return requested
 
-    show(options, run_session(options, work), lambda _: Text(f"job {job} will run"))
+    run_session(options, work)

@@ -15,7 +15,7 @@ from engine.loops.notification_listener import NotificationListener
 from engine.loops.schema_watch import SchemaWatch
 from engine.model.states import TaskStatus
 from engine.service.queries.progress import Progress, progress
-from engine.wording import some
+from engine.wording import counted, some
 
 _POLL_SECONDS = 0.5
 _MINIMUM_INTERVAL_SECONDS = 0.1
@@ -25,7 +25,7 @@ _HINT = "still waiting: are 'knockon engine' and 'knockon worker', or 'knockon u
 
 
 async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
-    """Wait for the end of all tasks.
+    """Wait for the end of all tasks, except for first runs that wait for inputs.
 
     Raises TaskFailed unless all of them succeed, and OutdatedCode if a migration requires newer
     code meanwhile.
@@ -42,6 +42,9 @@ async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
             watch.check()
     if not last.is_good:
         raise TaskFailed(_failure(last))
+    if last.waits_for_inputs:
+        blocked = counted(last.tasks[TaskStatus.BLOCKED], "task")
+        errors().print(f"{blocked} blocked until inputs exist: see 'knockon status'")
     return last
 
 

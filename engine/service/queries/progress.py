@@ -1,6 +1,7 @@
 """Progress of the tasks of invalidations."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -9,7 +10,7 @@ from engine.model.states import PENDING_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.rows.invalidations import InvalidationId
-from engine.store.rows.views import ProgressRow
+from engine.store.rows.views import Obstacles, ProgressRow
 from engine.store.run import fetch
 
 
@@ -17,7 +18,8 @@ class Progress(msgspec.Struct, frozen=True):
     """Number of tasks by status, and of ``unplanned`` invalidations without tasks.
 
     ``pending_approval`` are plans. ``set_aside`` has the planning errors of invalidations.
-    ``is_moving`` is true if any task of the org is queued or running.
+    ``is_moving`` is true if any task of the org is queued or running. ``waits_for_inputs`` is true
+    if otherwise the unfinished tasks wait for inputs to exist, and not for a failed task.
     """
 
     unplanned: int
@@ -26,6 +28,7 @@ class Progress(msgspec.Struct, frozen=True):
     pending_approval: tuple[UUID, ...] = ()
     rejected: tuple[UUID, ...] = ()
     set_aside: tuple[str, ...] = ()
+    waits_for_inputs: bool = False
 
     @property
     def total(self) -> int:
@@ -44,18 +47,22 @@ class Progress(msgspec.Struct, frozen=True):
 
     @property
     def is_good(self) -> bool:
-        """Return true if everything was planned and no task failed."""
+        """Return true if everything was planned, and no task failed or waits for a failed one."""
         refused = self.unplanned or self.pending_approval or self.rejected or self.set_aside
-        return not refused and TaskStatus.FAILED not in self.tasks and self.finished == self.total
+        is_done = self.finished == self.total or self.waits_for_inputs
+        return not refused and TaskStatus.FAILED not in self.tasks and is_done
 
 
 @requires(Role.READER)
 async def progress(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Progress:
     """Return the progress of the tasks of invalidations."""
     async with service.snapshot(caller) as (conn, org):
-        (row,) = await fetch(
-            conn, "views.progress", ProgressRow, org_id=org.id, ids=list(invalidations)
-        )
+        params: dict[str, Any] = {"org_id": org.id, "ids": list(invalidations)}
+        (row,) = await fetch(conn, "views.progress", ProgressRow, **params)
+        waits = False
+        if TaskStatus.BLOCKED in row.tasks and not row.moving:
+            (obstacles,) = await fetch(conn, "views.obstacles", Obstacles, **params)
+            waits = obstacles.missing_inputs and not obstacles.failed_tasks
     return Progress(
         row.unplanned,
         row.tasks,
@@ -63,6 +70,7 @@ async def progress(caller: Caller, service: Service, invalidations: Sequence[UUI
         tuple(row.pending_approval),
         tuple(row.rejected),
         tuple(row.set_aside),
+        waits,
     )
 
 

@@ -78,6 +78,13 @@ class ProgressRow(msgspec.Struct, frozen=True):
     moving: bool
 
 
+class Obstacles(msgspec.Struct, frozen=True):
+    """Obstacles before blocked tasks."""
+
+    missing_inputs: bool
+    failed_tasks: bool
+
+
 class ExpiredLeases(msgspec.Struct, frozen=True):
     """The number of tasks long past their lease."""
 

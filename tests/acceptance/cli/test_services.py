@@ -60,6 +60,7 @@ def test_a_failed_task_is_reported_retried_and_canceled(shop: Knockon, database_
     ):
         failed = shop("run", "daily_sales", "-p", "2026-02-03", "--wait", code=1)
         assert "1 failed" in failed.err
+        assert failed.out == "job daily_sales will run\n"
     assert "stuck" in shop("status").out
     (task,) = shop("tasks", "-s", "failed", "--json").json
     assert "no table public.orders" in task["error_message"]
@@ -67,6 +68,28 @@ def test_a_failed_task_is_reported_retried_and_canceled(shop: Knockon, database_
     assert "not failed" in shop("tasks", "retry", task["id"], code=1).err
     assert "canceled" in shop("tasks", "cancel", task["id"]).out
     assert shop("status", "--json").json["tasks"] == {"canceled": 1}
+
+
+def test_a_deploy_is_printed_though_a_build_fails(
+    shop: Knockon, database_url: str, tmp_path: Path
+) -> None:
+    shop("invalidate", "orders", "-p", "2026-02-03")
+    file = tmp_path / "dag.yaml"
+    with (
+        psycopg.connect(database_url, autocommit=True) as conn,
+        shop.running("engine", until="engine is up"),
+        shop.running("worker", until="worker is up"),
+    ):
+        shop("invalidate", "orders", "-p", "2026-02-03", "--wait")
+        conn.execute("DROP TABLE orders")
+        file.write_text(MINIMAL.read_text().replace("sum(amount)", "max(amount)"))
+        failed = shop("deploy", file, "--wait", "--json", code=1)
+        file.write_text(MINIMAL.read_text().replace("sum(amount)", "min(amount)"))
+        again = shop("deploy", file, "--wait", code=1)
+    assert failed.json["dags"][0]["dag_name"] == "minimal"
+    assert "minimal is deployed" in again.out
+    for result in (failed, again):
+        assert "1 failed" in result.err
 
 
 def test_doctor_finds_problems(shop: Knockon) -> None:

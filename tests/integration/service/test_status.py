@@ -189,6 +189,34 @@ async def test_progress_is_over_if_only_a_person_can_continue(database: Database
     assert (last.total, last.finished) == (2, 1)
 
 
+async def test_progress_is_good_if_first_runs_wait_for_inputs(database: Database) -> None:
+    both = {"dataset": "z", "wait_for": "all"}
+    world = await World.made(
+        database, source("a"), source("z"), job("b", "a", both), job("c", "b"), job("d", "a")
+    )
+    ids = (await world.change("a", DAY)).invalidations
+    await world.plan()
+    assert not (await progress(world.caller, world.service, ids)).is_over
+    await world.run()
+    last = await progress(world.caller, world.service, ids)
+    assert (last.is_over, last.is_good) == (True, True)
+    assert last.tasks == {"blocked": 2, "succeeded": 1}
+
+
+async def test_progress_is_not_good_if_tasks_wait_for_a_failed_task(database: Database) -> None:
+    both = {"dataset": "z", "wait_for": "all"}
+    world = await World.made(
+        database, *map(source, "ayz"), job("b", "a"), job("c", "b", "y", both), job("d", "c")
+    )
+    await world.changed("a", DAY)
+    await failing(world)
+    ids = (await world.change("y", DAY)).invalidations
+    await world.plan()
+    last = await progress(world.caller, world.service, ids)
+    assert (last.is_over, last.is_good) == (True, False)
+    assert last.tasks == {"blocked": 2}
+
+
 async def test_the_build_of_a_deploy(database: Database) -> None:
     jobs = [source("a"), job("b", "a"), job("c", "b")]
     world = await World.made(database, *jobs)
