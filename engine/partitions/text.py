@@ -28,7 +28,8 @@ def split(dimensions: Named, text: str) -> dict[int, str]:
         InvalidPartition: the text has an unknown dimension, or one dimension twice.
     """
     parts: dict[int, str] = {}
-    for piece in text.split(AND):
+    # The key of an only dimension is one part, so that a message quotes all of it.
+    for piece in text.split(AND) if len(dimensions) > 1 else (text,):
         i, part = _split_part(dimensions, piece)
         if i in parts:
             raise _repeated(dimensions, i)
@@ -46,7 +47,7 @@ def read_boxes(dimensions: Named, texts: Iterable[str]) -> Iterator[Box]:
     """Parse many texts other than `*`; texts that differ only in the last part share a box."""
     lasts: dict[str, list[str]] = {}
     for text in texts:
-        head, _, last = text.rpartition(AND)
+        head, _, last = text.rpartition(AND) if len(dimensions) > 1 else ("", "", text)
         lasts.setdefault(head, []).append(last)
 
     @cache  # parts of a product recur

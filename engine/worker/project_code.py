@@ -46,7 +46,9 @@ def project_code(name: str) -> dict[str, str]:
     if name.partition(".")[0] in sys.stdlib_module_names:
         return {}
     if finder.find(name) is None:
-        raise InvalidInput(f"there is no module {name!r} here: install it, or correct the name")
+        raise InvalidInput(
+            f"there is no module {name!r} here: install it (PYTHONPATH), or correct the name"
+        )
     hashes: dict[str, str] = {}
     visited, pending = set[str](), {name, *_parents(name)}
     while pending:
@@ -55,7 +57,7 @@ def project_code(name: str) -> dict[str, str]:
         hashes |= {module.name: _hash(module.name, module.file) for module in own if module.file}
         if len(hashes) > _MOST:
             raise InvalidInput(
-                f"module {name!r} imports more than {_MOST:,} modules of its project"
+                f"module {name!r} imports more than {_MOST:,} modules of its project: import fewer"
             )
         pending = {imported for module in own for imported in _imports(module)} - visited
     return hashes

@@ -8,7 +8,7 @@ from rich.tree import Tree
 
 from engine.cli.render.elements import ago, compact, mapping_text, pruned_text, short, status_text
 from engine.model.event import MANUAL
-from engine.model.states import FINISHED_STATUSES, PlanState, TaskStatus
+from engine.model.states import FINISHED_STATUSES, PlanState, Reason, TaskStatus
 from engine.service.queries.audit import Verdict
 from engine.service.queries.explain_partition import ExplainedPartition, UnfinishedTask
 from engine.service.queries.explain_task import Blocker, Cause, ExplainedTask, PathHop
@@ -112,7 +112,7 @@ def _add_blockers(tree: Tree, view: ExplainedTask) -> None:
         for name, keys in (task.waiting_for or {}).items():
             branch.add(Text.assemble((name, "bold"), f" {some(keys)} to exist"))
     if task.status == TaskStatus.SKIPPED and view.blockers:
-        _add_unchanged(tree.add(Text("skipped: inputs unchanged", "bold")), view.blockers)
+        _add_unchanged(tree.add(Text("skipped: no run changed an input", "bold")), view.blockers)
 
 
 def _add_unchanged(branch: Tree, blockers: Sequence[Blocker]) -> None:
@@ -158,10 +158,10 @@ def partition_tree(view: ExplainedPartition) -> Tree:
     for plan in view.not_run:
         tree.add(_plan_text(plan))
     for change in view.pruned_changes:
-        article = "an" if change.reason[0] in "aeiou" else "a"
-        text = Text.assemble(f"not affected by {article} ", (change.reason, "magenta"), " of ")
-        text.append(change.dataset, "bold").append(f"  {ago(change.at)}", "dim")
-        branch = tree.add(text)
+        text = Text.assemble("not affected by a change of ", (change.dataset, "bold"))
+        if change.reason != Reason.CHANGE:
+            text.append(f"  {change.reason}", "magenta")
+        branch = tree.add(text.append(f"  {ago(change.at)}", "dim"))
         for edge in change.pruned:
             branch.add(pruned_text(edge))
     return tree

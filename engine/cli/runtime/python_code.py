@@ -21,8 +21,8 @@ def with_python_code(dag: DagFile) -> DagFile:
             hashes[job.name] = project_code(module)
         except InvalidInput as error:
             message = (
-                f"{error}, so that a change of the code would go unnoticed: deploy where the code "
-                "is installed (PYTHONPATH), or give the job a `version` and change it with the code"
+                f"{error}; or give the job a `version`, and change the version with the "
+                "code, whose changes are then not detected"
             )
             problems.append(Problem(("jobs", index, "config", "callable"), message))
     if problems:

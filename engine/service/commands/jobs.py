@@ -2,12 +2,12 @@
 
 from consumers import manual
 from consumers.manual import Requested
-from engine.errors import InvalidInput, UnknownName
+from engine.errors import InvalidInput
 from engine.lineage.graph import Lineage
 from engine.model.event import SourceEvent
-from engine.model.source_positions import did_you_mean
 from engine.model.states import Activation, Reason, Role
 from engine.service.caller import Caller, requires
+from engine.service.job_names import find_job
 from engine.service.service import Service
 
 
@@ -29,11 +29,9 @@ async def run(
 
 def _first_output(lineage: Lineage, name: str) -> str:
     """Return the dataset to invalidate in order to run the job."""
-    jobs = {job.name: job for job in lineage.order}
-    if name not in jobs:
-        raise UnknownName(f"there is no job {name!r}{did_you_mean(name, jobs)}")
-    dataset = lineage.dataset(jobs[name].outputs[0]).name
-    if jobs[name].activation == Activation.SOURCE:
+    job = find_job(lineage, name)
+    dataset = lineage.dataset(job.outputs[0]).name
+    if job.activation == Activation.SOURCE:
         raise InvalidInput(
             f"the source job {name!r} does not run: "
             f"report a change with 'knockon invalidate {dataset}'"

@@ -7,6 +7,7 @@ from engine.flow.execution import operator_actions
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
+from engine.service.job_names import find_job
 from engine.service.service import Service
 
 
@@ -26,10 +27,14 @@ async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> int:
 async def retry_failed(caller: Caller, service: Service, job: str | None = None) -> int:
     """Queue all failed tasks of the org or of one job again; return the count.
 
-    A few hundred tasks per transaction, because locks would otherwise grow without bound.
+    A few hundred tasks per transaction, because locks would otherwise grow without bound. Raises
+    UnknownName if no task has failed, and no current DAG has the job.
     """
     async with service.connection(caller) as (conn, org):
-        return await operator_actions.retry_failed(conn, org, job)
+        count = await operator_actions.retry_failed(conn, org, job)
+        if job is not None and not count:
+            find_job(await org.lineage(conn), job)
+        return count
 
 
 @requires(Role.WRITER)

@@ -48,9 +48,12 @@ async def invalidations(
     only_set_aside: bool = False,
     limit: int = 50,
 ) -> list[InvalidationRow]:
-    """List invalidations, newest first, optionally of a dataset, unplanned, or set aside."""
+    """List invalidations, newest first, optionally of a dataset, open, or set aside.
+
+    Raises UnknownName if there are none, and no current DAG has the dataset.
+    """
     async with service.snapshot(caller) as (conn, org):
-        return await fetch(
+        rows = await fetch(
             conn,
             "invalidations.list",
             InvalidationRow,
@@ -60,6 +63,9 @@ async def invalidations(
             set_aside=only_set_aside,
             limit=limit,
         )
+        if dataset is not None and not rows:
+            (await org.lineage(conn)).dataset_named(dataset)
+        return rows
 
 
 async def load_invalidations(

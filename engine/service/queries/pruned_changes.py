@@ -111,7 +111,7 @@ def _unaffected(
         yield PrunedEdge(datasets[0], job.name, PruningRule.PARTITIONS, f"it touched {others} only")
     elif skipped is not None:
         read, task = ", ".join(datasets), str(skipped)[-8:]
-        detail = f"its inputs from {read} turned out unchanged, so task {task} was skipped"
+        detail = f"no run changed an input from {read}, so task {task} was skipped"
         yield PrunedEdge(datasets[0], job.name, PruningRule.UNCHANGED, detail)
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.model.states import Role, TaskStatus
 from engine.service.caller import Caller, requires
+from engine.service.job_names import find_job
 from engine.service.service import Service
 from engine.store.run import fetch
 
@@ -66,9 +67,12 @@ async def tasks(
     partition: str | None = None,
     limit: int = 50,
 ) -> list[TaskRow]:
-    """List tasks, newest first, optionally by status, job or partition."""
+    """List tasks, newest first, optionally by status, job or partition.
+
+    Raises UnknownName if there are none, and no current DAG has the job.
+    """
     async with service.snapshot(caller) as (conn, org):
-        return await fetch(
+        rows = await fetch(
             conn,
             "tasks.list",
             TaskRow,
@@ -78,3 +82,6 @@ async def tasks(
             partition=partition,
             limit=limit,
         )
+        if job is not None and not rows:
+            find_job(await org.lineage(conn), job)
+        return rows

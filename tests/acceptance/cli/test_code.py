@@ -48,7 +48,10 @@ def test_a_worker_with_different_code_fails_the_task_once(
     old = _with(knockon, _project(tmp_path / "old", "x = 1\n"))
 
     error = knockon("deploy", file, code=1).err
-    assert "jobs[1].config.callable: there is no module 'ours.job' here" in error
+    assert (
+        "jobs[1].config.callable: there is no module 'ours.job' here: install it (PYTHONPATH), or "
+        "correct the name; or give the job a `version`, and change the version with the code"
+    ) in error
     deployed("deploy", file)
     knockon("invalidate", "orders")
     with psycopg.connect(database_url, autocommit=True) as conn:

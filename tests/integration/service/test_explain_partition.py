@@ -136,6 +136,18 @@ async def test_a_wave_that_stopped_upstream_has_a_pruned_edge(database: Database
     assert (await explained(world, "b")).pruned_changes == ()
 
 
+async def test_a_dependent_of_a_canceled_task_has_a_pruned_edge(database: Database) -> None:
+    world = await built(database)
+    await world.changed("a", DAY, reason="manual")
+    task = await world.task(f"b[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"], by="ann")
+    view = await explained(world, "c")
+    (change,) = view.pruned_changes
+    assert change.pruned[0].detail.startswith("no run changed an input from b, so task ")
+    assert "not affected by a change of a  manual" in " ".join(shown(view))
+
+
 async def test_a_change_of_other_partitions_lists_those(database: Database) -> None:
     world = await built(database)
     await world.changed("a", OTHER)

@@ -201,7 +201,7 @@ async def test_a_skipped_task_lists_unchanged_blockers(database: Database) -> No
     ]
     drawn = StringIO()
     Console(width=120, file=drawn).print(task_tree(view))
-    assert "skipped: inputs unchanged" in drawn.getvalue()
+    assert "skipped: no run changed an input" in drawn.getvalue()
     assert f"b {DAY}  unchanged" in drawn.getvalue()
 
 

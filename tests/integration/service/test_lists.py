@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from engine.errors import InvalidInput, UnknownName
+from engine.service.commands.tasks import retry_failed
 from engine.service.ids import task_id
 from engine.service.queries.invalidations import invalidations
 from engine.service.queries.lineage import LineageNode, lineage_tree
@@ -29,6 +30,29 @@ async def test_tasks_are_filtered_and_listed_newest_first(database: Database) ->
     assert [(each.job, each.block_key, each.note) for each in done] == [("b", DAY, "changed")]
     assert [(each.job, each.block_key) for each in of_c] == [("c", OTHER)]
     assert one == everything[:1]
+
+
+async def test_an_unknown_filter_is_rejected(database: Database) -> None:
+    world = await World.made(database, source("alpha"), job("beta", "alpha"))
+    assert await tasks(world.caller, world.service, job="beta") == []
+    assert await invalidations(world.caller, world.service, dataset="alpha") == []
+    for listed in (
+        tasks(world.caller, world.service, job="betta"),
+        retry_failed(world.caller, world.service, "betta"),
+    ):
+        with pytest.raises(UnknownName, match=r"no job 'betta'; did you mean 'beta'\?"):
+            await listed
+    with pytest.raises(UnknownName, match="no dataset betta"):
+        await invalidations(world.caller, world.service, dataset="betta")
+
+
+async def test_tasks_of_a_removed_job_are_listed(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    await world.deploy(source("a"))
+    assert [each.job for each in await tasks(world.caller, world.service, job="b")] == ["b"]
+    assert len(await invalidations(world.caller, world.service, dataset="a")) == 1
 
 
 async def test_a_task_is_found_by_the_ending_of_its_id(database: Database) -> None:

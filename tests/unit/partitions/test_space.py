@@ -103,6 +103,8 @@ def test_adjacent_keys_become_one_range() -> None:
         (["dt"], "2013-02-02..2013-02-01", r"ends before it starts; write 2013-02-01\.\."),
         (["dt"], "..", "not a day"),
         (["dt"], "", "not a day"),
+        (["dt"], "01/02/2026", "'01/02/2026' is not a day in .*write one like"),
+        (["tail"], "a/b", "'a/b' cannot be a key"),
         (["dt"], "day=2013-02-13", r"names no dimension.*write dt="),
         (["dt", "origin"], "2013-02-13", "names no dimension"),
         (["dt", "origin"], "origin=JFK/origin=EWR", "'origin' occurs twice"),
