@@ -75,7 +75,11 @@ class Settings(BaseSettings):
     )
     org: str = Field(default="default", description="Org of the process.")
     home: Path = Field(
-        default=Path(".knockon"), description="Directory of the embedded servers' data."
+        default=Path(".knockon"),
+        description=(
+            "Directory of the embedded database. The embedded broker, with its address and log "
+            "there, keeps messages in memory only, until `knockon up` ends."
+        ),
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",

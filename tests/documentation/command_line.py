@@ -96,7 +96,7 @@ def _options(command: Any, params: list[Any]) -> str:
 def _row(param: Any, annotations: Any) -> list[str]:
     known = annotations.get(param.name)
     choices = ", ".join(map(code, _choices(known.annotation) if known else ()))
-    return [_names(param), choices, _default(param), _prose(param.help or "")]
+    return [_names(param), choices or _bounds(param), _default(param), _prose(param.help or "")]
 
 
 def _names(param: Any) -> str:
@@ -119,6 +119,12 @@ def _choices(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [choice for each in get_args(annotation) for choice in _choices(each)]
+
+
+def _bounds(param: Any) -> str:
+    """Bounds of a number, in the words of the page of settings."""
+    bounds = (("from", getattr(param, "min", None)), ("to", getattr(param, "max", None)))
+    return " ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 
 
 def _default(param: Any) -> str:

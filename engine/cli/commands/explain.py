@@ -22,7 +22,11 @@ def explain(
         str, typer.Argument(help="Id of a task, or name of a dataset.", metavar="TASK|DATASET")
     ],
     partition: Annotated[
-        str | None, typer.Argument(help="Partition key of the dataset.", metavar="PARTITION")
+        str | None,
+        typer.Argument(
+            help="Partition key, required with DATASET; '*' for a dataset without partitions.",
+            metavar="PARTITION",
+        ),
     ] = None,
 ) -> None:
     """Explain why a task ran or waits, or why a partition is fresh or stale."""

@@ -49,8 +49,10 @@ def up(
 ) -> None:
     """Run the engine, consumers and workers in one process.
 
-    An embedded database and broker, with data under KNOCKON_HOME, serve this and other commands
-    unless servers are set. SIGINT or SIGTERM finishes running tasks and stops.
+    An embedded database, with data under KNOCKON_HOME, and an embedded broker serve this and other
+    commands unless servers are set. The broker keeps messages in memory: they are lost when the
+    command ends, and after a restart each topic has a dead letter about messages possibly lost.
+    SIGINT or SIGTERM finishes running tasks and stops.
     """
 
     async def work(session: Session) -> None:
