@@ -6,10 +6,14 @@ from collections import Counter
 import pytest
 
 from engine.store.database import Database
+from tests.simulation.growing.mutations import MUTATIONS
 from tests.simulation.growing.trial import GrowingTrial
+from tests.simulation.invariants import Broken
 from tests.support.databases import fresh_database
 
-SEEDS = range(24)
+SEEDS = range(16)
+CAUGHT_BY = {"a_filter_selects_no_row": 1, "every_change_only_adds_rows": 1}
+"""Seed of a detecting world, by mutation."""
 REACHED = ("compared", "stale by decision", "cancel", "fail", "look_up", "update")
 
 
@@ -30,3 +34,13 @@ def test_fresh_outputs_equal_their_selects(postgres_url: str, template: str) -> 
             print("\n".join(trial.log))
             raise AssertionError(f"growing world {seed}") from trial.failure
     assert [name for name in REACHED if not counts[name]] == []
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_follower_is_caught(
+    postgres_url: str, template: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    MUTATIONS[name](monkeypatch)
+    with fresh_database(postgres_url, template) as url:
+        trial = asyncio.run(_run(url, CAUGHT_BY[name]))
+    assert isinstance(trial.failure, Broken)

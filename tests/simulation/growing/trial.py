@@ -27,6 +27,13 @@ _INSERT = "INSERT INTO s (id, seq, k, x, y, dt) VALUES (%s, %s, %s, %s, %s, %s)"
 _WEIGHTS = Counter(
     insert=8, update=8, look_up=3, plan=10, run=10, cancel=2, fail=1, retry=1, rest=4
 )
+_LEAVE_UNREAD = ("insert", "plan", "cancel", "rest")
+_DRILLS = (
+    (*_LEAVE_UNREAD, "update", "rest"),
+    (*_LEAVE_UNREAD, "update", "rest", "insert", "rest", "update", "rest"),
+    ("insert", "insert", "rest", "update", "plan", "cancel", "rest", "insert", "rest"),
+)
+"""Drills: rows left unread by a cancellation, before runs on other rows."""
 
 
 @dataclass
@@ -74,8 +81,9 @@ class _History:
 
     async def run(self) -> None:
         names = sorted(_WEIGHTS)
-        drawn = self.rng.choices(names, [_WEIGHTS[name] for name in names], k=40)
-        for name in ["insert", "look_up", "rest", *drawn, "rest"]:
+        drawn = self.rng.choices(names, [_WEIGHTS[name] for name in names], k=30)
+        drill = self.rng.choice(_DRILLS)
+        for name in ["insert", "look_up", "rest", *drawn, "rest", *drill, "rest"]:
             await self._verbs[name]()
             self.trial.counts[name] += 1
         await self._recompute_stale()
