@@ -131,7 +131,8 @@ WITH RECURSIVE invalidations AS (
     UNION
     SELECT t.id, t.status, t.waiting_for FROM upstream u
     JOIN knockon.task_dependencies d ON d.task_id = u.id
-    JOIN knockon.tasks t ON t.id = d.depends_on AND t.status IN ('blocked', 'failed')
+    JOIN knockon.tasks t ON t.id = d.depends_on
+        AND t.status IN ('blocked', 'queued', 'running', 'failed')
 )
 SELECT coalesce(bool_or(status = 'blocked' AND waiting_for IS NOT NULL), false) AS missing_inputs,
        coalesce(bool_or(status = 'failed'), false) AS failed_tasks
