@@ -95,11 +95,6 @@ class RowFilter:
         return RowFilter(tuple(ordered)) if ordered else None
 
 
-def to_sql(rows: RowFilter) -> list[tuple[str, Operator, Scalar | tuple[Scalar, ...]]]:
-    """Return (column, operator, value) triples, for an operator to bind as parameters."""
-    return [(c.column, c.operator, c.value) for c in rows.conditions]
-
-
 def _check_column(column: Any, columns: Collection[str] | None) -> None:
     if not isinstance(column, str) or not column:
         raise InvalidFilter(f"columns of a row filter are texts, not {column!r}")

@@ -11,6 +11,11 @@ from engine.model.job import Job
 from engine.model.openlineage import run_id
 from engine.model.states import ExecutionStrategy
 
+StoredFilter = Mapping[str, Any] | None
+"""Rows that a task reads, as stored: a row filter, `NEW_ROWS`, or None for all rows."""
+NEW_ROWS: StoredFilter = {}
+"""The rows after the cursor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -40,7 +45,7 @@ class Lease:
     sources: frozenset[UUID] = frozenset()
     input_versions: Mapping[str, Mapping[str, datetime | None]] = field(default_factory=dict)
     cursors: Mapping[UUID, str] = field(default_factory=dict)
-    row_filters: tuple[Mapping[str, Any] | None, ...] = ()
+    row_filters: tuple[StoredFilter, ...] = ()
     waited_seconds: float = 0.0
 
     @property
@@ -52,7 +57,7 @@ class Lease:
     @property
     def has_read_new_rows(self) -> bool:
         """True if the run reads all rows past the cursor, not only selected rows."""
-        return self.has_read_all_rows or not self.row_filters or {} in self.row_filters
+        return self.has_read_all_rows or not self.row_filters or NEW_ROWS in self.row_filters
 
     @property
     def run_id(self) -> UUID:

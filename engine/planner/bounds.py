@@ -104,6 +104,10 @@ class Extents:
             self.missing |= needed.datasets
             return self._lineage.space(dataset).empty
 
+    def known_of_job(self, job: Job) -> PartitionSet:
+        """Return the union of the known partitions of the job's outputs."""
+        return PartitionSet.union([self.known(output) for output in job.outputs])
+
     def _followed(self, dataset: UUID) -> list[Edge]:
         """Return the edges that give the extent of a dataset; none if partitions are known.
 

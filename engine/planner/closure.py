@@ -121,8 +121,7 @@ class _Closure:
         if dirty.unknown is None:
             return False
         readers = self._lineage.readers(dataset)
-        jobs = [self._lineage.job(edge.job) for edge in readers]
-        return any(self._extents.known(output) for job in jobs for output in job.outputs)
+        return any(self._extents.known_of_job(self._lineage.job(edge.job)) for edge in readers)
 
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Trigger the readers of changes in place, and the producer of wrong partitions."""

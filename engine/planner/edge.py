@@ -88,7 +88,7 @@ def _touched(extents: Extents, job: Job, edge: Edge, dirty: DirtyScope) -> Parti
 
 def _built_from(extents: Extents, job: Job, edge: Edge, unknown: PartitionSet) -> PartitionSet:
     """Return the known outputs that may have been built from partitions that no event has named."""
-    known = PartitionSet.union([extents.known(output) for output in job.outputs])
+    known = extents.known_of_job(job)
     if not known or edge.mapping.takes_last:
         return known
     return edge.mapping.down(unknown) & known

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -14,7 +13,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.states import Activation, ExecutionStrategy
-from engine.model.task import Lease
+from engine.model.task import NEW_ROWS, Lease, StoredFilter
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.rows.cursors import JobCursor
@@ -193,8 +192,8 @@ def _as_lease(
     )
 
 
-def _row_filters(terms: _Terms, task: Candidate) -> tuple[Mapping[str, Any] | None, ...]:
+def _row_filters(terms: _Terms, task: Candidate) -> tuple[StoredFilter, ...]:
     """Return the rows to read: all rows without a cursor, because no run has read any."""
-    if task.row_filters and not terms.cursors and {} not in task.row_filters:
+    if task.row_filters and not terms.cursors and NEW_ROWS not in task.row_filters:
         return (None,)
     return tuple(task.row_filters)

@@ -96,7 +96,7 @@ async def _record(
             await move_cursors(conn, completion)
             await _record_single_run(conn, completion.lease)
             invalidations += _unplanned(completion)
-    reached = [change async for change in stale_for_readers(conn, lineage, late)]
+    reached = await stale_for_readers(conn, lineage, late)
     await insert_own(conn, org, [*invalidations, *_unpropagated(changed), *map(_late, reached)])
     await resolve_dependents(conn, org, ids, changes)
     datasets = {report.dataset_uuid for report in written}

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
 from engine.flow.execution.first_runs import block_expected, block_incomplete
 from engine.flow.execution.followers import widen_followers
-from engine.flow.execution.stale_decisions import NEW_ROWS, RowFilter
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, TaskStatus
+from engine.model.task import NEW_ROWS, StoredFilter
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
 from engine.store.rows.tasks import TaskId, UnblockedTask
@@ -120,7 +120,9 @@ async def _queue_stale(
     return late
 
 
-def _is_due(stale: Stale, job: Job, keys: Sequence[str], row_filters: Sequence[RowFilter]) -> bool:
+def _is_due(
+    stale: Stale, job: Job, keys: Sequence[str], row_filters: Sequence[StoredFilter]
+) -> bool:
     """Return True if a run is due; not for rows left unread by decision and not read by the run."""
     unread = set()
     if None not in row_filters:

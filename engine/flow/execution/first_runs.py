@@ -8,15 +8,15 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.execution.stale_decisions import delete_decisions, load_decided
 from engine.flow.shared.load_partitions import existing_of
+from engine.flow.shared.recorded_runs import load_have_run
 from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet
 from engine.planner import is_expected, missing_inputs
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
-from engine.store.rows.stale import RecordedRun
 from engine.store.rows.tasks import UnblockedTask
-from engine.store.run import execute, fetch
+from engine.store.run import execute
 
 
 async def block_incomplete(
@@ -88,15 +88,8 @@ async def _load_state(conn: Connection, lineage: Lineage, rows: Sequence[Unblock
     datasets = {output for job in jobs for output in job.outputs}
     datasets |= {input_.dataset for job in jobs for input_ in job.inputs}
     single = [job for job in jobs if job.is_single_run]
-    outputs = [lineage.dataset(job.outputs[0]) for job in single]
-    runs = await fetch(
-        conn,
-        "stale.last_runs",
-        RecordedRun,
-        datasets=[output.id for output in outputs],
-        versions=[output.version for output in outputs],
-    )
-    have_run = {job.id for job, run in zip(single, runs, strict=True) if run.task_id}
+    outputs = await load_have_run(conn, lineage, [job.outputs[0] for job in single])
+    have_run = {job.id for job in single if job.outputs[0] in outputs}
     return _State(await existing_of(conn, lineage, datasets), have_run)
 
 

@@ -15,7 +15,7 @@ from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, reaches, union
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import ExecutionStrategy
-from engine.model.task import Completion, Lease
+from engine.model.task import NEW_ROWS, Completion, Lease
 from engine.store.database import Connection
 from engine.store.rows.tasks import TaskJob
 from engine.store.run import execute, fetch
@@ -45,7 +45,7 @@ def _rewritten_columns(lease: Lease, change: PartitionChange) -> DirtyColumns | 
     """
     if lease.job.strategy != ExecutionStrategy.PER_UPDATE:
         return change.unpropagated
-    is_on_new_rows = bool(lease.cursors) and all(rows == {} for rows in lease.row_filters)
+    is_on_new_rows = bool(lease.cursors) and all(rows == NEW_ROWS for rows in lease.row_filters)
     return PRUNED if change.has_grown and is_on_new_rows else change.columns
 
 

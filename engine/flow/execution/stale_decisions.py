@@ -5,7 +5,6 @@ A decision stands until the partition is built or a later plan recomputes it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from engine.flow.execution.followers import leave_unread
@@ -13,15 +12,11 @@ from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import ExecutionStrategy, StaleDecisionKind
+from engine.model.task import NEW_ROWS, StoredFilter
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.rows.stale import DecidedPartition
 from engine.store.run import execute, fetch
-
-RowFilter = Mapping[str, Any] | None
-"""Filter of the rows that a task reads again; None selects all rows."""
-NEW_ROWS: RowFilter = {}
-"""Filter that selects the rows after the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ async def _record(
 async def leave_rows_unread(
     conn: Connection,
     lineage: Lineage,
-    needs: Iterable[tuple[Job, Sequence[RowFilter]]],
+    needs: Iterable[tuple[Job, Sequence[StoredFilter]]],
     decision: StaleDecision,
 ) -> None:
     """Record for `PerUpdate` jobs that new rows, or old rows due for rereading, stay unread.
@@ -122,7 +117,7 @@ async def load_decided(
 async def delete_decisions(
     conn: Connection,
     lineage: Lineage,
-    planned: Iterable[tuple[Job, Sequence[str], Sequence[RowFilter]]],
+    planned: Iterable[tuple[Job, Sequence[str], Sequence[StoredFilter]]],
 ) -> None:
     """Delete the decisions on partitions that a plan recomputes after all."""
     needs = list(planned)
@@ -147,7 +142,7 @@ async def delete_decisions(
     )
 
 
-def _reads(job: Job, row_filters: Sequence[RowFilter]) -> tuple[bool, bool]:
+def _reads(job: Job, row_filters: Sequence[StoredFilter]) -> tuple[bool, bool]:
     """Return whether a run reads all rows, and whether it reads all new rows."""
     reads_all = job.strategy != ExecutionStrategy.PER_UPDATE or None in row_filters
     return reads_all, reads_all or NEW_ROWS in row_filters

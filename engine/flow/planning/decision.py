@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from engine.flow.execution.stale_decisions import load_decided
 from engine.flow.planning.carry_over import carry_late
 from engine.flow.shared.load_partitions import existing_of, load_known
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.recorded_runs import load_have_run
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
@@ -19,8 +21,7 @@ from engine.planner.bounds import clamp_open_ends
 from engine.planner.scope import row_filter
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
-from engine.store.rows.stale import DecidedPartition, RecordedRun
-from engine.store.run import execute, fetch
+from engine.store.run import execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,8 @@ async def _mark_reruns(
     ]
     if not whole:
         return list(invalidations)
-    datasets = [lineage.dataset(invalidation.dataset) for invalidation in whole]
-    runs = await fetch(
-        conn,
-        "stale.last_runs",
-        RecordedRun,
-        datasets=[dataset.id for dataset in datasets],
-        versions=[dataset.version for dataset in datasets],
-    )
-    reruns = {invalidation.id for invalidation, run in zip(whole, runs, strict=True) if run.task_id}
+    have_run = await load_have_run(conn, lineage, [invalidation.dataset for invalidation in whole])
+    reruns = {invalidation.id for invalidation in whole if invalidation.dataset in have_run}
     return [
         replace(invalidation, is_rerun=invalidation.id in reruns) for invalidation in invalidations
     ]
@@ -116,19 +110,13 @@ async def _left_unbuilt(
         invalidation.dataset: lineage.producer(invalidation.dataset).outputs[0]
         for invalidation in whole
     }
-    datasets = [lineage.dataset(dataset) for dataset in {*first.values()}]
-    rows = await fetch(
-        conn,
-        "stale.decided",
-        DecidedPartition,
-        datasets=[dataset.id for dataset in datasets],
-        versions=[dataset.version for dataset in datasets],
-    )
+    jobs = [lineage.producer(dataset) for dataset in first]
+    decided = sorted(await load_decided(conn, lineage, jobs))
     return [
-        replace(invalidation, partition_key=row.partition_key)
+        replace(invalidation, partition_key=key)
         for invalidation in whole
-        for row in rows
-        if row.dataset_uuid == first[invalidation.dataset]
+        for output, key in decided
+        if output == first[invalidation.dataset]
     ]
 
 

@@ -222,15 +222,20 @@ async def _follow(world: World) -> None:
     await world.finish(lease)
 
 
+async def _cancel_in_state(world: World, status: str) -> None:
+    """Cancel the task of the single-run job, queued or after its claim."""
+    if status == "running":
+        await world.claim()
+    await _cancel(world, "b[*]", status)
+
+
 @pytest.mark.parametrize("status", ["queued", "running"])
 async def test_rows_to_reread_of_a_canceled_task_stay_unread(
     database: Database, status: str
 ) -> None:
     world = await _following(database)
     await world.changed("a", DAY, reason="correction", rows={"id": 1})
-    if status == "running":
-        await world.claim()
-    await _cancel(world, "b[*]", status)
+    await _cancel_in_state(world, status)
     await _follow(world)
     assert await _verdicts(world) == [("*", "left", ["rows not read"])]
     await _request(world)
@@ -302,9 +307,7 @@ async def test_new_rows_of_a_canceled_task_stay_unread_by_a_run_on_old_rows(
 ) -> None:
     world = await _following(database)
     await world.changed("a", DAY, reason="arrival")
-    if status == "running":
-        await world.claim()
-    await _cancel(world, "b[*]", status)
+    await _cancel_in_state(world, status)
     await _reread(world)
     assert await _verdicts(world) == [("*", "left", ["new rows not read"])]
     await _follow(world)
