@@ -33,8 +33,8 @@ def instants(value: Scalar, zones: Collection[str], zone: str) -> Reach | None:
     """Return the reach of a value in seconds since 1970-01-01T00:00Z; None if it is not a time.
 
     ``zones`` are the time zones of the filter, and ``zone`` is that of the partitions. The filtered
-    column stores instants, or wall time, which has another meaning in another zone: the reach
-    covers both.
+    column stores instants, or wall time, which has another meaning in another zone, and two while
+    the clock is set back: the reach covers all of them.
     """
     start = _parsed(value) if isinstance(value, str) else None
     if start is None:
@@ -66,7 +66,7 @@ def _readings(moment: datetime, zones: Collection[str], zone: str) -> list[float
     """Return the timestamps that a time can denote."""
     if moment.tzinfo is None:
         return _of_wall_times([moment], {zone, *zones})
-    walls = [moment.astimezone(ZoneInfo(z)).replace(tzinfo=None) for z in zones if z != zone]
+    walls = [moment.astimezone(ZoneInfo(z)).replace(tzinfo=None) for z in zones]
     return [moment.timestamp(), *_of_wall_times(walls, [zone])]
 
 

@@ -29,6 +29,8 @@ class Run:
     changes: Mapping[str, ChangeScope]
     content: Content | None = None
     newest: int | None = None
+    computed: Content = field(default_factory=lambda: defaultdict(dict))
+    """The part of ``content`` computed by this run; a job that upserts rows keeps older ones."""
     built_from_edits: set[Key] = field(default_factory=set)
     """Partitions built from edited rows that were invalidated, but not reported as rewritten.
 
@@ -66,7 +68,7 @@ class InputReader:
 
     def _make(self, run: Run, key: Key, data: Partitions, existing: dict[str, set[Key]]) -> None:
         followed = run.job.reads[0].dataset if run.job.follows else None
-        computed = recompute.make(
+        outputs = recompute.make(
             run.world,
             run.job,
             key,
@@ -75,8 +77,9 @@ class InputReader:
         )
         for dataset in run.lease.outputs:
             before = self.state.warehouse[dataset.name, dataset.version].get(key, {})
-            rows = computed[dataset.name]
+            rows = outputs[dataset.name]
             run.content[dataset.name][key] = {**before, **rows} if run.job.append else rows
+            run.computed[dataset.name][key] = rows
 
     def _followed_rows(self, run: Run) -> Partitions:
         """Return the rows named by a lease: newer than the cursor, matching filters, or all."""

@@ -186,7 +186,10 @@ class Workers:
             self.fails_permanently = False
 
     async def spill(self, rng: Random) -> None:
-        """Crash or fail while writing, leaving arbitrary rows behind."""
+        """Crash or fail while writing, leaving arbitrary rows behind.
+
+        An attempt that upserts rows writes only those computed from the rows of its lease.
+        """
         if not self.runs:
             return
         run = rng.choice(self.runs)
@@ -194,11 +197,14 @@ class Workers:
             return
         if not await self.state.rows(_LEASED, id=run.lease.task_id, token=run.lease.token):
             return
+        if run.job.append:
+            await self._reader.content(run)
         for dataset in run.lease.outputs:
             stored = self.state.warehouse[dataset.name, dataset.version]
             for key in sorted({*keys_of(run.job, run.lease.partitions)} & stored.keys()):
                 if rng.random() < 0.7:
-                    stored[key] = _half_written(rng, run.job, stored[key])
+                    rows = run.computed[dataset.name].get(key, {}) if run.job.append else stored[key]
+                    stored[key] = stored[key] | _half_written(rng, run.job, rows)
                     self.state.edited[dataset.name].add(key)
                     self.state.partial_writes[dataset.name].add(key)
         self.state.log_line(

@@ -56,6 +56,13 @@ TAIL = {"tail": {"dynamic": True}}
             {"at": "2013-11-03T01:30"},
             "2013-11-03T01..2013-11-03T01-0500",
         ),
+        # an instant of the repeated hour may be stored as wall time, which is in the later one
+        (
+            HOUR,
+            "2013-11-03T00..2013-11-03T02",
+            {"at": "2013-11-03T01:30-04:00"},
+            "2013-11-03T01..2013-11-03T01-0500",
+        ),
         (
             HOUR,
             "2013-02-13T00..2013-02-14T00",
