@@ -197,16 +197,7 @@ class Workers:
             return
         if not await self.state.rows(_LEASED, id=run.lease.task_id, token=run.lease.token):
             return
-        if run.job.append:
-            await self._reader.content(run)
-        for dataset in run.lease.outputs:
-            stored = self.state.warehouse[dataset.name, dataset.version]
-            for key in sorted({*keys_of(run.job, run.lease.partitions)} & stored.keys()):
-                if rng.random() < 0.7:
-                    rows = run.computed[dataset.name].get(key, {}) if run.job.append else stored[key]
-                    stored[key] = stored[key] | _half_written(rng, run.job, rows)
-                    self.state.edited[dataset.name].add(key)
-                    self.state.partial_writes[dataset.name].add(key)
+        await self._write_half(run, rng)
         self.state.log_line(
             f"{run.lease.worker_id} writes part of {lease_text(run.lease)}", "partial write"
         )
@@ -214,6 +205,18 @@ class Workers:
         if rng.random() < 0.5:
             self.runs.append(run)
             await self.fail(rng)
+
+    async def _write_half(self, run: Run, rng: Random) -> None:
+        if run.job.append:
+            await self._reader.content(run)
+        for dataset in run.lease.outputs:
+            stored = self.state.warehouse[dataset.name, dataset.version]
+            computed = run.computed[dataset.name] if run.job.append else stored
+            for key in sorted({*keys_of(run.job, run.lease.partitions)} & stored.keys()):
+                if rng.random() < 0.7:
+                    stored[key] = stored[key] | _half_written(rng, run.job, computed.get(key, {}))
+                    self.state.edited[dataset.name].add(key)
+                    self.state.partial_writes[dataset.name].add(key)
 
     async def vanish(self, rng: Random) -> None:
         """Crash without reporting."""
