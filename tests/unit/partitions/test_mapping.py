@@ -133,6 +133,13 @@ def test_last_may_apply_to_one_dimension_of_a_product() -> None:
     assert down(mapping, "dt=2013-02-03/origin=JFK", "dt=2013-02-01..2013-02-03") == ["*"]
 
 
+def test_last_prefers_the_only_time_dimension_to_ranges() -> None:
+    source = PartitionSpace.from_spec({"bucket": {"range": 10}, "dt": {"time": "day"}})
+    mapping = Mapping.from_spec("last", source, WHOLE)
+    existing = "bucket=0-9/dt=2013-02-01..2013-02-03"
+    assert up(mapping, "*", existing) == ["dt=2013-02-03"]
+
+
 def test_identity_keeps_the_set_in_the_space_of_the_target() -> None:
     days = DAYS.parse("2013-02-13")
     assert Mapping.from_spec("identity", DAYS, DAYS).down(days) is days

@@ -637,6 +637,16 @@ class TestInvalidations:
             each.id for each in changes
         )
 
+    def test_scopes_widened_with_a_change_found_by_a_run_still_change_their_partitions(self):
+        world = lineage(FLIGHTS, made("daily", DAY, "flights"), made("b", DAY, "daily"))
+        by_hand = [
+            change("daily", "2013-02-13", reason="rewritten", columns=f"c{n}") for n in range(16)
+        ]
+
+        found = planned(world, *by_hand, change("daily", "2013-02-14", reason="found"))
+
+        assert "2013-02-13" in texts(found.changed_partitions[dataset_id("daily")])
+
     @pytest.mark.parametrize(
         ("wrong", "error"),
         [

@@ -1,7 +1,7 @@
 """Comparison of two plans."""
 
 from engine.planner import Difference, differences, document
-from tests.support.lineages import DAY, MONTH, change, lineage, made, planned, source
+from tests.support.lineages import DAY, MONTH, change, lineage, made, planned, reads, source
 
 FLIGHTS = source("flights", DAY)
 WEEK = "2013-02-11..2013-02-17"
@@ -53,3 +53,14 @@ def test_a_changed_must_run_is_a_difference():
     (found,) = compared((world, change("flights", WEEK)), (world, change("flights", WEEK), wrong))
     assert (found.job, found.more, found.fewer) == ("b", (), ())
     assert found.notes == ("must run: none before, 2013-02-11 now",)
+
+
+def test_other_rows_are_a_difference():
+    world = lineage(
+        source("events"),
+        made("log", {}, reads("events", cursor={"column": "id"}), strategy="PerUpdate"),
+    )
+    seven, eight = (change("events", row_filter={"id": n}) for n in (7, 8))
+    (found,) = compared((world, seven), (world, eight))
+    assert (found.job, found.kind, found.more, found.fewer) == ("log", "different", (), ())
+    assert found.notes == ("rows: [{'id': 7}] before, [{'id': 8}] now",)
