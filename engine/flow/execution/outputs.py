@@ -125,7 +125,7 @@ def _combined_fingerprint(
         is_whole = covered >= set(dataset.columns)
     else:
         is_whole = all(
-            read_columns(edge.columns) is not None for edge in lineage.readers(dataset.id)
+            read_columns(edge.columns) is not ALL_COLUMNS for edge in lineage.readers(dataset.id)
         )
     if not is_whole:
         return None

@@ -82,6 +82,19 @@ async def test_fingerprints_without_one_of_the_columns_are_ignored(database: Dat
     assert len(await _run(world, {"b": {"price": "1"}})) == 3
 
 
+async def test_a_reader_of_unknown_columns_runs_after_reports_of_single_columns(
+    database: Database,
+) -> None:
+    """It may read columns that were not reported."""
+    world = await World.made(
+        database, source("a"), job("b", "a"), _reads("prices", "price"), job("copies", "b")
+    )
+    for _ in range(2):
+        await world.changed("a", DAY)
+        ran = await _run(world, {"b": {"price": "1"}})
+        assert f"copies[{DAY}]" in ran
+
+
 async def test_a_change_of_every_column_may_include_added_rows(database: Database) -> None:
     """The reader counts rows, by a column without a reported fingerprint."""
     counts = job("counts", "b", columns={"n": ["b.dt"]})

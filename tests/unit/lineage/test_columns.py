@@ -8,6 +8,7 @@ from engine.lineage.columns import (
     column_map,
     column_maps,
     propagate_columns,
+    read_columns,
     union_columns,
 )
 
@@ -72,3 +73,12 @@ def test_lineage_may_declare_that_no_column_is_read():
 def test_the_union_with_all_columns_is_all_columns():
     assert union_columns(frozenset("a"), frozenset("b")) == {"a", "b"}
     assert union_columns(frozenset("a"), ALL_COLUMNS) is ALL_COLUMNS
+
+
+def test_the_columns_read_are_those_that_shape_any_output():
+    named = column_map([("x", "a"), ("*", "b")])
+
+    assert read_columns([named, column_map([("y", "c")])]) == {"a", "b", "c"}
+    assert read_columns([named, None]) is ALL_COLUMNS
+    assert read_columns([named, column_map([("hash", "*"), ("y", "c")])]) is ALL_COLUMNS
+    assert read_columns([column_map([("*", "")])]) == frozenset()
