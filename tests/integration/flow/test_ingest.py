@@ -57,6 +57,12 @@ async def test_a_thousand_events_about_one_partition_are_one_invalidation(world:
     assert (row["source_event"]["first"], row["source_event"]["last"]) == ("0", "999")
 
 
+async def test_positions_of_merged_events_are_ordered_as_numbers(world: World) -> None:
+    await take(world, *(SourceEvent(dataset="flights") for _ in range(11)))
+    (row,) = await world.rows("SELECT source_event FROM data_invalidations WHERE reason = 'change'")
+    assert (row["source_event"]["first"], row["source_event"]["last"]) == ("0", "10")
+
+
 async def test_neighbouring_partitions_become_a_range(world: World) -> None:
     days = [f"dt=2013-02-{n:02}/origin=JFK" for n in range(1, 8)]
     await take(world, *(SourceEvent(dataset="flights", partitions=(day,)) for day in days))
