@@ -112,6 +112,7 @@ REFUSALS = {
     ("tasks", "retry", "zz"): "not the id of a task",
     ("tasks", "retry"): "pass --failed",
     ("tasks", "retry", "zz", "--failed"): "pass --failed",
+    ("tasks", "retry", "zz", "--job", "daily_sales"): "pass --failed",
     ("dead-letters", "replay"): "pass --all",
     ("invalidations", "replay"): "pass --all",
 }

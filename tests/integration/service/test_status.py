@@ -113,6 +113,21 @@ async def test_a_blocked_task_without_cause_is_stuck(database: Database) -> None
     assert headline(await seen(world)).startswith("stuck  ")
 
 
+async def test_an_invalidation_set_aside_is_stuck(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    assert headline(await seen(world)).startswith("at rest  ")
+    await world.change("a", DAY)
+    await world.rows(
+        "UPDATE data_invalidations SET partition_key = '1999-01-01' "
+        "WHERE processed_at IS NULL RETURNING id"
+    )
+    await world.plan()
+    text = headline(await seen(world))
+    assert text.startswith("stuck  0 unplanned invalidations, 1 set aside  ")
+
+
 async def test_every_open_invalidation_is_counted(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await world.change("a", DAY)
