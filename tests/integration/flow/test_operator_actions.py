@@ -65,6 +65,21 @@ async def test_a_new_change_requeues_a_failed_task(failed: World) -> None:
     assert ran == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
 
 
+async def test_a_new_change_gives_a_failed_task_all_its_attempts_again(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a", max_attempts=2))
+    await world.changed("a", DAY)
+    statuses = []
+    for attempt in range(3):
+        if attempt == 2:
+            await world.changed("a", DAY)
+        await world.rows("UPDATE tasks SET next_retry_at = NULL RETURNING id")
+        (lease,) = await world.claim()
+        async with world.conn() as conn:
+            await fail(conn, world.org, lease, "it broke")
+        statuses += await world.tasks("b")
+    assert statuses == ["queued", "failed", "queued"]
+
+
 async def test_only_failed_tasks_can_be_retried(failed: World) -> None:
     waiting = await failed.task(f"c[{DAY}]", "blocked")
     async with failed.conn() as conn:
@@ -183,6 +198,22 @@ async def test_a_request_for_all_partitions_includes_canceled_first_runs(
     async with world.conn() as conn:
         await cancel(conn, world.org, task["id"])
     await world.changed("b", reason="manual")
+    assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
+
+
+async def test_a_request_for_a_second_output_includes_canceled_first_runs(
+    database: Database,
+) -> None:
+    both = job("b", "a")
+    both["outputs"].append({"dataset": "c", "partitioning": both["outputs"][0]["partitioning"]})
+    world = await World.made(database, source("a"), both)
+    await world.changed("a", "2013-02-14")
+    await world.run()
+    await world.changed("a", DAY)
+    task = await world.task(f"b[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"])
+    await world.changed("c", reason="manual")
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
 

@@ -191,6 +191,20 @@ async def test_an_attempt_canceled_by_a_change_of_blocks_is_in_hand(database: Da
     assert await _counts(world) == (0, 0, 0)
 
 
+async def test_an_attempt_canceled_by_a_change_of_blocks_may_have_been_read(
+    database: Database,
+) -> None:
+    """Its reader runs again, even if the next run restores the earlier content."""
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.run(b="1")
+    await _request(world, DAY)
+    await world.claim()
+    blocks = job("b", "a", scaling={"partitions_per_task": 4})
+    await world.deploy(source("a"), blocks, job("c", "b"))
+    assert await world.run(b="1") == ["b[2013-02-12]", f"c[{DAY}]"]
+
+
 async def test_a_late_completion_of_a_canceled_attempt_changes_no_verdict(
     database: Database,
 ) -> None:
