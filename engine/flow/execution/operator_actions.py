@@ -29,7 +29,7 @@ async def cancel(
             raise InvalidInput(f"task {task} is already {row.status} and cannot be canceled")
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await org.lineage(conn)
-        await mark_unverified(conn, lineage, [(row.job_id, row.partitions)])
+        await mark_unverified(conn, org, lineage, [(row.job_id, row.partitions)], f"task/{task}")
         decision = StaleDecision(StaleDecisionKind.CANCELED, by, task=task)
         await leave_stale(conn, lineage, {row.job_id: row.partitions}, decision)
         if job := lineage.find_job(row.job_id):

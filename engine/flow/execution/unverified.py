@@ -8,9 +8,13 @@ changes that no plan has propagated to the readers.
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
+from engine.model.invalidation import OwnReason
 from engine.store.database import Connection
-from engine.store.run import execute
+from engine.store.rows.partitions import PartitionKey
+from engine.store.run import execute, fetch
 
 Partitions = tuple[UUID, Iterable[str]]
 """A job and partition keys of its outputs."""
@@ -41,14 +45,53 @@ async def mark_partly_written(
 
 
 async def mark_unverified(
-    conn: Connection, lineage: Lineage, partitions: Iterable[Partitions]
+    conn: Connection,
+    org: OrgContext,
+    lineage: Lineage,
+    partitions: Iterable[Partitions],
+    source: str,
 ) -> None:
     """Mark partitions left stale by a decision.
 
     A later run will incorporate the change, although the readers were not invalidated. If
     fingerprints of single columns are known, they identify the columns changed by that run.
     """
-    await _discard_fingerprints(conn, lineage, partitions, partly_written=False)
+    marked = [(job, list(keys)) for job, keys in partitions]
+    await _propagate_uncompared(conn, org, lineage, marked, source)
+    await _discard_fingerprints(conn, lineage, marked, partly_written=False)
+
+
+async def _propagate_uncompared(
+    conn: Connection,
+    org: OrgContext,
+    lineage: Lineage,
+    partitions: Sequence[tuple[UUID, Sequence[str]]],
+    source: str,
+) -> None:
+    """Invalidate readers of partitions whose last runs may have incorporated an unrelated change.
+
+    The decision ends the comparison of scopes, and the change may have no other plan. Partitions
+    count as well that are stale by still later changes.
+    """
+    invalidations: list[NewInvalidation] = []
+    for id_, keys in partitions:
+        for output in lineage.job(id_).outputs:
+            dataset = lineage.dataset(output)
+            rows = await fetch(
+                conn,
+                "partitions.attribute_fully",
+                PartitionKey,
+                dataset=dataset.id,
+                version=dataset.version,
+                keys=keys,
+            )
+            found = [row.key for row in rows]
+            if found:
+                where = dataset.id, dataset.version
+                invalidations.append(
+                    own_invalidation(*where, found, reason=OwnReason.FOUND, source=source)
+                )
+    await insert_own(conn, org, invalidations)
 
 
 async def _discard_fingerprints(

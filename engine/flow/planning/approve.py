@@ -1,6 +1,5 @@
 """Approve or reject a plan pending approval."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,17 +9,12 @@ from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.plan import execute_plan
 from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
-from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.stale import Stale, stale_keys
-from engine.lineage.graph import Lineage
-from engine.model.invalidation import OwnReason
+from engine.flow.shared.stale import stale_keys
 from engine.model.states import PlanState, StaleDecisionKind
 from engine.planner import Difference
-from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
-from engine.store.rows.partitions import PartitionKey
 from engine.store.run import execute, fetch
 
 
@@ -104,40 +98,5 @@ async def _leave_all(
         (lineage.job(step.job), step.row_filters) for step in steps if step.directly_invalidated
     ]
     await leave_rows_unread(conn, lineage, rows, rejection)
-    await _propagate_taken_in(conn, org, lineage, invalidated, stale, f"plan/{plan_id}")
     left = [(id_, stale_keys(stale, lineage.job(id_), keys)) for id_, keys in if_stale.items()]
-    await mark_unverified(conn, lineage, [*invalidated.items(), *left])
-
-
-async def _propagate_taken_in(
-    conn: Connection,
-    org: OrgContext,
-    lineage: Lineage,
-    invalidated: Mapping[UUID, Sequence[str]],
-    stale: Stale,
-    source: str,
-) -> None:
-    """Invalidate readers of partitions into which an unrelated run has incorporated the change."""
-    invalidations: list[NewInvalidation] = []
-    for id_, keys in invalidated.items():
-        job = lineage.job(id_)
-        if job.is_single_run and (id_, SINGLE_RUN_KEY) in stale:
-            continue
-        fresh = [key for key in keys if (id_, key) not in stale]
-        for output in job.outputs:
-            dataset = lineage.dataset(output)
-            rows = await fetch(
-                conn,
-                "partitions.attribute_fully",
-                PartitionKey,
-                dataset=dataset.id,
-                version=dataset.version,
-                keys=fresh,
-            )
-            keys_taken_in = [row.key for row in rows]
-            if keys_taken_in:
-                where = dataset.id, dataset.version
-                invalidations.append(
-                    own_invalidation(*where, keys_taken_in, reason=OwnReason.FOUND, source=source)
-                )
-    await insert_own(conn, org, invalidations)
+    await mark_unverified(conn, org, lineage, [*invalidated.items(), *left], f"plan/{plan_id}")

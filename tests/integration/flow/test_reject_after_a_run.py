@@ -5,7 +5,9 @@ from uuid import UUID
 
 import pytest
 
+from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import reject
+from engine.flow.planning.audit import audit_all
 from engine.model.task import Lease, Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting
@@ -52,16 +54,29 @@ class Pair:
         async with self.world.conn() as conn:
             await set_setting(conn, self.world.org.id, "blast_radius", number)
 
+    async def pending(self, dataset: str, column: str, value: int) -> UUID:
+        """Change a source; return the plan, pending approval."""
+        self.sources[dataset] = value
+        await self.limit(0)
+        await self.world.change(dataset, DAY, columns=(column,))
+        planned = await self.world.plan()
+        await self.limit(None)
+        assert planned
+        return planned.plan_id
+
     async def reject(self, plan: UUID) -> None:
         async with self.world.conn() as conn:
             await reject(conn, self.world.org, plan)
 
+    async def stale(self) -> list[tuple[str, str]]:
+        """Return the stale datasets, each with its verdict."""
+        async with self.world.conn() as conn:
+            counts = await audit_all(conn, self.world.org)
+        return [(partition.dataset, partition.verdict) for partition in counts.shown]
 
-@pytest.mark.parametrize("by_column", [True, False])
-@pytest.mark.parametrize("is_rejected_first", [True, False])
-async def test_changes_read_by_a_run_reach_its_readers_after_a_rejection(
-    database: Database, is_rejected_first: bool, by_column: bool
-) -> None:
+
+async def _pair(database: Database, *, by_column: bool) -> Pair:
+    """All jobs have run."""
     a, b = source("a"), source("b")
     a["outputs"][0]["columns"], b["outputs"][0]["columns"] = ["x"], ["y"]
     world = await World.made(
@@ -76,19 +91,63 @@ async def test_changes_read_by_a_run_reach_its_readers_after_a_rejection(
     await world.changed("a", DAY)
     await world.changed("b", DAY)
     await pair.run()
-    pair.sources["a"] = 5
-    await pair.limit(0)
-    await world.changed("a", DAY, columns=("x",))
-    await pair.limit(None)
-    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
+    return pair
+
+
+@pytest.mark.parametrize("by_column", [True, False])
+@pytest.mark.parametrize("is_rejected_first", [True, False])
+async def test_changes_read_by_a_run_reach_its_readers_after_a_rejection(
+    database: Database, is_rejected_first: bool, by_column: bool
+) -> None:
+    pair = await _pair(database, by_column=by_column)
+    world = pair.world
+    plan = await pair.pending("a", "x", 5)
     if is_rejected_first:
-        await pair.reject(plan["id"])
+        await pair.reject(plan)
     pair.sources["b"] = 2
     await world.changed("b", DAY, columns=("y",))
     await pair.run()
     if not is_rejected_first:
-        await pair.reject(plan["id"])
+        await pair.reject(plan)
         await pair.run()
     assert pair.tables["j"] == {"x": 5, "y": 2}
     assert pair.tables["rx"] == {"x": 5}
     assert pair.tables["ry"] == {"y": 2}
+
+
+@pytest.mark.parametrize("by_column", [True, False])
+@pytest.mark.parametrize(("dataset", "column"), [("a", "x"), ("b", "y")])
+async def test_changes_read_by_a_run_reach_its_readers_after_two_rejections(
+    database: Database, dataset: str, column: str, by_column: bool
+) -> None:
+    """Since the run, an input has changed again, so the partition is left stale by decision."""
+    pair = await _pair(database, by_column=by_column)
+    first = await pair.pending("a", "x", 5)
+    pair.sources["b"] = 2
+    await pair.world.changed("b", DAY, columns=("y",))
+    await pair.run()
+    second = await pair.pending(dataset, column, 7)
+    await pair.reject(first)
+    await pair.reject(second)
+    await pair.run()
+    assert pair.tables["j"] == {"x": 5, "y": 2}
+    assert pair.tables["rx"] == {"x": 5}
+    assert await pair.stale() == [("j", "left")]
+
+
+@pytest.mark.parametrize("by_column", [True, False])
+async def test_changes_read_by_a_run_reach_its_readers_after_a_cancellation(
+    database: Database, by_column: bool
+) -> None:
+    pair = await _pair(database, by_column=by_column)
+    world = pair.world
+    pair.sources |= {"a": 5, "b": 2}
+    await world.changed("b", DAY, columns=("y",))
+    await pair.run()
+    await world.changed("a", DAY, columns=("x",))
+    task = await world.task(f"j[{DAY}]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"])
+    await pair.run()
+    assert pair.tables["j"] == {"x": 5, "y": 2}
+    assert pair.tables["rx"] == {"x": 5}
