@@ -24,8 +24,9 @@ WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 -- Assign new content versions to partitions changed outside of tasks, in some columns and rows
 -- (null: in all). New partitions are inserted for sources only, because those of jobs exist only
 -- once they are built. Fingerprints of changed content are deleted, since the next run has nothing
--- to be compared with. Versions only rise, regardless of the clock. Returns the partitions with
--- more row changes than ``most``.
+-- to be compared with. Those of earlier comparisons are kept unless everything has changed: they show
+-- that a run may have incorporated a further change. Versions only rise, regardless of the clock.
+-- Returns the partitions with more row changes than ``most``.
 WITH changed AS (
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
 SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
@@ -46,7 +47,9 @@ SET (materialized_at, column_versions, row_changes, fingerprint, column_fingerpr
         NULL,
         CASE WHEN p.attributed_fingerprints IS NULL
              THEN p.column_fingerprints - %(columns)s::text[] END,
-        NULL::jsonb, NULL::bigint
+        CASE WHEN %(columns)s::text[] IS NOT NULL OR %(rows)s::jsonb IS NOT NULL
+             THEN p.attributed_fingerprints END,
+        NULL::bigint
     FROM greatest(clock_timestamp(), p.materialized_at + interval '1 microsecond') AS moment)
 RETURNING p.partition_key, p.row_changes
 )
@@ -55,13 +58,12 @@ SELECT partition_key AS key FROM changed WHERE jsonb_array_length(row_changes) >
 -- :name discard_fingerprints
 -- Discard fingerprints, so that the next run of these partitions counts as a change, and mark the
 -- partitions as partly written if an attempt may have written them. Fingerprints of single columns
--- are kept if they identify the changed columns: not if an attempt may have written the columns, or
--- if a run has incorporated a change that no plan has propagated. A null key selects all
--- partitions, which are built together.
+-- are kept if they identify the changed columns: not if an attempt may have written the columns.
+-- Fingerprints of earlier comparisons are kept, because they show that a run may have incorporated a
+-- change that no plan has propagated. A null key selects all partitions, which are built together.
 UPDATE knockon.partition_versions p
-SET fingerprint = NULL, attributed_fingerprints = NULL,
-    column_fingerprints = CASE WHEN NOT %(partly_written)s AND p.attributed_fingerprints IS NULL
-                               THEN p.column_fingerprints END,
+SET fingerprint = NULL,
+    column_fingerprints = CASE WHEN NOT %(partly_written)s THEN p.column_fingerprints END,
     is_partly_written = p.is_partly_written OR (%(partly_written)s AND v.key IS NOT NULL)
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(dataset, version, key)
 WHERE p.dataset_uuid = v.dataset AND p.dataset_version = v.version

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from engine.flow.execution.fail import fail
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import reject
 from engine.flow.planning.audit import audit_all
@@ -135,19 +136,49 @@ async def test_changes_read_by_a_run_reach_its_readers_after_two_rejections(
     assert await pair.stale() == [("j", "left")]
 
 
+async def _read_early(database: Database, *, by_column: bool = False) -> Pair:
+    """A run of `j` for a change of b has read a change of a as well, without an event so far."""
+    pair = await _pair(database, by_column=by_column)
+    pair.sources |= {"a": 5, "b": 2}
+    await pair.world.changed("b", DAY, columns=("y",))
+    await pair.run()
+    return pair
+
+
 @pytest.mark.parametrize("by_column", [True, False])
 async def test_changes_read_by_a_run_reach_its_readers_after_a_cancellation(
     database: Database, by_column: bool
 ) -> None:
-    pair = await _pair(database, by_column=by_column)
+    pair = await _read_early(database, by_column=by_column)
     world = pair.world
-    pair.sources |= {"a": 5, "b": 2}
-    await world.changed("b", DAY, columns=("y",))
-    await pair.run()
     await world.changed("a", DAY, columns=("x",))
     task = await world.task(f"j[{DAY}]", "queued")
     async with world.conn() as conn:
         await cancel(conn, world.org, task["id"])
+    await pair.run()
+    assert pair.tables["j"] == {"x": 5, "y": 2}
+    assert pair.tables["rx"] == {"x": 5}
+
+
+async def test_changes_read_by_a_run_reach_its_readers_after_a_failure(database: Database) -> None:
+    """The failed attempt may have written, but has not."""
+    pair = await _read_early(database)
+    world = pair.world
+    await world.changed("a", DAY, columns=("x",))
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.org, lease, "it broke")
+        await cancel(conn, world.org, lease.task_id)
+    await pair.run()
+    assert pair.tables["j"] == {"x": 5, "y": 2}
+    assert pair.tables["rx"] == {"x": 5}
+
+
+async def test_changes_read_by_a_run_reach_its_readers_after_a_rewrite(database: Database) -> None:
+    pair = await _read_early(database)
+    await pair.world.changed("j", DAY, columns=("y",), reason="rewritten")
+    await pair.run()
+    await pair.reject(await pair.pending("a", "x", 5))
     await pair.run()
     assert pair.tables["j"] == {"x": 5, "y": 2}
     assert pair.tables["rx"] == {"x": 5}

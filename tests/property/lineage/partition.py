@@ -118,12 +118,18 @@ class Partition:
             self.table, self.is_dirty = dict(self.input), True
             self._forget(keep_columns=False)
 
-    def cancel(self) -> None:
-        """Cancel the task: changes propagated by its plans are left to a later run."""
-        if self.propagated is not None:
-            self.propagated = None
-            self._forget(keep_columns=not self.is_dirty)
-            self._settle(PRUNED)
+    def cancel(self) -> list[Reader]:
+        """Cancel the task: changes propagated by its plans are left to a later run.
+
+        Returns stale readers with no pending run; none if the content is unknown.
+        """
+        if self.propagated is None:
+            return []
+        self.propagated = None
+        self._attribute_fully()
+        self._forget(keep_columns=not self.is_dirty)
+        self._settle(PRUNED)
+        return [] if self.is_dirty else [each for each in self.readers if self._is_lost(each)]
 
     def complete(self, report: Report, seconds: int, *, is_known: bool) -> list[Reader]:
         """Complete the task; returns stale readers with no pending run.
@@ -139,17 +145,18 @@ class Partition:
         self.content, self.propagated = outcome.content, None
         for reader in self.readers:
             reader.is_queued |= _is_in(reader, outcome.late) and reader.is_stale(self.content)
-        lost = [each for each in self.readers if self._is_lost(each, outcome)]
+        unpropagated = outcome.unpropagated
+        lost = [each for each in self.readers if self._is_lost(each, unpropagated)]
         self._settle(outcome.columns)
         for reader in self.readers:
             reader.is_queued |= _is_in(reader, outcome.unpropagated)
         return lost
 
-    def _is_lost(self, reader: Reader, outcome: Outcome) -> bool:
+    def _is_lost(self, reader: Reader, unpropagated: DirtyColumns | Pruning = PRUNED) -> bool:
         """Return whether no run is pending for a reader that is outdated or recorded as stale."""
         if any(map(reader.is_reached, self.pending)):
             return False
-        leads = reader.is_waiting or reader.is_queued or _is_in(reader, outcome.unpropagated)
+        leads = reader.is_waiting or reader.is_queued or _is_in(reader, unpropagated)
         is_stale = reader.is_stale(self.content)
         is_outdated = not reader.is_current(self.table)
         return (is_stale or is_outdated) and not (leads and is_stale)
@@ -159,12 +166,20 @@ class Partition:
             reader.is_waiting = False
             reader.is_queued |= _is_in(reader, changed) or reader.is_stale(self.content)
 
+    def _attribute_fully(self) -> None:
+        """Same effect as `partitions.attribute_fully`, and the invalidation of the readers."""
+        if self.content.attributed is not None:
+            self.content = msgspec.structs.replace(
+                self.content, column_versions=None, row_changes=(), attributed=None
+            )
+            for reader in self.readers:
+                reader.is_queued = True
+
     def _forget(self, *, keep_columns: bool) -> None:
         """Same effect as `partitions.discard_fingerprints`."""
-        is_kept = keep_columns and self.content.attributed is None
-        columns = self.content.column_fingerprints if is_kept else None
+        columns = self.content.column_fingerprints if keep_columns else None
         self.content = msgspec.structs.replace(
-            self.content, fingerprint=None, attributed=None, column_fingerprints=columns
+            self.content, fingerprint=None, column_fingerprints=columns
         )
 
     def _written(self, report: Report, before: Cells, content: Content | None) -> Written:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, get_args
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.lineage.scope import EVERYTHING, Scope
@@ -42,6 +42,19 @@ _steps = st.one_of(
 )
 
 
+_READ_EARLY = [
+    ("change", Scope(_X), [1, 1]),
+    ("change", Scope(_Y), [1, 1]),
+    ("plan", slice(1, 2)),
+    ("complete", 0, 1, True),
+    ("read_all_queued",),
+    ("plan", slice(1)),
+    ("cancel",),
+]
+"""The run for the second change reads the first as well; then the task of the first is canceled."""
+
+
+@example(history=_READ_EARLY, workers=["whole"])
 @given(history=st.lists(_steps, min_size=4, max_size=24), workers=_workers)
 @settings(max_examples=1500)
 def test_a_reader_of_outdated_content_is_stale_and_will_be_rebuilt(
@@ -54,6 +67,8 @@ def test_a_reader_of_outdated_content_is_stale_and_will_be_rebuilt(
                 worker, seconds, is_known = arguments
                 report = workers[worker % len(workers)]
                 assert partition.complete(report, seconds, is_known=is_known) == []
+            case "cancel":
+                assert partition.cancel() == []
             case "read":
                 partition.read(partition.readers[arguments[0]])
             case _:

@@ -103,7 +103,9 @@ def marking_a_partition_keeps_its_fingerprint(patch: Patch) -> None:
     old = """        NULL,
         CASE WHEN p.attributed_fingerprints IS NULL
              THEN p.column_fingerprints - %(columns)s::text[] END,
-        NULL::jsonb, NULL::bigint"""
+        CASE WHEN %(columns)s::text[] IS NOT NULL OR %(rows)s::jsonb IS NOT NULL
+             THEN p.attributed_fingerprints END,
+        NULL::bigint"""
     new = "p.fingerprint, p.column_fingerprints, p.attributed_fingerprints, p.row_count"
     statement(patch, "partitions.mark_changed", old, new)
 
