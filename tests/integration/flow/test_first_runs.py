@@ -148,6 +148,33 @@ async def test_a_canceled_first_run_stays_canceled_until_a_change_reaches_it(
         assert (await audit_all(conn, world.org)).shown == []
 
 
+async def test_a_decision_on_a_built_partition_ends_with_a_task_that_is_skipped(
+    database: Database,
+) -> None:
+    """The decision was made during a run that has read the change."""
+    waits = job("b", {"dataset": "m", "wait_for": "all"})
+    world = await World.made(database, source("a"), job("m", "a"), waits)
+    await world.changed("a", FIRST)
+    await world.run(m="1")
+    await world.changed("a", FIRST)
+    await world.finish(*await world.claim(), "2")
+    (running,) = await world.claim()
+    await world.changed("b", FIRST, reason="manual")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, (await world.task(f"b[{FIRST}]", "blocked"))["id"])
+    await world.finish(running)
+    await world.changed("a", FIRST)
+    assert await world.run(m="2") == [f"m[{FIRST}]"]
+
+    await world.rows(
+        "UPDATE partition_versions p SET materialized_at = clock_timestamp() FROM datasets d "
+        "WHERE d.id = p.dataset_uuid AND d.name = 'm' RETURNING p.partition_key"
+    )
+    async with world.conn() as conn:
+        counts = await audit_all(conn, world.org)
+    assert (counts.left, counts.lost) == (0, 1)
+
+
 async def test_a_single_run_job_waits_for_the_inputs_of_each_new_partition(
     database: Database,
 ) -> None:
