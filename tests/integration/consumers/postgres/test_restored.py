@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumers.postgres.log import START, Position, acknowledge, read_page
+from consumers.postgres.log import START, Position, acknowledge, read_page, stream_name
 from consumers.postgres.readers import enter
 from engine.model.event import Widened
 from tests.integration.consumers.postgres.conftest import CONSUMER, TENANT, Source
@@ -89,6 +89,25 @@ async def test_restoring_a_source_from_a_disk_snapshot_counts_as_a_change(
     async with running():
         await ledger.until(3 + pages)
     assert widened(ledger) == [False] * (1 + pages) + [True, False]
+
+
+@pytest.mark.parametrize(("part", "counts"), [("timeline", True), ("database", False)])
+async def test_only_positions_of_an_earlier_timeline_of_the_database_count(
+    t, ledger, running, database, part, counts
+):
+    kind, cluster, timeline, name = (await stream_name(t.connection)).split("/")
+    timeline, name = ("0", name) if part == "timeline" else (timeline, "other")
+    position = Position(START.seen, count=5, last=(1, 1, 1))
+    async with database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO consumer_positions (org_id, consumer, stream, position) "
+            "SELECT id, %s, %s, %s FROM orgs",
+            [CONSUMER, f"{kind}/{cluster}/{timeline}/{name}", position.to_text()],
+        )
+    await write(t, 1)
+    async with running():
+        await ledger.until(1)
+    assert widened(ledger)[0] is counts
 
 
 async def test_a_crash_between_the_two_commits_is_no_gap(t):
