@@ -118,6 +118,19 @@ async def test_a_replayed_invalidation_starts_with_no_attempts(
     assert planned.tasks == 1
 
 
+async def test_attempts_at_later_batches_do_not_count_for_one_set_aside_before(
+    world: World,
+) -> None:
+    await world.change("a", "2013-02-13")
+    await world.rows("UPDATE data_invalidations SET partition_key = '1999-01-01' RETURNING id")
+    await world.plan()
+    for _ in range(10):
+        await world.change("a", "2013-02-14")
+        done = await world.plan()
+        assert done is not None
+        assert (done.invalidations, done.set_aside) == (1, ())
+
+
 async def test_recorded_errors_are_not_unfinished_attempts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
