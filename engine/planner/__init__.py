@@ -19,7 +19,7 @@ Explanation: the plan as a `document`, the `path` to a job, how two plans `compa
 from engine.planner.blocks import TaskBlock, cached_step_blocks, step_blocks, task_count
 from engine.planner.closure import plan
 from engine.planner.compare import Difference, DifferenceKind, differences
-from engine.planner.document import document, hops_of
+from engine.planner.document import document, hops_of, partitions_of
 from engine.planner.first_runs import (
     expected_partitions,
     first_run_is_due,
@@ -68,6 +68,7 @@ __all__ = [
     "input_partitions",
     "missing_inputs",
     "cached_step_blocks",
+    "partitions_of",
     "path_to",
     "plan",
     "lookup_in",

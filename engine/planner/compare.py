@@ -6,7 +6,7 @@ partitions per task. A new version of the lineage alone is no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,7 @@ from uuid import UUID
 from engine.errors import InvalidPartition
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSpace
+from engine.planner.document import partitions_of
 
 JobName = tuple[str, str]
 """(DAG, job)."""
@@ -52,13 +53,13 @@ def differences(before: Steps, now: Steps, lineage: Lineage) -> tuple[Difference
 def _came(before: Steps, now: Steps) -> Iterator[Difference]:
     for name, step in now.items():
         if name not in before:
-            yield Difference(*name, DifferenceKind.NEW, more=tuple(step["partitions"]))
+            yield Difference(*name, DifferenceKind.NEW, more=tuple(partitions_of(step)))
 
 
 def _went(before: Steps, now: Steps) -> Iterator[Difference]:
     for name, step in before.items():
         if name not in now:
-            yield Difference(*name, DifferenceKind.GONE, fewer=tuple(step["partitions"]))
+            yield Difference(*name, DifferenceKind.GONE, fewer=tuple(partitions_of(step)))
 
 
 def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference]:
@@ -69,18 +70,18 @@ def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference
             yield Difference(
                 *name,
                 DifferenceKind.DIFFERENT,
-                more=_only(space, new["partitions"], old["partitions"]),
-                fewer=_only(space, old["partitions"], new["partitions"]),
+                more=_only(space, partitions_of(new), partitions_of(old)),
+                fewer=_only(space, partitions_of(old), partitions_of(new)),
                 notes=tuple(_notes(old, new)),
             )
 
 
 def _what_runs(step: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = ("partitions", "directly_invalidated", "row_filters", "max_partitions_per_run")
-    return tuple(step.get(name) for name in names)
+    names = ("directly_invalidated", "row_filters", "max_partitions_per_run")
+    return tuple(partitions_of(step)), *(step.get(name) for name in names)
 
 
-def _only(space: PartitionSpace, these: list[str], those: list[str]) -> tuple[str, ...]:
+def _only(space: PartitionSpace, these: Sequence[str], those: Sequence[str]) -> tuple[str, ...]:
     """Return the partitions in the first list only; all if the partitioning has changed."""
     try:
         return tuple(space.texts(space.from_keys(these) - space.from_keys(those)))
@@ -89,7 +90,8 @@ def _only(space: PartitionSpace, these: list[str], those: list[str]) -> tuple[st
 
 
 def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    if old.get("directly_invalidated") != new.get("directly_invalidated"):
+    have_partitions = partitions_of(old) and partitions_of(new)
+    if have_partitions and old.get("directly_invalidated") != new.get("directly_invalidated"):
         yield f"must run: {_must_run(old)} before, {_must_run(new)} now"
     if old.get("row_filters") != new.get("row_filters"):
         yield f"rows: {old.get('row_filters')} before, {new.get('row_filters')} now"

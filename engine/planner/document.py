@@ -1,14 +1,14 @@
 """Represent a plan as JSON, for storage with the tasks, approval, and later explanation.
 
 The format is ``{steps, hops, pruned, changed_partitions, invalidation_sets}``. A step has the
-``job`` id and ``name``, the ``partitions`` as texts, the ``directly_invalidated`` partitions
-("all", or texts; absent: none), the dirty ``columns`` by output dataset (absent: all),
-``row_filters`` if any, and in ``via`` indexes into ``hops``. A hop has the dirty ``dataset``, in
-``from`` the job that made the dataset dirty (absent: the invalidations), the ``mapping`` (absent:
-identity; "itself": the job's own output was wrong), dirty ``partitions`` (absent: as the step's)
-and ``columns`` (absent: all), and in ``invalidation_set`` an index into ``invalidation_sets``,
-lists of invalidation ids. Absent fields, and hops shared by many steps, keep 50,000 steps within
-some megabytes.
+``job`` id and ``name``, the ``partitions`` as texts (none: a single-run job has yet to find its
+first), the ``directly_invalidated`` partitions ("all", or texts; absent: none), the dirty
+``columns`` by output dataset (absent: all), ``row_filters`` if any, and in ``via`` indexes into
+``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the dataset dirty (absent:
+the invalidations), the ``mapping`` (absent: identity; "itself": the job's own output was wrong),
+dirty ``partitions`` (absent: as the step's) and ``columns`` (absent: all), and in
+``invalidation_set`` an index into ``invalidation_sets``, lists of invalidation ids. Absent fields,
+and hops shared by many steps, keep 50,000 steps within some megabytes.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ class _Writer:
 
     def _step(self, step: Step) -> dict[str, Any]:
         job = self._lineage.job(step.job)
-        written: dict[str, Any] = {"job": self._id(step.job), "name": job.name}
-        if step.partitions:
-            written["partitions"] = self._texts(step.partitions)
+        written: dict[str, Any] = {
+            "job": self._id(step.job),
+            "name": job.name,
+            "partitions": self._texts(step.partitions),
+        }
         if step.directly_invalidated:
             direct = step.directly_invalidated
             is_all = direct == step.partitions
@@ -133,6 +135,12 @@ class _Writer:
         if texts is None:
             texts = self._texts_of[id(partitions)] = partitions.space.texts(partitions)
         return texts
+
+
+def partitions_of(step: Mapping[str, Any]) -> Sequence[str]:
+    """Return the partitions of a step of a document; earlier releases left out an empty list."""
+    partitions: Sequence[str] = step.get("partitions", ())
+    return partitions
 
 
 def hops_of(document: Mapping[str, Any], step: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import UnknownName
-from engine.planner.document import hops_of
+from engine.planner.document import hops_of, partitions_of
 
 
 def path_to(document: Mapping[str, Any], job: str) -> list[dict[str, Any]]:
@@ -48,11 +48,11 @@ def _hop(
     return {
         "job": step["job"],
         "name": step["name"],
-        "partitions": step["partitions"],
+        "partitions": partitions_of(step),
         "dataset": via["dataset"],
         "from": via.get("from"),
         "mapping": via.get("mapping", "identity"),
-        "dirty": via.get("partitions", step["partitions"]),
+        "dirty": via.get("partitions", partitions_of(step)),
         "columns": via.get("columns"),
         "invalidations": document["invalidation_sets"][via["invalidation_set"]],
     }

@@ -60,6 +60,13 @@ def job(
     } | more
 
 
+def finding_job(name: str, *inputs: str) -> dict[str, Any]:
+    """A `Full` job that finds its partitions, reading all of each input."""
+    reads = ({"dataset": dataset, "mapping": "all"} for dataset in inputs)
+    dynamic = {"k": {"dynamic": True}}
+    return job(name, *reads, partitioning=dynamic, execution_strategy="Full")
+
+
 @dataclass
 class World:
     """An org on a database, and the completed runs in order."""

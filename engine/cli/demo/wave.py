@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.cli.demo.stage import Stage
+from engine.planner import partitions_of
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
 from engine.store.rows.demo import JobPartitions, OutputPartitions, PlanDocument
 from engine.store.run import fetch
@@ -73,7 +74,7 @@ def _jobs(
     steps = [step for document in documents for step in document["steps"]]
     texts: dict[str, list[str]] = {step["name"]: [] for step in steps}
     for step in steps:
-        texts[step["name"]] += step["partitions"]
+        texts[step["name"]] += partitions_of(step)
     rows = {row.job: row for row in tasks}
     for job, partitions in texts.items():
         row = rows[job]

@@ -11,7 +11,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import PlanState
-from engine.service.queries.pruning import contains
+from engine.service.queries.pruning import contains, step_contains
 from engine.service.queries.tasks import WholeTask
 from engine.store.database import Connection
 from engine.store.rows.plans import UnrunPlan
@@ -50,19 +50,15 @@ async def not_run(
         since=(run and run.started_at) or LONG_AGO,
         limit=_MAX_PLANS,
     )
-    space = lineage.job_space(job)
-    return [_plan(row) for row in rows if contains(space, _affected(row), key)]
+    return [_plan(row) for row in rows if _affects(lineage, row, job, key)]
 
 
-def _affected(plan: UnrunPlan) -> Sequence[str]:
+def _affects(lineage: Lineage, plan: UnrunPlan, job: Job, key: str) -> bool:
     step: Mapping[str, Any] = plan.step
-    partitions: Sequence[str] = step["partitions"]
     invalidated: Sequence[str] = step.get("directly_invalidated", ())
-    return (
-        partitions
-        if plan.state == PlanState.PENDING_APPROVAL or invalidated == "all"
-        else invalidated
-    )
+    if plan.state == PlanState.PENDING_APPROVAL or invalidated == "all":
+        return step_contains(lineage, job, step, key)
+    return contains(lineage.job_space(job), invalidated, key)
 
 
 def _plan(row: UnrunPlan) -> PlanNotRun:

@@ -10,7 +10,7 @@ import msgspec
 from engine.flow.planning.estimate import Cost, Estimate
 from engine.flow.shared.org_context import OrgContext
 from engine.model.states import PlanState, Role
-from engine.planner import hops_of
+from engine.planner import hops_of, partitions_of
 from engine.service.caller import Caller, requires
 from engine.service.ids import plan_id
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
@@ -104,7 +104,7 @@ async def load_plans(
 
 
 def _step(document: Mapping[str, Any], step: Mapping[str, Any]) -> PlanStep:
-    partitions = tuple(step["partitions"])
+    partitions = tuple(partitions_of(step))
     invalidated = step.get("directly_invalidated", ())
     return PlanStep(
         job=step["name"],

@@ -10,11 +10,11 @@ import msgspec
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.planner import PruningRule, hops_of
+from engine.planner import PruningRule, hops_of, partitions_of
 from engine.planner.compare import JobName
 from engine.service.queries.invalidations import load_invalidations
 from engine.service.queries.planned_jobs import load_job_names
-from engine.service.queries.pruning import PrunedEdge, contains, pruned_edges
+from engine.service.queries.pruning import PrunedEdge, pruned_edges, step_contains
 from engine.store.database import Connection
 from engine.store.rows.plans import TouchingPlan
 from engine.store.rows.views import SkippedTask
@@ -106,8 +106,8 @@ def _unaffected(
 ) -> Iterator[PrunedEdge]:
     """Return the edge between a step of the job and the partition; none if the partition ran."""
     datasets = list(dict.fromkeys(hop["dataset"] for hop in hops_of(plan.document, step)))
-    if not contains(lineage.job_space(job), step["partitions"], key):
-        others = ", ".join(step["partitions"][:3])
+    if not step_contains(lineage, job, step, key):
+        others = ", ".join(partitions_of(step)[:3])
         yield PrunedEdge(datasets[0], job.name, PruningRule.PARTITIONS, f"it touched {others} only")
     elif skipped is not None:
         read, task = ", ".join(datasets), str(skipped)[-8:]

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from engine.errors import InvalidPartition
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.partitions import PartitionSpace
-from engine.planner import PruningRule
+from engine.planner import PruningRule, partitions_of
 
 
 class PrunedEdge(msgspec.Struct, frozen=True):
@@ -40,3 +42,11 @@ def contains(space: PartitionSpace, texts: Sequence[str], key: str) -> bool:
         return space.from_keys(texts).covers(space.parse(key))
     except InvalidPartition:
         return False
+
+
+def step_contains(lineage: Lineage, job: Job, step: Mapping[str, Any], key: str) -> bool:
+    """Return true if a step of the job recomputes a partition.
+
+    A single-run job recomputes all its partitions, including those found since the plan.
+    """
+    return job.is_single_run or contains(lineage.job_space(job), partitions_of(step), key)

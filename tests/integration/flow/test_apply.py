@@ -12,9 +12,10 @@ from engine.flow.deployment.propose import Proposal, propose
 from engine.flow.deployment.trim_proposals import trim
 from engine.flow.planning.approve import approve
 from engine.model.event import SourceEvent
+from engine.model.task import Output
 from engine.store.database import Database
 from tests.integration.flow.test_races import waiting
-from tests.support.worlds import WEEKLY, World, job, source
+from tests.support.worlds import WEEKLY, World, finding_job, job, source
 
 WEEK = "2013-02-11..2013-02-17"
 DAYS = [f"2013-02-{n}" for n in range(11, 18)]
@@ -145,6 +146,18 @@ async def test_partitions_created_since_the_preview_are_a_difference(database: D
         ("b", ("2013-02-20",)),
         ("c", ("2013-W08",)),
     ]
+
+
+async def test_the_first_partition_found_since_the_preview_is_a_difference(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), finding_job("f", "a"))
+    shown = await proposed(world)
+    await world.changed("a")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("f", "K"))
+    (change,) = (await applied(world, shown.plan_id)).changes
+    assert (change.job, change.more, change.notes) == ("f", ("K",), ())
 
 
 async def test_applying_a_proposal_for_a_removed_dataset_is_rejected(database: Database) -> None:

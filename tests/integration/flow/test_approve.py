@@ -17,10 +17,11 @@ from engine.flow.planning.plan import Planned, plan
 from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
 from engine.model.event import Batch, Delivery, Received, SourceEvent
+from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from tests.integration.flow.test_races import waiting
-from tests.support.worlds import DAILY, World, job, source
+from tests.support.worlds import DAILY, World, finding_job, job, source
 
 DAY, NEXT = "2013-02-11", "2013-02-12"
 WEEK = "2013-02-11..2013-02-17"
@@ -406,3 +407,34 @@ async def test_many_events_for_one_dataset_are_one_pending_plan(database: Databa
     assert planned is not None
     assert planned.exceeded_limits[0].partitions == 56
     assert await world.plan() is None
+
+
+SINGLE = (source("a", {}), source("z", {}), job("b", "a", partitioning={}))
+
+
+async def test_a_plan_is_approved_after_a_run_has_found_the_first_partition(
+    database: Database,
+) -> None:
+    world = await limited(database, 1, *SINGLE, finding_job("f", "a", "z"))
+    planned = await pending(world, "a", "*")
+    await world.changed("z")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("f", "K"))
+    review = await approved(world, planned.plan_id)
+    (change,) = review.changes
+    assert (change.job, change.more, change.fewer, change.notes) == ("f", ("K",), (), ())
+    assert (await world.tasks())["queued"] == ["b[*]", "f[*]"]
+
+
+async def test_a_plan_is_approved_after_a_deploy_of_a_job_without_partitions(
+    database: Database,
+) -> None:
+    world = await limited(database, 1, *SINGLE, job("c", "a", partitioning={}))
+    planned = await pending(world, "a", "*")
+    await world.deploy(*SINGLE, finding_job("f", "a"))
+    review = await approved(world, planned.plan_id)
+    assert [(each.job, each.kind, each.more, each.fewer) for each in review.changes] == [
+        ("f", "new", (), ()),
+        ("c", "gone", (), ("*",)),
+    ]
+    assert (await world.tasks())["queued"] == ["b[*]", "f[*]"]

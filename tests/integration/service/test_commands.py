@@ -28,7 +28,7 @@ from engine.service.queries.tasks import tasks
 from engine.store.database import Database
 from engine.store.rows.views import OpenInvalidations
 from engine.store.run import fetch
-from tests.support.worlds import World, job, source
+from tests.support.worlds import World, finding_job, job, source
 
 DAY, NEXT = "2013-02-13", "2013-02-14"
 JOBS = (source("a"), job("b", "a"), job("c", "b"))
@@ -96,6 +96,14 @@ async def test_plans_are_reviewed_one_by_one(world: World) -> None:
         await approve(world.caller, world.service, [first, second])
     states = {str(each.id): each.state for each in await plans(world.caller, world.service)}
     assert (states[first], states[second]) == ("applied", "rejected")
+
+
+async def test_a_plan_of_a_job_without_known_partitions_is_shown(database: Database) -> None:
+    world = await World.made(database, source("a"), finding_job("f", "a"))
+    await world.changed("a", DAY)
+    row, *_ = await plans(world.caller, world.service)
+    (step,) = (await plan(world.caller, world.service, str(row.id))).steps
+    assert (step.job, step.partitions, step.via) == ("f", (), ("a",))
 
 
 async def test_an_unknown_plan_prevents_every_review(world: World) -> None:

@@ -12,12 +12,13 @@ from engine.errors import InvalidPartition, UnknownName
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.set_aside import set_aside
+from engine.model.task import Output
 from engine.service.queries.explain_partition import ExplainedPartition, explain_partition
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import fetch
-from tests.support.worlds import World, job, source
+from tests.support.worlds import World, finding_job, job, source
 
 DAY, OTHER = "2013-02-14", "2013-02-15"
 
@@ -253,6 +254,22 @@ async def test_a_plan_pending_approval_is_listed_for_all_its_partitions(database
     await decide(world, approve)
     await world.run()
     assert (await explained(world, "b")).stale == (await explained(world, "c")).stale == ()
+
+
+async def test_a_partition_found_later_is_of_the_plan_of_its_single_run_job(
+    database: Database,
+) -> None:
+    jobs = job("b", "a", partitioning={}), finding_job("f", "a", "z")
+    world = await World.made(database, source("a", {}), source("z", {}), *jobs)
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", 1)
+    await world.changed("a")
+    await world.changed("z")
+    (lease,) = await world.claim()
+    await world.complete(lease, Output("f", "K"))
+    view = await explained(world, "f", "K")
+    assert [(plan.state, plan.by) for plan in view.not_run] == [("pending_approval", None)]
+    assert view.pruned_changes == ()
 
 
 async def test_partitions_of_a_rejected_plan_stay_stale(database: Database) -> None:

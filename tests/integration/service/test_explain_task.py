@@ -16,7 +16,7 @@ from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.service.queries.explain_task import ExplainedTask, explain_task
 from engine.store.database import Database
-from tests.support.worlds import WEEKLY, World, job, source
+from tests.support.worlds import WEEKLY, World, finding_job, job, source
 
 DAY = "2013-02-13"
 TRAILING = {"dataset": "b", "mapping": {"dt": {"from": "dt", "window": [-6, 0]}}}
@@ -213,6 +213,17 @@ async def test_an_applied_plan_names_the_person(database: Database) -> None:
     (cause,) = (await explained(world, f"b[{DAY}]", "queued")).causes
     assert (cause.plan_id, cause.decided_by) == (shown.plan_id, "ann")
     assert [hop.job for hop in cause.path] == ["b"]
+
+
+async def test_the_first_run_of_a_job_that_finds_its_partitions_is_explained(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a", {}), finding_job("f", "a"))
+    await world.changed("a")
+    (cause,) = (await explained(world, "f[*]", "queued")).causes
+    assert [(hop.dataset, hop.dirty, hop.job, hop.partitions) for hop in cause.path] == [
+        ("a", ("*",), "f", ())
+    ]
 
 
 async def test_an_unknown_task_is_rejected(database: Database) -> None:

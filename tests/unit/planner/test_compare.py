@@ -7,8 +7,8 @@ FLIGHTS = source("flights", DAY)
 WEEK = "2013-02-11..2013-02-17"
 
 
-def steps(world, *changes):
-    written = document(planned(world, *changes), world)["steps"]
+def steps(world, *changes, **existing):
+    written = document(planned(world, *changes, **existing), world)["steps"]
     return {("small", step["name"]): step for step in written}
 
 
@@ -64,3 +64,16 @@ def test_other_rows_are_a_difference():
     (found,) = compared((world, seven), (world, eight))
     assert (found.job, found.kind, found.more, found.fewer) == ("log", "different", (), ())
     assert found.notes == ("rows: [{'id': 7}] before, [{'id': 8}] now",)
+
+
+def test_a_stored_step_without_a_list_of_partitions_has_none():
+    world = lineage(
+        source("events"),
+        made("found", {"k": {"dynamic": True}}, reads("events", mapping="all"), strategy="Full"),
+    )
+    now = steps(world, change("events", "*"), existing={"events": "*", "found": None})
+    before = {
+        name: {k: v for k, v in step.items() if k != "partitions"} for name, step in now.items()
+    }
+    assert differences(before, now, world[0]) == ()
+    assert differences(before, {}, world[0]) == (Difference("small", "found", "gone"),)

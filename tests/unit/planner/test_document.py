@@ -169,3 +169,15 @@ def test_changed_partitions_are_listed_by_dataset():
     found = planned(WORLD, FLIGHTS)
 
     assert set(found.changed_partitions) == {dataset_id("flights")}
+
+
+def test_a_job_that_has_found_no_partition_has_a_step_without_partitions():
+    world = lineage(
+        source("events"),
+        made("found", {"k": {"dynamic": True}}, reads("events", mapping="all"), strategy="Full"),
+    )
+    found = document(
+        planned(world, change("events", "*"), existing={"events": "*", "found": None}), world
+    )
+    (hop,) = path_to(found, str(job_id("found")))
+    assert (hop["partitions"], hop["dirty"]) == ([], ["*"])
