@@ -75,5 +75,5 @@ def test_a_stored_step_without_a_list_of_partitions_has_none():
     before = {
         name: {k: v for k, v in step.items() if k != "partitions"} for name, step in now.items()
     }
-    assert differences(before, now, world[0]) == ()
-    assert differences(before, {}, world[0]) == (Difference("small", "found", "gone"),)
+    assert differences(before, now, world) == ()
+    assert differences(before, {}, world) == (Difference("small", "found", "gone"),)
