@@ -31,8 +31,8 @@ class Invalidation:
 
     ``partition_key`` is a key or range text of the dataset's partition space; null means all.
     ``columns`` null means unknown. ``processed_by`` are the jobs with tasks already planned.
-    ``is_rerun``: all of the dataset is to be recomputed by a single-run job with a recorded run,
-    which may have found no partitions.
+    ``is_rerun``: all of the dataset is to be recomputed by a single-run job that has run, which may
+    have found no partitions.
     """
 
     id: UUID

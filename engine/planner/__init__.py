@@ -37,6 +37,7 @@ from engine.planner.propagated import (
     parse_propagated,
     propagated_scopes,
 )
+from engine.planner.retained import retained_partitions
 from engine.planner.triggering_edges import TriggeringEdges, triggering_edges_of
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "plan",
     "lookup_in",
     "propagated_scopes",
+    "retained_partitions",
     "task_count",
     "step_blocks",
     "upstream",

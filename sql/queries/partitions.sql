@@ -20,6 +20,18 @@ JOIN knockon.dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <>
 JOIN knockon.partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.id
 WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
 
+-- :name built_or_decided
+-- Keys of partitions of dataset versions that exist, or that a decision leaves stale.
+SELECT p.dataset_version AS version, p.partition_key AS key
+FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
+JOIN knockon.partition_versions p
+    ON p.dataset_uuid = g.dataset AND p.dataset_version = g.version
+UNION
+SELECT d.dataset_version, d.partition_key
+FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
+JOIN knockon.stale_decisions d
+    ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
+
 -- :name mark_changed
 -- Assign new content versions to partitions changed outside of tasks, in some columns and rows
 -- (null: in all). New partitions are inserted for sources only, because those of jobs exist only

@@ -18,6 +18,13 @@ FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[]) WITH ORDINALITY AS g(dat
 LEFT JOIN knockon.single_runs r ON r.dataset_uuid = g.dataset AND r.dataset_version = g.version
 ORDER BY g.n
 
+-- :name have_ever_run
+-- Those of the datasets that a run has built, in any dataset version.
+SELECT dataset AS id FROM unnest(%(datasets)s::uuid[]) AS dataset
+WHERE EXISTS (SELECT FROM knockon.single_runs r WHERE r.dataset_uuid = dataset)
+   OR EXISTS (SELECT FROM knockon.partition_versions p
+              WHERE p.dataset_uuid = dataset AND p.task_id IS NOT NULL)
+
 -- :name record_single_run
 -- Record a run that has built all partitions of these dataset versions. Decisions to leave them
 -- stale end, except for those made during the run, or about rows that the run has not read. Rows of

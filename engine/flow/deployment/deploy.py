@@ -27,6 +27,7 @@ from engine.flow.deployment.invalidations import (
     outputs_of_earlier_partitions,
     previously_manual_outputs,
 )
+from engine.flow.deployment.retained import retained
 from engine.flow.deployment.sql_code import with_sql_code
 from engine.flow.execution.dependents import resolve_dependents, unblock
 from engine.flow.execution.write_permission import find_conflicts
@@ -134,6 +135,7 @@ async def _deploy(
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
     canceled = await _retain_tasks(conn, previous, compiled, jobs, versions.created)
     invalidations = [
+        *await retained(conn, org, previous, compiled, versions, canceled),
         *await canceled_rebuilds(conn, org, compiled, versions, canceled),
         *await changed_sources_read_by_others(conn, org, compiled, versions, change),
         *await outputs_of_earlier_partitions(conn, org, compiled, versions),

@@ -7,15 +7,15 @@ from uuid import UUID
 
 from engine.flow.execution.stale_decisions import load_decided
 from engine.flow.planning.carry_over import carry_late
-from engine.flow.shared.load_partitions import existing_of, load_known
+from engine.flow.shared.load_partitions import answer_from_known, existing_of
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.recorded_runs import load_have_run
+from engine.flow.shared.recorded_runs import load_have_ever_run
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
 from engine.model.states import Activation
 from engine.partitions import PartitionSet
-from engine.planner import MissingState, Plan, check_size, document, lookup_in, task_count
+from engine.planner import Plan, check_size, document, task_count
 from engine.planner import plan as make_plan
 from engine.planner.bounds import clamp_open_ends
 from engine.planner.scope import row_filter
@@ -64,7 +64,9 @@ async def decide(
     widened = [_widened(lineage, invalidation, existing) for invalidation in invalidations]
     marked = await _mark_reruns(conn, lineage, widened)
     left = await _left_unbuilt(conn, lineage, marked)
-    plan = await _plan(conn, lineage, [*marked, *left])
+    plan = await answer_from_known(
+        conn, lineage, lambda known: make_plan(lineage, [*marked, *left], known)
+    )
     check_size(plan, lineage)
     return Decision(lineage, marked, plan)
 
@@ -72,7 +74,10 @@ async def decide(
 async def _mark_reruns(
     conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
 ) -> list[Invalidation]:
-    """Mark invalidations of all that a single-run job has built, if the job has a recorded run."""
+    """Mark invalidations of all that a single-run job has built, if the job has ever run.
+
+    A run of an earlier dataset version counts: it may have read inputs that no event has named.
+    """
     whole = [
         invalidation
         for invalidation in invalidations
@@ -82,7 +87,7 @@ async def _mark_reruns(
     ]
     if not whole:
         return list(invalidations)
-    have_run = await load_have_run(conn, lineage, [invalidation.dataset for invalidation in whole])
+    have_run = await load_have_ever_run(conn, [invalidation.dataset for invalidation in whole])
     reruns = {invalidation.id for invalidation in whole if invalidation.dataset in have_run}
     return [
         replace(invalidation, is_rerun=invalidation.id in reruns) for invalidation in invalidations
@@ -125,17 +130,6 @@ def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
     job = lineage.producer(invalidation.dataset)
     is_wrong = job.activation != Activation.SOURCE and invalidation.reason not in ABOUT_READERS
     return invalidation.partition_key is None and is_wrong
-
-
-async def _plan(conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]) -> Plan:
-    """Run the pure planner repeatedly, loading the partitions missing in each attempt."""
-    known: dict[UUID, PartitionSet] = {}
-    while True:
-        try:
-            return make_plan(lineage, invalidations, lookup_in(known))
-        except MissingState as needed:
-            for dataset in needed.datasets:
-                known[dataset] = await load_known(conn, lineage, dataset)
 
 
 async def _of_current_versions(

@@ -3,16 +3,32 @@
 Known partitions exist, or open tasks will build them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 from uuid import UUID
 
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner import expected_partitions
+from engine.planner import MissingState, PartitionLookup, expected_partitions, lookup_in
 from engine.store.database import Connection
 from engine.store.rows.partitions import PartitionKey
 from engine.store.run import fetch
+
+T = TypeVar("T")
+
+
+async def answer_from_known(
+    conn: Connection, lineage: Lineage, question: Callable[[PartitionLookup], T]
+) -> T:
+    """Ask the pure planner repeatedly, loading the known partitions missing in each attempt."""
+    known: dict[UUID, PartitionSet] = {}
+    while True:
+        try:
+            return question(lookup_in(known))
+        except MissingState as needed:
+            for dataset in needed.datasets:
+                known[dataset] = await load_known(conn, lineage, dataset)
 
 
 async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:

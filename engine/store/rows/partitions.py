@@ -13,6 +13,13 @@ class PartitionKey(msgspec.Struct, frozen=True):
     key: str
 
 
+class VersionedKey(msgspec.Struct, frozen=True):
+    """A partition of a dataset version."""
+
+    version: UUID
+    key: str
+
+
 class ContentVersion(msgspec.Struct, frozen=True):
     """The content version of a partition."""
 

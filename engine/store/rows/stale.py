@@ -21,6 +21,12 @@ class RecordedRun(msgspec.Struct, frozen=True):
     has_unread_new_rows: bool | None
 
 
+class BuiltDataset(msgspec.Struct, frozen=True):
+    """A dataset that a run has built."""
+
+    id: UUID
+
+
 class ChangedInput(msgspec.Struct, frozen=True):
     """An input partition changed since a run; ``version`` is null if it is gone."""
 

@@ -1,19 +1,27 @@
-"""A deploy that changes a source's bounds keeps the state of the remaining partitions."""
+"""Deploys of changed sources, and of jobs over sources that no event has named."""
 
 import json
 from typing import Any
 
+import pytest
+
 from engine.flow.deployment.deploy import preview
+from engine.flow.execution.operator_actions import cancel
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
 from tests.support.worlds import DAILY, World, job, source
 
 BEFORE, KEPT = "2013-01-05", "2013-02-13"
 LESS = {"dt": DAILY["dt"] | {"start": "2013-02-01"}}
+FINDS: dict[str, Any] = {"partitioning": {"k": {"dynamic": True}}, "execution_strategy": "Full"}
 
 
 def _origins(*keys: str) -> dict[str, Any]:
     return {"origin": {"static": list(keys)}}
+
+
+def _versioned(name: str, *inputs: Any, version: int, **more: Any) -> dict[str, Any]:
+    return job(name, *inputs, config={"kwargs": {"version": version}}, **more)
 
 
 async def _narrowed(world: World) -> None:
@@ -85,3 +93,78 @@ async def test_removed_or_narrower_bounds_and_other_grids_are_not_growth(
     weekly = {"dt": {"time": "week", "start": "2013-W01", "end": "2015-W01"}}
     found = await grown(world, source("a", LESS), source("b", weekly), source("c", endless))
     assert found == {"c": ("2014-01-01..",)}
+
+
+@pytest.mark.parametrize("grid", [DAILY, {}])
+@pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
+async def test_a_deploy_rebuilds_partitions_that_no_event_has_named(
+    database: Database, grid: dict[str, Any], strategy: str
+) -> None:
+    key = KEPT if grid else "*"
+    small = {"dt": grid["dt"] | {"start": KEPT, "end": "2013-02-15"}} if grid else {}
+
+    def jobs(version: int) -> list[dict[str, Any]]:
+        more = {"partitioning": small, "execution_strategy": strategy}
+        changed = _versioned("b", "a", version=version, **more)
+        return [source("a", grid), changed, job("c", "b", partitioning=small)]
+
+    world = await World.made(database, *jobs(1))
+    await world.deploy(job("d", "c", partitioning=small), dag="other")
+    await world.changed("b", key, reason="manual")
+    built = sorted(await world.run())
+    assert {f"c[{key}]", f"d[{key}]"} < {*built}
+    await world.deploy(*jobs(2))
+    assert sorted(await world.run()) == built
+
+
+async def test_partitions_of_tasks_canceled_by_a_deploy_are_planned_again(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), _versioned("b", "a", version=1))
+    await world.changed("b", KEPT, reason="manual")
+    await world.deploy(source("a"), _versioned("b", "a", version=2))
+    await world.deploy(source("a"), _versioned("b", "a", version=3))
+    assert await world.run() == [f"b[{KEPT}]"]
+
+
+async def test_a_partition_left_stale_by_a_decision_is_planned_by_a_deploy(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), _versioned("b", "a", version=1))
+    await world.changed("b", KEPT, reason="manual")
+    async with world.conn() as conn:
+        task = await world.task(f"b[{KEPT}]", "queued")
+        await cancel(conn, world.org, task["id"], by="ada")
+    await world.deploy(source("a"), _versioned("b", "a", version=2))
+    assert await world.run() == [f"b[{KEPT}]"]
+
+
+async def test_a_job_that_found_no_partitions_runs_again_for_a_new_definition(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a", {}), _versioned("b", "a", version=1, **FINDS))
+    await world.changed("b", "K", reason="manual")
+    (lease,) = await world.claim()
+    await world.complete(lease)
+    await world.deploy(source("a", {}), _versioned("b", "a", version=2, **FINDS))
+    (lease,) = await world.claim()
+    assert lease.job.name == "b"
+
+
+async def test_partitions_out_of_reach_are_not_rebuilt(database: Database) -> None:
+    world = await World.made(
+        database, source("a"), _versioned("b", "a", version=1), _versioned("c", "b", version=1)
+    )
+    await world.changed("b", BEFORE, KEPT, reason="manual")
+    assert len(await world.run()) == 4
+    narrow = _versioned("b", "a", version=1, partitioning=LESS)
+    await world.deploy(source("a"), narrow, _versioned("c", "b", version=2))
+    assert sorted(await world.run()) == [f"b[{KEPT}]", f"c[{KEPT}]"]
+
+
+async def test_a_deploy_over_a_source_without_events_builds_nothing_new(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), _versioned("b", "a", version=1))
+    await world.deploy(source("a"), _versioned("b", "a", version=2))
+    assert await world.run() == []

@@ -121,6 +121,20 @@ async def test_partitions_that_a_new_definition_does_not_build_are_deleted(
     assert await world.rows("SELECT id FROM copy ORDER BY id") == [{"id": 3}, {"id": 4}]
 
 
+async def test_a_new_definition_keeps_backfilled_partitions(orders: Database) -> None:
+    world = await World.made(orders, source("orders"), _copy())
+    await world.changed("copy", "2013-02-12..2013-02-13", reason="manual")
+    await work(world)
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+
+    await world.deploy(source("orders"), _copy("SELECT id, amount + 1 AS amount FROM orders"))
+    await work(world)
+
+    rows = await world.rows("SELECT amount FROM copy ORDER BY amount")
+    assert [row["amount"] for row in rows] == [11, 21]
+
+
 async def test_a_new_partitioning_or_append_strategy_starts_from_an_empty_table(
     orders: Database,
 ) -> None:
