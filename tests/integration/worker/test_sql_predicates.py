@@ -14,6 +14,8 @@ from engine.worker.operators.sql.tables import Table
 
 HAVANA = {"zone": "America/Havana"}
 """Its clocks go forward from midnight to one o'clock, and back from one o'clock to midnight."""
+TROLL = {"zone": "Antarctica/Troll"}
+"""Its clocks go back from three o'clock to one: the window from two ends before its start."""
 DAYS = "SELECT date '2013-01-01' + i FROM generate_series(0, 799) AS i"
 HOURS = (
     "SELECT timestamptz '2013-10-20 00:00 America/Havana' + i * interval '30 minutes'"
@@ -37,6 +39,7 @@ def _alternating(space: PartitionSpace, text: str) -> list[str]:
         ({"time": "day", **HAVANA}, "2013-01-10..2014-06-30", "timestamp with time zone", DAYS),
         ({"time": "hour", **HAVANA}, "2013-10-21T00..2013-11-20T23", "timestamptz", HOURS),
         ({"time": "hour", **HAVANA}, "2013-10-21T00..2013-11-20T23", "timestamp", LOCAL_HOURS),
+        ({"time": "hour", **TROLL}, "2013-10-21T00..2013-11-20T23", "timestamp", LOCAL_HOURS),
         ({"range": 10}, "-2000--1991..1990-1999", "integer", NUMBERS),
         ({"range": 1}, "0-0..300-300", "numeric", NUMBERS),
     ],
@@ -122,6 +125,37 @@ async def test_many_products_select_the_rows_of_each(
     assert set(found) == expected
     assert len(found) + len(others) == row["n"]
     assert set(more) > expected
+
+
+async def test_products_in_hours_that_a_clock_repeats_select_the_rows_of_each(
+    database: Database,
+) -> None:
+    hour = {"time": "hour", **TROLL}
+    hours = PartitionSpace.from_spec({"dt": hour})
+    space = PartitionSpace.from_spec(
+        {"origin": {"static": ["a", "b"]}, "dt": hour, "n": {"range": 1}}
+    )
+    windows = hours.keys(hours.parse("2013-10-26T12..2013-10-28T12"))
+    keys = [
+        f"origin={'ab'[i % 2]}/dt={window}/n={i % 11}-{i % 11}" for i, window in enumerate(windows)
+    ]
+    columns = {"origin": "text", "dt": "timestamp without time zone", "n": "integer"}
+    table = Table("public", "products", columns)
+    async with database.connection() as conn:
+        await conn.execute(
+            """CREATE TABLE products AS SELECT row_number() OVER () AS id, o AS origin, n,
+                timestamp '2013-10-26 12:00' + i * interval '30 minutes' AS dt
+            FROM unnest(ARRAY['a', 'b']) AS o, generate_series(0, 100) AS i,
+                generate_series(0, 10) AS n"""
+        )
+        expected = set[int]()
+        for key in keys:
+            expected |= set(await _ids(conn, within(space.parse(key), table)))
+        chosen = space.from_keys(keys)
+        found = await _ids(conn, within(chosen, table))
+
+    assert len(chosen.boxes) > 16
+    assert set(found) == expected
 
 
 async def _ids(conn: Connection, condition: sql.Composable) -> list[int]:
