@@ -14,12 +14,15 @@ from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.model.event import Batch, Delivery, Rejection
 from engine.service.queries.dead_letters import dead_letters
 from engine.store.database import Database
+from engine.store.orgs import lock_planning
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
 
 STORED = """SELECT d.name, i.partition_key, i.reason, i.source_event #>> '{event,note}' AS note
            FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
            WHERE i.source_event ->> 'stream' LIKE 'kafka/%%'
            ORDER BY d.name, i.partition_key"""
+WAITING = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 def told(name: str, partitioning: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -210,6 +213,25 @@ async def test_a_rule_registers_a_limited_number_of_datasets(
     done = await taken(world, completed(*(heard(f"shop.t{i}") for i in range(5))))
 
     assert len(done.rejections) == 2
+
+
+async def test_datasets_registered_concurrently_are_all_kept(database: Database) -> None:
+    world = await World.made(database, discovering())
+    names = "users", "orders"
+    async with database.transaction() as conn:
+        await lock_planning(conn, world.org.id)
+        tasks = [
+            asyncio.create_task(taken(world, completed(heard(f"shop.{name}", "2013-02-13"))))
+            for name in names
+        ]
+        async with asyncio.timeout(30):
+            while len(await world.rows(WAITING)) < len(names):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    done = await asyncio.gather(*tasks)
+
+    assert [each.rejections for each in done] == [(), ()]
+    current = await world.rows("SELECT name FROM current_datasets WHERE name LIKE 'shop%%'")
+    assert sorted(row["name"] for row in current) == ["shop_orders", "shop_users"]
 
 
 async def test_a_rejected_output_is_registered_by_a_later_rule(
