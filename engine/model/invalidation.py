@@ -30,9 +30,10 @@ class Invalidation:
     """A row of ``data_invalidations``, as read by the planner.
 
     ``partition_key`` is a key or range text of the dataset's partition space; null means all.
-    ``columns`` null means unknown. ``processed_by`` are the jobs with tasks already planned.
-    ``is_rerun``: all of the dataset is to be recomputed by a single-run job that has run, which may
-    have found no partitions.
+    ``columns`` null means unknown. ``row_filter`` without conditions: all of them were dropped, so
+    any rows may have changed, or been added before a cursor. ``processed_by`` are the jobs with
+    tasks already planned. ``is_rerun``: all of the dataset is to be recomputed by a single-run job
+    that has run, which may have found no partitions.
     """
 
     id: UUID

@@ -20,11 +20,11 @@ MOST = 16
 class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     """Dirty partitions, columns and rows of a dataset, with the invalidations behind them.
 
-    ``rows`` None: any row. ``in_place``: already changed, as sources
-    are; otherwise the dataset changes only if its job produces a different result. ``has_grown``:
-    rows were added, and nothing else changed. ``is_versioned``: the run behind the change has
-    assigned the content version. ``unknown`` are further partitions in the scope that no event has
-    named, from which outputs may have been built nevertheless; None if there are none.
+    ``rows`` None: any row. ``in_place``: already changed, as sources are; otherwise the dataset
+    changes only if its job produces a different result. ``has_grown``: rows were added past any
+    cursor, and nothing else changed. ``is_versioned``: the run behind the change has assigned the
+    content version. ``unknown`` are further partitions in the scope that no event has named, from
+    which outputs may have been built nevertheless; None if there are none.
     """
 
     partitions: PartitionSet

@@ -37,7 +37,8 @@ def dirty_scope(
         requested = narrow(rows, requested.space, requested)
         partitions = narrow(rows, partitions.space, partitions)
     in_place = changes_in_place(lineage, invalidation)
-    has_grown = in_place and invalidation.reason in GROWTH
+    # Rows selected by conditions may be before a cursor, even if the conditions are dropped.
+    has_grown = in_place and invalidation.reason in GROWTH and invalidation.row_filter is None
     return DirtyScope(
         partitions,
         dirty_columns(invalidation.columns),

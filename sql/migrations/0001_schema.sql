@@ -396,6 +396,8 @@ CREATE TABLE data_invalidations (
     dataset_version uuid NOT NULL REFERENCES dataset_versions ON DELETE CASCADE,
     scope text NOT NULL CHECK (scope IN ('dataset', 'partition', 'row_range')),
     partition_key text,
+    -- null: any rows, and of an arrival the rows past the cursors of its readers; '{}': conditions
+    -- that were dropped, so any rows.
     row_filter jsonb,
     reason text NOT NULL CHECK (reason IN ('change', 'arrival', 'correction', 'rewritten',
         'manual', 'schema_change', 'definition_change', 'schedule', 'found')),

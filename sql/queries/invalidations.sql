@@ -124,13 +124,13 @@ WHERE id = %(id)s
 
 -- :name replay
 -- Have set-aside invalidations planned again; null ids select all of the org's. ``whole`` widens
--- each to all existing partitions of its dataset.
+-- each to all existing partitions of its dataset, and its conditions to all rows ('{}').
 UPDATE knockon.data_invalidations
 SET planning_error = NULL, set_aside_at = NULL, outcome = NULL,
     scope = CASE WHEN %(whole)s THEN 'dataset' ELSE scope END,
     partition_key = CASE WHEN %(whole)s THEN NULL ELSE partition_key END,
     columns = CASE WHEN %(whole)s THEN NULL ELSE columns END,
-    row_filter = CASE WHEN %(whole)s THEN NULL ELSE row_filter END
+    row_filter = CASE WHEN %(whole)s AND row_filter IS NOT NULL THEN '{}' ELSE row_filter END
 WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
   AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s))
 RETURNING id

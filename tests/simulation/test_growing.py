@@ -12,9 +12,23 @@ from tests.simulation.invariants import Broken
 from tests.support.databases import fresh_database
 
 SEEDS = range(16)
-CAUGHT_BY = {"a_filter_selects_no_row": 1, "every_change_only_adds_rows": 1}
+CAUGHT_BY = {
+    "a_filter_selects_no_row": 1,
+    "every_change_only_adds_rows": 1,
+    "a_dropped_condition_selects_new_rows": 1,
+}
 """Seed of a detecting world, by mutation."""
-REACHED = ("compared", "stale by decision", "cancel", "fail", "look_up", "update")
+REACHED = (
+    "compared",
+    "stale by decision",
+    "cancel",
+    "fail",
+    "look_up",
+    "update",
+    "late",
+    "late, with conditions on changed columns",
+    "late, with conditions on unknown columns",
+)
 
 
 async def _run(url: str, seed: int) -> GrowingTrial:

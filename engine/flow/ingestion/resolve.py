@@ -15,14 +15,15 @@ from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
 from engine.model.event import MANUAL, POSTGRES, Received, SourceEvent, scope_of
 from engine.partitions import PartitionSet, PartitionSpace
+from engine.planner.scope import GROWTH
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """Validated events of one scope; ``event`` is the first of them.
 
-    ``partitions`` None means the whole dataset. ``is_current`` is False for events of an
-    earlier dataset version.
+    ``partitions`` None means the whole dataset. ``rows`` without conditions: all of them were
+    dropped. ``is_current`` is False for events of an earlier dataset version.
     """
 
     received: tuple[Received, ...]
@@ -66,6 +67,7 @@ def resolve(
     another spelling of any column, so all columns count as changed.
     """
     event = received[0].event
+    has_conditions = event.rows is not None
     dataset = lineage.dataset_named(event.dataset)
     space = lineage.space(dataset.id)
     version = _version(dataset, event.version)
@@ -76,6 +78,8 @@ def resolve(
         )
         event, known = received[0].event, None
     rows = _rows(known, event.rows)
+    if rows is None and has_conditions and event.reason in GROWTH:
+        rows = {}  # null would mean rows past the cursors of readers
     is_of_table = received[0].stream.startswith(POSTGRES)
     return Resolved(
         received=received,

@@ -183,7 +183,8 @@ def _widened(
     on_partitions = {
         column: condition for column, condition in rows.spec().items() if column in cut_by
     }
-    return replace(invalidation, columns=None, row_filter=on_partitions or None)
+    kept = None if invalidation.row_filter is None else on_partitions
+    return replace(invalidation, columns=None, row_filter=kept)
 
 
 def _invalidation(row: LockedInvalidation) -> Invalidation:

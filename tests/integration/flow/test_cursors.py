@@ -9,6 +9,7 @@ from engine.errors import InvalidInput
 from engine.flow.execution.fail import fail
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.ingestion.ingest import ingest
+from engine.flow.planning.set_aside import replay
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.model.task import Lease, Output
 from engine.store.database import Database
@@ -210,6 +211,56 @@ async def test_late_rows_in_a_batch_with_new_ones_are_read(world: World) -> None
     await world.plan()
     (lease,) = await world.claim()
     assert sorted(map(str, lease.row_filters)) == ["{'id': 7}", "{}"]
+
+
+DAYS = {"dt": {"time": "day", "start": "2013-01-01"}}
+DROPPED = {
+    "on a new partition": {"partitions": ("2013-01-09",), "rows": {"region": "EU"}},
+    "on a changed column": {"columns": ("region",), "rows": {"region": "EU"}},
+    "on an unknown column": {"rows": {"Region": "EU"}},
+}
+
+
+async def _daily(database: Database) -> World:
+    """`log` follows a source partitioned by day, and has read all rows up to 100."""
+    days = source("a", DAYS)
+    days["outputs"][0]["columns"] = ["dt", "id", "region"]
+    log = follower() | {"inputs": [FOLLOWED | {"mapping": "all"}]}
+    world = await World.made(database, days, log)
+    await world.changed("a", "2013-01-02")
+    (lease,) = await world.claim()
+    await end(world, lease, "100")
+    return world
+
+
+@pytest.mark.parametrize("scope", DROPPED.values(), ids=DROPPED)
+async def test_all_rows_are_read_if_the_conditions_of_an_arrival_are_dropped(
+    database: Database, scope: dict[str, Any]
+) -> None:
+    world = await _daily(database)
+    late = SourceEvent(dataset="a", reason="arrival", **scope)
+    received = Received.one(late, Delivery("kafka/t/0", "1"))
+    async with world.conn() as conn:
+        done = await ingest(conn, world.org, Batch(consumer="k", received=(received,)))
+    assert done.rejections == ()
+    await world.plan()
+    (lease,) = await world.claim()
+    assert lease.row_filters == (None,)
+
+
+async def test_all_rows_are_read_if_an_arrival_with_conditions_is_replayed_as_a_whole(
+    database: Database,
+) -> None:
+    world = await _daily(database)
+    (id_,) = (await world.change("a", reason="arrival", rows={"region": "EU"})).invalidations
+    impossible = "UPDATE data_invalidations SET partition_key = '1999-01-01' WHERE id = %s"
+    await world.rows(f"{impossible} RETURNING id", id_)
+    await world.plan()
+    async with world.conn() as conn:
+        assert await replay(conn, world.org, [id_], whole=True) == [id_]
+    await world.plan()
+    (lease,) = await world.claim()
+    assert lease.row_filters == (None,)
 
 
 async def test_appended_late_rows_are_read_by_the_next_follower(chain: World) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from psycopg import sql
 
+import engine.planner.closure
 import engine.planner.strategy
 import engine.worker.operators.sql.follow
+from engine.lineage.graph import Lineage
 from engine.lineage.rows import RowFilter
+from engine.model.invalidation import Invalidation
+from engine.model.states import Reason
+from engine.planner.bounds import Extents
+from engine.planner.dirty import DirtyScope
+from engine.planner.provenance import InvalidationSet
 
 Patch = pytest.MonkeyPatch
 
@@ -29,10 +37,25 @@ def every_change_only_adds_rows(patch: Patch) -> None:
     patch.setattr(engine.planner.strategy, "_read_again", read_again)
 
 
+def a_dropped_condition_selects_new_rows(patch: Patch) -> None:
+    """Read the new rows only for an arrival whose conditions are dropped."""
+    make = engine.planner.closure.dirty_scope
+
+    def dirty_scope(
+        lineage: Lineage, extents: Extents, invalidation: Invalidation, members: InvalidationSet
+    ) -> DirtyScope:
+        scope = make(lineage, extents, invalidation, members)
+        has_grown = scope.in_place and invalidation.reason == Reason.ARRIVAL
+        return msgspec.structs.replace(scope, has_grown=has_grown)
+
+    patch.setattr(engine.planner.closure, "dirty_scope", dirty_scope)
+
+
 MUTATIONS = {
     mutate.__name__: mutate
     for mutate in (
         a_filter_selects_no_row,
         every_change_only_adds_rows,
+        a_dropped_condition_selects_new_rows,
     )
 }

@@ -15,7 +15,10 @@ from typing import Any
 from engine.errors import TaskFailed
 from engine.flow.execution.fail import fail
 from engine.flow.execution.operator_actions import cancel, retry_failed
+from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.audit import audit
+from engine.model.event import Batch, Delivery, Received, SourceEvent
+from engine.model.states import Reason
 from engine.store.database import Database
 from tests.simulation.growing.generate import COLUMNS, DAYS, TABLES, GrowingWorld, growing_world
 from tests.simulation.invariants import Broken
@@ -42,6 +45,8 @@ class GrowingTrial:
 
     world: GrowingWorld
     rng: Random
+    late: Random
+    """Choices of late rows, apart from ``rng`` so that they change no other part of a history."""
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -49,7 +54,8 @@ class GrowingTrial:
     @staticmethod
     def of(seed: int) -> GrowingTrial:
         """Generate the trial of a seed."""
-        return GrowingTrial(growing_world(seed), Random(f"growing history {seed}"))
+        history, late = Random(f"growing history {seed}"), Random(f"growing late rows {seed}")
+        return GrowingTrial(growing_world(seed), history, late)
 
     async def run(self, database: Database) -> GrowingTrial:
         """Run the history in an empty database, recording any error as its failure."""
@@ -86,6 +92,9 @@ class _History:
         for name in ["insert", "look_up", "rest", *drawn, "rest", *drill, "rest"]:
             await self._verbs[name]()
             self.trial.counts[name] += 1
+        for _ in range(3):
+            await self.insert_late()
+            await self.rest()
         await self._recompute_stale()
 
     # -- changes of sources --------------------------------------------------------------------
@@ -107,6 +116,28 @@ class _History:
             self._keys.append(str(len(self._keys) + 1))
             return self._keys[-1]
         return self.rng.choice(self._keys)
+
+    async def insert_late(self) -> None:
+        """Insert a row before the cursors of all followers, announced with conditions."""
+        late = self.trial.late
+        self._rows += 1
+        used = {row["dt"] for row in await self.world.rows("SELECT DISTINCT dt::text FROM s")}
+        row = {"id": self._rows, "seq": 0, "k": late.choice(self._keys), "x": late.randrange(4)}
+        row |= {"y": late.randrange(4), "dt": late.choice(sorted({*DAYS} - used) or DAYS)}
+        await self._execute(_INSERT, *row.values())
+        rows = {name: row[name] for name in [late.choice(["id", "seq", "k", "dt"])]}
+        scopes: dict[str, dict[str, Any]] = {
+            "late": {"rows": rows},
+            "late, with conditions on changed columns": {"rows": rows, "columns": tuple(row)},
+            "late, with conditions on unknown columns": {"rows": {"K": row["k"]}},
+        }
+        kind = late.choice(sorted(scopes))
+        event = SourceEvent(dataset="s", reason=Reason.ARRIVAL, **scopes[kind])
+        self.trial.log.append(f"{kind}: {row} {scopes[kind]}")
+        received = Received.one(event, Delivery("kafka/s/0", str(self._rows)))
+        async with self.world.conn() as conn:
+            await ingest(conn, self.world.org, Batch(consumer="k", received=(received,)))
+        self.trial.counts[kind] += 1
 
     async def update(self) -> None:
         """Change values of one row or key, with a row filter or without."""

@@ -367,6 +367,13 @@ class TestStrategies:
         both = change("events", reason="arrival"), change("events", row_filter={"id": 7})
         assert planned(self.follower(), *both).steps[0].row_filters == ({}, {"id": 7})
 
+    def test_per_update_reads_all_rows_of_an_arrival_whose_conditions_are_dropped(self):
+        dropped = change("events", reason="arrival", row_filter={})
+        assert planned(self.follower(), dropped).steps[0].row_filters == (None,)
+
+        changed = change("events", reason="arrival", columns="id", row_filter={"id": 7})
+        assert planned(self.follower(), changed).steps[0].row_filters == (None,)
+
     def test_the_output_of_a_run_on_new_rows_is_expected_to_grow(self):
         world = lineage(
             source("events"),
