@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.lineage.columns import ALL_COLUMNS, DirtyColumns, reaches
+from engine.lineage.columns import ALL_COLUMNS, DirtyColumns, reaches, read_columns
 from engine.lineage.graph import Edge
 from engine.lineage.narrowing import pass_on
 from engine.lineage.rows import RowFilter
@@ -55,3 +55,16 @@ def reached(edge: Edge, partitions: PartitionSet, changed: Scope) -> PartitionSe
     if changed.rows is None:
         return partitions
     return pass_on(RowFilter.parse(changed.rows), edge, partitions)[0]
+
+
+def reaches_more(before: Edge, now: Edge) -> bool:
+    """Return whether changes may reach the job over an edge that did not before.
+
+    The edges are one input in two lineages, with the same mapping.
+    """
+    if before.input.preserved_columns != now.input.preserved_columns:
+        return True
+    was_read, is_read = read_columns(before.columns), read_columns(now.columns)
+    if was_read is ALL_COLUMNS:
+        return False
+    return is_read is ALL_COLUMNS or not is_read <= was_read

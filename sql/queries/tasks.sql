@@ -166,6 +166,13 @@ JOIN knockon.task_dependencies d ON d.depends_on = v.ended AND v.dataset = ANY(d
 WHERE t.id = d.task_id AND t.job_id = v.job AND t.status = 'blocked'
 RETURNING t.job_id
 
+-- :name forget_propagated
+-- Let unfinished tasks of these jobs propagate all of their changes on completion, because their
+-- plans have pruned changes that now reach a reader.
+UPDATE knockon.tasks SET propagated = '{}'
+WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
+  AND propagated IS NOT NULL
+
 -- :name triggered_dependents
 -- The blocked tasks, locked before, that depend on these tasks over triggering edges.
 SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions

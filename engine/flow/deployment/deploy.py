@@ -24,6 +24,7 @@ from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.deployment.invalidations import (
     canceled_rebuilds,
     changed_sources_read_by_others,
+    changes_pruned_before,
     outputs_of_earlier_partitions,
     previously_manual_outputs,
 )
@@ -125,6 +126,7 @@ async def _deploy(
     change = diff(previous.compiled if previous else None, compiled, elsewhere)
     if previous is not None and previous.compiled.content_hash == compiled.content_hash:
         return Deployment(dag.dag, previous.version_id, change)
+    before = await org.lineage(conn) if change.changed else None
     version_id = await _insert_version(conn, org.id, compiled)
     jobs = await _insert_jobs(conn, org.id, version_id, compiled)
     versions = await DatasetVersions.make(conn, org.id, version_id, previous, compiled, change)
@@ -140,6 +142,7 @@ async def _deploy(
         *await changed_sources_read_by_others(conn, org, compiled, versions, change),
         *await outputs_of_earlier_partitions(conn, org, compiled, versions),
         *await previously_manual_outputs(conn, org, previous, compiled, versions),
+        *await changes_pruned_before(conn, org, before, compiled, versions, change),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)
     await resolve_dependents(conn, org, [row.id for row in canceled])

@@ -13,8 +13,10 @@ from engine.flow.shared.load_partitions import (
     load_known,
 )
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.pruned_changes import invalidate_pruned
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
+from engine.lineage.graph import Lineage
 from engine.model.states import Activation
 from engine.store.database import Connection
 from engine.store.rows.tasks import CanceledTask
@@ -126,3 +128,28 @@ async def previously_manual_outputs(
                     for partition in partitions
                 ]
     return invalidations
+
+
+async def changes_pruned_before(
+    conn: Connection,
+    org: OrgContext,
+    before: Lineage | None,
+    compiled: CompiledDag,
+    versions: DatasetVersions,
+    change: DagDiff,
+) -> list[NewInvalidation]:
+    """Invalidations for changes that now reach unchanged outputs, by corrected lineage.
+
+    ``before`` None: no job has changed.
+    """
+    if before is None:
+        return []
+    outputs = [
+        versions.datasets[job.outputs[0]]
+        for job in compiled.jobs
+        if job.name in change.changed
+        and job.activation != Activation.SOURCE
+        and job.outputs[0] not in versions.created
+    ]
+    now = await org.lineage(conn)
+    return await invalidate_pruned(conn, before, now, outputs, source="deploy")

@@ -12,17 +12,15 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.ingestion.resolve import known_columns
-from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
-from engine.flow.shared.load_partitions import load_existing
+from engine.flow.shared.invalidations import insert_own
 from engine.flow.shared.org_context import OrgContext
-from engine.flow.shared.stale import stale_keys, stale_partitions
+from engine.flow.shared.pruned_changes import invalidate_pruned
 from engine.lineage.columns import ALL_COLUMNS, EVERY
 from engine.lineage.graph import Edge, Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.openlineage import tasks_of
 from engine.model.reported_lineage import Name, ReportedColumn, ReportedLineage
-from engine.model.states import Reason
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 from engine.store.rows.lineage import AcceptingDataset
@@ -55,7 +53,12 @@ async def record_reported_lineage(
         return 0
     await execute(conn, "dags.insert_columns", rows=Jsonb(msgspec.to_builtins(rows)))
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
-    await _invalidate_outdated(conn, org, before, rows)
+    jobs = {row.job: before.job(row.job) for row in rows}
+    outputs = [job.outputs[0] for job in jobs.values()]
+    now = await org.lineage(conn)
+    await insert_own(
+        conn, org, await invalidate_pruned(conn, before, now, outputs, source="openlineage")
+    )
     return len(rows)
 
 
@@ -167,40 +170,3 @@ def _is_recorded(lineage: Lineage, row: _Row) -> bool:
             outputs = columns[row.input_column]
             return outputs is ALL_COLUMNS or row.output_column in outputs
     return False
-
-
-async def _invalidate_outdated(
-    conn: Connection, org: OrgContext, before: Lineage, rows: Sequence[_Row]
-) -> None:
-    """Invalidate partitions that are stale by the new rows: the old rows pruned their changes.
-
-    Inputs without column lineage need nothing, because all of their columns counted as read.
-    """
-    lineage = await org.lineage(conn)
-    invalidations: list[NewInvalidation] = []
-    for id_ in dict.fromkeys(row.job for row in rows if _had_columns(before, row)):
-        job, output = lineage.job(id_), lineage.dataset(lineage.job(id_).outputs[0])
-        space, existing = lineage.space(output.id), await load_existing(conn, lineage, output.id)
-        keys = list(space.keys(existing))
-        stale = list(stale_keys(await stale_partitions(conn, lineage, [(job, keys)]), job, keys))
-        if stale:
-            texts = space.texts(space.from_keys(stale))
-            invalidations.append(
-                own_invalidation(
-                    output.id,
-                    output.version,
-                    texts,
-                    reason=Reason.DEFINITION_CHANGE,
-                    source="openlineage",
-                )
-            )
-    await insert_own(conn, org, invalidations)
-
-
-def _had_columns(before: Lineage, row: _Row) -> bool:
-    """Return True if the input had column lineage before, which may have pruned changes."""
-    index = before.job(row.job).outputs.index(row.output)
-    return any(
-        edge.dataset == row.input and edge.columns[index] is not None
-        for edge in before.inputs(row.job)
-    )

@@ -1,0 +1,68 @@
+"""Changes that an earlier lineage has pruned, and that wider lineage lets reach a job.
+
+Lineage becomes wider by corrections: of the DAG file, of the SQL of views, or by further reports of
+runs. The jobs keep their data, so the changes since their runs have to be made up for.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from engine.flow.shared.invalidations import NewInvalidation, own_invalidation
+from engine.flow.shared.load_partitions import load_existing
+from engine.flow.shared.stale import stale_keys, stale_partitions
+from engine.lineage.graph import Lineage
+from engine.lineage.scope import reaches_more
+from engine.model.job import Job
+from engine.model.states import Activation, Reason
+from engine.planner.first_runs import SINGLE_RUN_KEY
+from engine.store.database import Connection
+from engine.store.run import execute
+
+
+async def invalidate_pruned(
+    conn: Connection, before: Lineage, now: Lineage, outputs: Iterable[UUID], source: str
+) -> list[NewInvalidation]:
+    """Return invalidations of partitions that are stale by the lineage of now, but not of before.
+
+    ``outputs`` are the first outputs of jobs, in dataset versions of both lineages. A manual job
+    runs on request only. Unfinished tasks upstream will propagate all of their changes again,
+    because their plans have pruned some.
+    """
+    invalidations: list[NewInvalidation] = []
+    for output in outputs:
+        job, earlier = now.producer(output), before.producer(output)
+        edges = {edge.input.alias: edge for edge in before.inputs(earlier.id)}
+        wider = [
+            edge
+            for edge in now.inputs(job.id)
+            if edge.input.alias in edges and reaches_more(edges[edge.input.alias], edge)
+        ]
+        if not wider or job.activation == Activation.MANUAL:
+            continue
+        await execute(conn, "tasks.forget_propagated", jobs=[edge.producer.id for edge in wider])
+        keys = await _newly_stale(conn, (before, earlier), (now, job))
+        if keys:
+            space, version = now.space(output), now.dataset(output).version
+            texts = [None] if job.is_single_run else space.texts(space.from_keys(keys))
+            reason = Reason.DEFINITION_CHANGE
+            invalidations.append(
+                own_invalidation(output, version, texts, reason=reason, source=source)
+            )
+    return invalidations
+
+
+async def _newly_stale(
+    conn: Connection, before: tuple[Lineage, Job], now: tuple[Lineage, Job]
+) -> list[str]:
+    """Return the keys of built partitions that are stale for reasons that did not hold before."""
+    (lineage, job), (earlier_lineage, earlier) = now, before
+    keys = [SINGLE_RUN_KEY]
+    if not job.is_single_run:
+        existing = await load_existing(conn, lineage, job.outputs[0])
+        keys = list(lineage.space(job.outputs[0]).keys(existing))
+    stale = await stale_partitions(conn, lineage, [(job, keys)])
+    found = list(stale_keys(stale, job, keys))
+    known = await stale_partitions(conn, earlier_lineage, [(earlier, found)]) if found else {}
+    return [
+        key for key in found if not set(stale[job.id, key]) <= set(known.get((earlier.id, key), ()))
+    ]

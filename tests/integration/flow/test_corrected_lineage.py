@@ -1,0 +1,153 @@
+"""Deploys of corrected lineage: changes that the earlier lineage has pruned are made up for."""
+
+from typing import Any
+
+import pytest
+
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.audit import audit_all
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+KEYS = {"k": {"static": ["x", "y"]}}
+NARROW, WIDE = {"v": ["a.v"]}, {"v": ["a.v", "a.w"]}
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "partitioned": {"partitioning": KEYS},
+    "unpartitioned": {"partitioning": {}},
+    "full": {"partitioning": KEYS, "execution_strategy": "Full"},
+    "without partitions": {
+        "partitioning": {"z": {"dynamic": True}},
+        "execution_strategy": "Full",
+    },
+}
+
+
+def _source() -> dict[str, Any]:
+    made = source("a", {})
+    made["outputs"][0]["columns"] = ["k", "v", "w"]
+    return made
+
+
+def _b(columns: Any = None, **more: Any) -> dict[str, Any]:
+    entry = {"dataset": "a", "mapping": "all", **more.pop("entry", {})}
+    return job("b", entry, **({"partitioning": {}, "columns": columns} | more))
+
+
+async def _lost(world: World) -> int:
+    async with world.conn() as conn:
+        return (await audit_all(conn, world.org)).lost
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+async def test_a_column_added_to_the_lineage_rebuilds_its_readers(
+    database: Database, strategy: dict[str, Any]
+) -> None:
+    world = await World.made(database, _source(), _b(NARROW, **strategy))
+    await world.changed("a")
+    built = await world.run()
+    await world.changed("a", columns=("w",))
+    assert await world.run() == []
+
+    await world.deploy(_source(), _b(WIDE, **strategy))
+    assert sorted(await world.run()) == sorted(built)
+    assert await _lost(world) == 0
+
+
+async def test_lineage_removed_from_the_file_rebuilds_the_readers_of_all_columns(
+    database: Database,
+) -> None:
+    undeclared = _b(["v"])
+    world = await World.made(database, _source(), _b(NARROW))
+    await world.changed("a")
+    await world.run()
+    await world.changed("a", columns=("w",))
+
+    await world.deploy(_source(), undeclared)
+    assert await world.run() == ["b[*]"]
+
+
+async def test_removed_passes_rebuild_the_partitions_without_the_condition(
+    database: Database,
+) -> None:
+    wrong = _b(partitioning=KEYS, entry={"passes": {"k": "k"}})
+    world = await World.made(database, _source(), wrong)
+    await world.changed("a")
+    assert sorted(await world.run()) == ["b[x]", "b[y]"]
+    await world.changed("a", rows={"k": "x"}, columns=("v",))
+    assert await world.run() == ["b[x]"]
+
+    await world.deploy(_source(), _b(partitioning=KEYS))
+    assert await world.run() == ["b[y]"]
+    assert await _lost(world) == 0
+
+
+@pytest.mark.parametrize("changed", [None, ("k",), ("v",)])
+async def test_nothing_is_rebuilt_without_a_pruned_change(
+    database: Database, changed: tuple[str, ...] | None
+) -> None:
+    world = await World.made(database, _source(), _b(NARROW))
+    await world.changed("a")
+    await world.run()
+    if changed:
+        await world.changed("a", columns=changed)
+        await world.run()
+    await world.deploy(_source(), _b(WIDE))
+    assert await world.run() == []
+
+
+async def test_partitions_left_stale_for_another_change_are_left(database: Database) -> None:
+    world = await World.made(database, _source(), _b(NARROW))
+    await world.changed("a")
+    await world.run()
+    await world.changed("a", columns=("v",))
+    await _cancel(world)
+
+    await world.deploy(_source(), _b(WIDE))
+    assert await world.run() == []
+    await world.changed("a", columns=("v",))
+    await _cancel(world)
+    await world.changed("a", columns=("w",))
+    assert await world.run() == ["b[*]"]
+
+
+async def _cancel(world: World) -> None:
+    (task,) = await world.rows("SELECT id FROM tasks WHERE status = 'queued'")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"])
+
+
+async def test_a_manual_job_is_not_run(database: Database) -> None:
+    world = await World.made(database, _source(), _b(NARROW, activation="manual"))
+    await world.changed("a")
+    await world.changed("b")
+    assert await world.run() == ["b[*]"]
+    await world.changed("a", columns=("w",))
+
+    await world.deploy(_source(), _b(WIDE, activation="manual"))
+    assert await world.run() == []
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+async def test_changes_of_runs_in_progress_reach_further_readers(
+    database: Database, is_running: bool
+) -> None:
+    """The plan of the run has pruned the reader."""
+    middle = job("a2", "a", partitioning={}, columns={"v": ["a.v"], "w": ["a.w"]})
+    reader, corrected = (
+        job("b", "a2", partitioning={}, columns={"x": columns})
+        for columns in (["a2.v"], ["a2.v", "a2.w"])
+    )
+    world = await World.made(database, _source(), middle, reader)
+    await world.changed("a")
+    await world.run(a2="1")
+    await world.changed("a", columns=("w",))
+    leases = await world.claim() if is_running else []
+
+    await world.deploy(_source(), middle, corrected)
+    for lease in leases:
+        await world.finish(lease, "2")
+    await world.run(a2="2")
+    await world.plan()
+    await world.run()
+    assert world.log == ["a2[*]", "b[*]", "a2[*]", "b[*]"]
+    assert await _lost(world) == 0
