@@ -8,13 +8,13 @@ import structlog
 
 from engine.flow.deployment.trim_proposals import trim
 from engine.flow.execution.reap import reap
+from engine.flow.ingestion.schedules import fire_due
 from engine.flow.planning.audit import audit_all
 from engine.flow.planning.pending_work import Verdict
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
-from engine.loops.schedule import fire_due
 from engine.model.states import PlanState
 from engine.monitor import metrics
 from engine.settings import Settings

@@ -5,7 +5,7 @@ gap when clocks are set forward over its time. Expressions with an hour or minut
 ``*`` follow elapsed time.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim, CronSimError
 
@@ -22,7 +22,18 @@ def previous_time(expression: str, now: datetime) -> datetime | None:
     if fields != _FIELDS:
         raise ValueError(f"{fields} fields instead of {_FIELDS}")
     try:
-        time = next(CronSim(expression, now, reverse=True), None)
+        times = CronSim(expression, now + _repeated(now), reverse=True)
     except CronSimError as error:
         raise ValueError(str(error)) from None
-    return None if time is None else time.astimezone(UTC)
+    in_utc = (time.astimezone(UTC) for time in times)
+    return next((time for time in in_utc if time < now), None)
+
+
+def _repeated(now: datetime) -> timedelta:
+    """Return the length of the wall time that the clock repeats, if ``now`` is in it, else zero.
+
+    Fixed times count in the first pass only, so in the second one they are all previous, also
+    those of a later wall time than ``now``.
+    """
+    first, second = (now.replace(fold=fold).utcoffset() for fold in (0, 1))
+    return (first or timedelta()) - (second or timedelta())

@@ -55,3 +55,36 @@ def test_an_hourly_time_fires_in_the_repeated_hour_too() -> None:
 def test_a_malformed_expression_or_one_without_a_date_is_rejected(cron: str) -> None:
     with pytest.raises(ValueError, match=r"fields|Bad"):
         previous_time(cron, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("minute", [*range(-90, 150, 10)])
+@pytest.mark.parametrize("cron", ["30 2 * * *", "5 3 * * *", "15 2,3 * * *"])
+def test_the_previous_time_never_goes_back_when_the_clock_does(cron: str, minute: int) -> None:
+    zone = ZoneInfo(BERLIN)
+    now = datetime(2026, 10, 25, 1, 0, 30, tzinfo=UTC) + timedelta(minutes=minute)
+    times = [
+        previous_time(cron, (now - timedelta(minutes=ago)).astimezone(zone)) for ago in (0, 10)
+    ]
+    assert times[0] >= times[1]
+    assert times[0] <= now
+
+
+@pytest.mark.parametrize(
+    ("cron", "now", "time"),
+    [
+        ("30 2 * * *", "2026-10-25T00:29:30", "2026-10-24T00:30"),
+        ("30 2 * * *", "2026-10-25T00:30:30", "2026-10-25T00:30"),
+        ("30 2 * * *", "2026-10-25T01:10:00", "2026-10-25T00:30"),
+        ("5 3 * * *", "2026-10-25T01:50:00", "2026-10-24T01:05"),
+        ("5 3 * * *", "2026-10-25T02:05:01", "2026-10-25T02:05"),
+        ("*/20 * * * *", "2026-10-25T01:10:00", "2026-10-25T01:00"),
+        ("*/20 * * * *", "2026-10-25T00:59:59", "2026-10-25T00:40"),
+    ],
+)
+def test_a_time_of_the_first_pass_through_the_repeated_hour_is_previous_in_the_second(
+    cron: str, now: str, time: str
+) -> None:
+    local = datetime.fromisoformat(now).replace(tzinfo=UTC).astimezone(ZoneInfo(BERLIN))
+    found = previous_time(cron, local)
+    assert found is not None
+    assert f"{found:%Y-%m-%dT%H:%M}" == time

@@ -32,12 +32,14 @@ from engine.flow.deployment.retained import retained
 from engine.flow.deployment.sql_code import with_sql_code
 from engine.flow.execution.dependents import resolve_dependents, unblock
 from engine.flow.execution.write_permission import find_conflicts
+from engine.flow.ingestion.schedules import restart
 from engine.flow.planning.plan import plan_rows
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
 from engine.lineage.growth import grown_sources
+from engine.lineage.schedules import changed_schedules
 from engine.model.dag import DagFile
 from engine.model.scaling import max_partitions_per_run, priority
 from engine.model.states import ExecutionStrategy
@@ -127,6 +129,8 @@ async def _deploy(
     if previous is not None and previous.compiled.content_hash == compiled.content_hash:
         return Deployment(dag.dag, previous.version_id, change)
     before = await org.lineage(conn) if change.changed else None
+    if others := changed_schedules(previous.compiled if previous else None, compiled):
+        await restart(conn, org, others)
     version_id = await _insert_version(conn, org.id, compiled)
     jobs = await _insert_jobs(conn, org.id, version_id, compiled)
     versions = await DatasetVersions.make(conn, org.id, version_id, previous, compiled, change)

@@ -15,7 +15,10 @@ class SourceFeed(msgspec.Struct, frozen=True):
 
 
 class ScheduledSource(msgspec.Struct, frozen=True):
-    """A scheduled source; ``position`` is the time it last fired, null if it never did."""
+    """A scheduled source; ``position`` is the time it last fired, or the deploy of its schedule.
+
+    ``position`` is null for a schedule deployed by an earlier release that has never fired.
+    """
 
     dataset: str
     source: dict[str, Any]

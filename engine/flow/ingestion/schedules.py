@@ -1,5 +1,6 @@
 """Scheduled sources: each time of a source's cron expression counts as one change."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import Reason
 from engine.store.database import Connection
 from engine.store.rows.sources import ScheduledSource
-from engine.store.run import fetch
+from engine.store.run import execute, fetch
 
 _CONSUMER = "schedule"
 
@@ -27,11 +28,27 @@ class _Due:
 async def fire_due(conn: Connection, org: OrgContext) -> int:
     """Ingest an event for each source due since its last event, and return the number of events.
 
-    The database's clock decides. Times missed while no engine ran are merged into one event. A
-    source that has never fired first fires at the next time after its deploy.
+    The database's clock decides. Times missed while no engine ran are merged into one event. A new
+    or changed schedule first fires at the next time after its deploy.
     """
+    rows = await fetch(conn, "schedule.sources", ScheduledSource, org_id=org.id)
+    return await _fire(conn, org, rows)
+
+
+async def restart(conn: Connection, org: OrgContext, datasets: Collection[str]) -> None:
+    """Have other schedules of some datasets begin now.
+
+    Must run in the transaction of the deploy, before it makes them current: times of the current
+    schedules missed until now still count.
+    """
+    rows = await fetch(conn, "schedule.sources", ScheduledSource, org_id=org.id)
+    await _fire(conn, org, [row for row in rows if row.dataset in datasets])
+    await execute(conn, "schedule.restart", org_id=org.id, datasets=list(datasets))
+
+
+async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSource]) -> int:
     fired = 0
-    for row in await fetch(conn, "schedule.sources", ScheduledSource, org_id=org.id):
+    for row in rows:
         due = _due(row)
         if due is None:
             continue
