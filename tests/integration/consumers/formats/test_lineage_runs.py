@@ -17,7 +17,7 @@ from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.loops.notification_listener import NotificationListener
 from engine.model.event import Batch, Delivery, Rejection
 from engine.service.queries.dead_letters import dead_letters
-from engine.store.database import Database
+from engine.store.database import Connection, Database
 from engine.store.notifications import INVALIDATIONS
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
 from tests.support.worlds import DAILY, World, source
@@ -27,6 +27,8 @@ STORED = """SELECT d.name, i.partition_key, i.source_event #>> '{event,note}' AS
            FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
            WHERE i.source_event ->> 'stream' LIKE 'kafka/%%'
            ORDER BY d.name, i.partition_key"""
+WAITING = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 REMEMBERED = "SELECT run, name FROM run_outputs WHERE expired_at IS NULL ORDER BY run, name"
 
 
@@ -58,24 +60,24 @@ class Feed:
         self.offset = 0
 
     async def take(self, *values: bytes, partition: int = 0) -> Ingested:
+        async with self.world.conn() as conn:
+            return await self.take_on(conn, *values, partition=partition)
+
+    async def take_on(self, conn: Connection, *values: bytes, partition: int = 0) -> Ingested:
         stream, deliveries = f"kafka/lineage/{partition}", []
         for value in values:
             deliveries.append(Delivery(stream, str(self.offset), value, {}))
             self.offset += 1
-        async with self.world.conn() as conn:
-            sources = await load_sources(conn, self.world.org)
-            reader = sources.readers(partial(auto_register, conn, self.world.org))["lineage"]
-            await reader.prepare(values)
-            outcomes = [reader.read(each) for each in deliveries]
-            received = [
-                each
-                for outcome in outcomes
-                if not isinstance(outcome, Rejection)
-                for each in outcome
-            ]
-            runs = tuple(reader.runs(feed_of("lineage"), deliveries))
-            batch = Batch(consumer="k", received=tuple(received), runs=runs)
-            return await ingest(conn, self.world.org, batch)
+        sources = await load_sources(conn, self.world.org)
+        reader = sources.readers(partial(auto_register, conn, self.world.org))["lineage"]
+        await reader.prepare(values)
+        outcomes = [reader.read(each) for each in deliveries]
+        received = [
+            each for outcome in outcomes if not isinstance(outcome, Rejection) for each in outcome
+        ]
+        runs = tuple(reader.runs(feed_of("lineage"), deliveries))
+        batch = Batch(consumer="k", received=tuple(received), runs=runs)
+        return await ingest(conn, self.world.org, batch)
 
     async def invalidations(self) -> list[tuple[str, str | None]]:
         return [(row["name"], row["partition_key"]) for row in await self.world.rows(STORED)]
@@ -155,6 +157,19 @@ async def test_start_and_end_may_be_ingested_concurrently(database: Database) ->
 
     assert {row["run"] for row in await feed.world.rows(STORED)} == set(runs)
     assert await feed.world.rows(REMEMBERED) == []
+
+
+async def test_an_end_waits_for_a_start_that_is_being_ingested(database: Database) -> None:
+    feed = await feed_for(database)
+    async with database.transaction() as conn:
+        await feed.take_on(conn, event("START", output("orders", "2013-02-13")))
+        ending = asyncio.create_task(feed.take(event("COMPLETE"), partition=1))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (ending.done() or await feed.world.rows(WAITING)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    await ending
+
+    assert await feed.invalidations() == [("orders", "2013-02-13")]
 
 
 async def test_outputs_of_different_runs_are_kept_separate(database: Database) -> None:
