@@ -90,8 +90,9 @@ WHERE dag_version_id = %(dag_version_id)s
 
 -- :name newest_dataset_versions
 -- The newest version of each dataset, current or not, by the clock of the database: versions are
--- created under the planning lock, one deploy after the other.
-SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, v.storage_location
+-- created under the planning lock, one deploy after the other. Only a deploy with a new version of
+-- a source changes its storage.
+SELECT DISTINCT ON (d.id) d.name, v.id, v.partitioning, d.storage
 FROM knockon.datasets d JOIN knockon.dataset_versions v ON v.dataset_uuid = d.id
 WHERE d.org_id = %(org_id)s AND d.name = ANY(%(names)s)
 ORDER BY d.id, v.created_at DESC, v.id DESC

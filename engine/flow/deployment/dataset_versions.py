@@ -47,6 +47,10 @@ class DatasetVersions:
         Unchanged datasets keep the pins of ``previous``, the version current until now; a DAG
         version that is deployed again loses its earlier pins.
         """
+        names = [dataset.name for dataset in compiled.datasets]
+        newest = await fetch(
+            conn, "dags.newest_dataset_versions", NewestVersion, names=names, org_id=org_id
+        )
         ids = await _upsert_datasets(conn, org_id, compiled)
         pins: dict[UUID, UUID] = {}
         if previous is not None:
@@ -58,15 +62,14 @@ class DatasetVersions:
             if dataset.name in change.regenerated or ids[dataset.name] not in pins
         ]
         created = {dataset.name: new_id() for dataset in changed}
-        newest = await fetch(
-            conn, "dags.newest_dataset_versions", NewestVersion, names=[*created], org_id=org_id
-        )
+        before = {row.name: row for row in newest if row.name in created}
         new = [
             _version_row(dataset, ids[dataset.name], created[dataset.name]) for dataset in changed
         ]
         await execute(conn, "dags.insert_dataset_versions", rows=Jsonb(new))
-        versions = DatasetVersions(ids, created, {row.name: row.id for row in newest})
-        await _inherit(conn, compiled, versions, {row.name: row for row in newest})
+        predecessors = {name: row.id for name, row in before.items()}
+        versions = DatasetVersions(ids, created, predecessors)
+        await _inherit(conn, compiled, versions, before)
         await execute(
             conn,
             "dags.pin",
@@ -122,7 +125,7 @@ async def _inherit(
     """Carry partitions and open invalidations of sources over, as far as the new bounds reach.
 
     Source data is produced elsewhere, so existing partitions stay valid if the new partitioning is
-    compatible; only readers are affected. If the table is the same, cursors are carried over too.
+    compatible; only readers are affected. If the storage is the same, cursors are carried over too.
     """
     for dataset in compiled.sources:
         predecessor = newest.get(dataset.name)
@@ -139,7 +142,7 @@ async def _inherit(
             await _inherit_partitions(conn, before, after, ids)
             rows = await fetch(conn, "invalidations.inheritable", InheritableInvalidation, **ids)
             await carry_over(conn, rows, before, after, ids["version"])
-            if predecessor.storage_location == dataset.storage.get("table"):
+            if predecessor.storage == dataset.storage:
                 await execute(conn, "cursors.inherit", **ids)
 
 

@@ -1,6 +1,7 @@
 """Invalidations raised by a deploy, apart from those for new dataset versions."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
@@ -14,10 +15,13 @@ from engine.flow.shared.load_partitions import (
 )
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.pruned_changes import invalidate_pruned
+from engine.lineage.columns import ALL_COLUMNS, PRUNED, dirty_columns, propagate_columns
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff
-from engine.lineage.graph import Lineage
+from engine.lineage.graph import Edge, Lineage
+from engine.model.job import Job
 from engine.model.states import Activation
+from engine.partitions import PartitionSet
 from engine.store.database import Connection
 from engine.store.rows.tasks import CanceledTask
 
@@ -57,20 +61,53 @@ async def changed_sources_read_by_others(
     versions: DatasetVersions,
     change: DagDiff,
 ) -> list[NewInvalidation]:
-    """Invalidations for changed sources that jobs in other DAGs read."""
+    """Invalidations for changed sources that jobs in other DAGs read.
+
+    An invalidation of a whole source without known partitions would announce all of them, so the
+    existing outputs of its readers are invalidated instead.
+    """
     lineage = await org.lineage(conn)
     invalidations = []
     for source in compiled.sources:
         columns, dataset = change.regenerated.get(source.name, ()), versions.datasets[source.name]
-        readers = (lineage.job(edge.job) for edge in lineage.readers(dataset))
-        if columns == () or all(job.dag_name == compiled.name for job in readers):
+        readers = {
+            edge.job: lineage.job(edge.job)
+            for edge in lineage.readers(dataset)
+            if lineage.job(edge.job).dag_name != compiled.name and _reads(edge, columns)
+        }
+        if columns == () or not readers:
             continue
-        existing = await load_existing(conn, lineage, dataset)
-        invalidations += [
-            definition_change(dataset, versions.created[source.name], text, columns=columns)
-            for text in lineage.space(dataset).texts(existing)
-        ]
+        if await load_existing(conn, lineage, dataset):
+            version = versions.created[source.name]
+            invalidations.append(definition_change(dataset, version, columns=columns))
+            continue
+        for job in readers.values():
+            affected = lineage.job_space(job).universe
+            for output in job.outputs:
+                invalidations += await _known_outputs(conn, lineage, job, output, affected)
     return invalidations
+
+
+def _reads(edge: Edge, columns: Sequence[str] | None) -> bool:
+    dirty = dirty_columns(columns)
+    return dirty is ALL_COLUMNS or any(
+        propagate_columns(mapped, dirty) is not PRUNED for mapped in edge.columns
+    )
+
+
+async def _known_outputs(
+    conn: Connection, lineage: Lineage, job: Job, output: UUID, affected: PartitionSet
+) -> list[NewInvalidation]:
+    """Invalidations for affected known partitions of an output, for all if single-run.
+
+    A single-run job may have read the inputs and built no partition.
+    """
+    texts: Sequence[str | None] = (None,) if affected else ()
+    if not job.is_single_run:
+        known = await load_known(conn, lineage, output)
+        texts = lineage.space(output).texts(affected & known)
+    version = lineage.dataset(output).version
+    return [definition_change(output, version, text) for text in texts]
 
 
 async def outputs_of_earlier_partitions(
@@ -79,8 +116,7 @@ async def outputs_of_earlier_partitions(
     """Invalidations for unchanged outputs built from partitions of earlier dataset versions.
 
     The new dataset version may not produce these partitions. All earlier versions count, since
-    partitions of the previous version may never have been built. A single-run job may have read
-    them and built no partition.
+    partitions of the previous version may never have been built.
     """
     lineage = await org.lineage(conn)
     created = {versions.datasets[name] for name in versions.created}
@@ -91,12 +127,7 @@ async def outputs_of_earlier_partitions(
         for edge in lineage.readers(versions.datasets[name]):
             job, affected = lineage.job(edge.job), edge.mapping.down(earlier, earlier)
             for output in [output for output in job.outputs if output not in created]:
-                version = lineage.dataset(output).version
-                texts: Sequence[str | None] = (None,) if affected else ()
-                if not job.is_single_run:
-                    known = await load_known(conn, lineage, output)
-                    texts = lineage.space(output).texts(affected & known)
-                invalidations += [definition_change(output, version, text) for text in texts]
+                invalidations += await _known_outputs(conn, lineage, job, output, affected)
     return invalidations
 
 

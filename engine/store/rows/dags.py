@@ -50,7 +50,7 @@ class NewestVersion(msgspec.Struct, frozen=True):
     name: str
     id: UUID
     partitioning: dict[str, Any]
-    storage_location: str | None
+    storage: dict[str, Any]
 
 
 class VersionPartitioning(msgspec.Struct, frozen=True):

@@ -168,3 +168,78 @@ async def test_a_deploy_over_a_source_without_events_builds_nothing_new(
     world = await World.made(database, source("a"), _versioned("b", "a", version=1))
     await world.deploy(source("a"), _versioned("b", "a", version=2))
     assert await world.run() == []
+
+
+def _moved(grid: dict[str, Any], **storage: str) -> dict[str, Any]:
+    moved = source("a", grid)
+    moved["outputs"][0]["storage"] = storage or {"table": "elsewhere"}
+    return moved
+
+
+async def _built_in_another_dag(
+    database: Database, grid: dict[str, Any], *days: str, strategy: str = "PerPartition"
+) -> tuple[World, list[str]]:
+    """A reader in another DAG, some partitions of which were built without events."""
+    world = await World.made(database, source("a", grid), dag="one")
+    reader = job("b", "a", partitioning=grid, execution_strategy=strategy)
+    unbuilt = job("c", "a", partitioning=grid)
+    await world.deploy(reader, unbuilt, dag="two")
+    await world.changed("b", *days, reason="manual")
+    return world, await world.run()
+
+
+@pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
+@pytest.mark.parametrize("day", [KEPT, "*"])
+async def test_readers_of_a_moved_source_without_events_are_rebuilt(
+    database: Database, day: str, strategy: str
+) -> None:
+    grid = {} if day == "*" else DAILY
+    world, built = await _built_in_another_dag(database, grid, day, strategy=strategy)
+    assert len(built) == 1
+    await world.deploy(_moved(grid), dag="one")
+    await world.plan()
+    assert await world.run() == built
+
+
+async def test_readers_of_partitions_not_named_are_rebuilt_after_a_source_moves(
+    database: Database,
+) -> None:
+    world, built = await _built_in_another_dag(database, DAILY, BEFORE, KEPT)
+    await world.changed("a", KEPT)
+    assert sorted(await world.run()) == [f"b[{KEPT}]", f"c[{KEPT}]"]
+    await world.deploy(_moved(DAILY), dag="one")
+    assert sorted(await world.run()) == [*built, f"c[{KEPT}]"]
+
+
+@pytest.mark.parametrize("reads", ["x", "y"])
+async def test_readers_of_other_columns_of_a_source_without_events_are_not_rebuilt(
+    database: Database, reads: str
+) -> None:
+    wide, narrow = source("a"), source("a")
+    wide["outputs"][0]["columns"], narrow["outputs"][0]["columns"] = ["x", "y"], ["x"]
+    world = await World.made(database, wide, dag="one")
+    await world.deploy(job("b", "a", columns={reads: [f"a.{reads}"]}), dag="two")
+    await world.changed("b", KEPT, reason="manual")
+    built = await world.run()
+    await world.deploy(narrow, dag="one")
+    assert await world.run() == (built if reads == "y" else [])
+
+
+@pytest.mark.parametrize(("path", "cursors"), [("old", ["100"]), ("new", [])])
+async def test_cursors_are_kept_only_if_the_storage_is_the_same(
+    database: Database, path: str, cursors: list[str]
+) -> None:
+    follows = {"dataset": "a", "cursor": {"column": "id", "type": "integer"}}
+    appends = {"update_strategy": "append", "unique_key": ["id"], "partitioning": {}}
+    world = await World.made(database, _moved({}, path="old"), dag="one")
+    log = job("log", follows, execution_strategy="PerUpdate", columns={"id": ["a.id"]}, **appends)
+    await world.deploy(log, dag="two")
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    await world.finish(lease, cursors={lease.job.inputs[0].dataset: "100"})
+    described = _moved({}, path=path)
+    described["outputs"][0]["columns"] = ["id"]
+    await world.deploy(described, dag="one")
+    await world.changed("a", reason="arrival")
+    (lease,) = await world.claim()
+    assert list(lease.cursors.values()) == cursors
