@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.lineage.columns import read_columns, stored_columns
+from engine.lineage.columns import reaches, read_columns, stored_columns
 from engine.lineage.content import Content, RowChange
 from engine.lineage.graph import Lineage
 from engine.lineage.scope import reached
@@ -66,8 +66,18 @@ async def _raise(
     row: StoredContent,
     dropped: Sequence[RowChange],
 ) -> None:
-    """Raise the versions recorded by runs with no partition reached by the missed changes."""
+    """Raise the versions recorded by runs with no partition reached by the missed changes.
+
+    Changes of unread columns need no raise, which would hide them from wider lineage.
+    """
     edges = [edge for edge in lineage.inputs(job.id) if edge.dataset == dataset]
+    dropped = [
+        change
+        for change in dropped
+        if any(reaches(edge.columns, change.scope.dirty_columns) for edge in edges)
+    ]
+    if not dropped:
+        return
     columns = read_columns([output for edge in edges for output in edge.columns])
     output = lineage.dataset(job.outputs[0])
     runs = await fetch(

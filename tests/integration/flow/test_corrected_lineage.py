@@ -6,6 +6,7 @@ import pytest
 
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.audit import audit_all
+from engine.lineage.content import MOST_ROW_CHANGES
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -79,6 +80,20 @@ async def test_removed_passes_rebuild_the_partitions_without_the_condition(
     await world.deploy(_source(), _b(partitioning=KEYS))
     assert await world.run() == ["b[y]"]
     assert await _lost(world) == 0
+
+
+async def test_a_pruned_change_is_found_after_many_changes_of_other_rows(
+    database: Database,
+) -> None:
+    world = await World.made(database, _source(), _b(NARROW))
+    await world.changed("a")
+    await world.run()
+    await world.changed("a", columns=("w",), rows={"k": "x"})
+    for n in range(MOST_ROW_CHANGES + 1):
+        await world.changed("a", columns=("k",), rows={"v": n})
+
+    await world.deploy(_source(), _b(WIDE))
+    assert await world.run() == ["b[*]"]
 
 
 @pytest.mark.parametrize("changed", [None, ("k",), ("v",)])
