@@ -11,7 +11,7 @@ import structlog
 
 from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import load_current_versions
-from engine.flow.deployment.deploy import deploy
+from engine.flow.deployment.deploy import deploy, preview
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.model.dag import DagFile, JobSpec
@@ -49,13 +49,11 @@ async def _deploy_sources(
     names_in_use = {
         dataset.name for version in current.values() for dataset in version.compiled.datasets
     }
+    new = {item.dataset: item.job for item in discovered[::-1] if item.dataset not in names_in_use}
     try:
-        jobs = _jobs(current[dag].compiled) if dag in current else []
-        new = {
-            item.dataset: item.job for item in discovered[::-1] if item.dataset not in names_in_use
-        }
-        jobs += [*new.values()][: max(MAX_DATASETS - len(jobs), 0)]
-        if new:
+        earlier = _jobs(current[dag].compiled) if dag in current else []
+        jobs = await _extended(conn, org, dag, earlier, [*new.values()])
+        if len(jobs) > len(earlier):
             await deploy(conn, org, DagFile(dag=dag, jobs=tuple(jobs)))
     except InvalidDag as error:
         _log.error("discovered datasets cannot be registered", dag=dag, why=str(error))
@@ -65,11 +63,44 @@ async def _deploy_sources(
     left_out = {item.dataset for item in discovered} - {item.dataset for item in registered}
     if left_out:
         _log.error(
-            "discovered datasets are not registered: the name is taken, or the DAG is full",
+            "discovered datasets are not registered: invalid, name taken, or DAG full",
             dag=dag,
             datasets=sorted(left_out),
         )
     return registered
+
+
+async def _extended(
+    conn: Connection, org: OrgContext, dag: str, jobs: Sequence[JobSpec], new: Sequence[JobSpec]
+) -> list[JobSpec]:
+    """Return the jobs of a DAG with as many of the new sources as are valid and have room."""
+    extended = [*jobs]
+    while new and (room := MAX_DATASETS - len(extended)) > 0:
+        extended += await _valid(conn, org, dag, extended, new[:room])
+        new = new[room:]
+    return extended
+
+
+async def _valid(
+    conn: Connection, org: OrgContext, dag: str, jobs: Sequence[JobSpec], new: Sequence[JobSpec]
+) -> list[JobSpec]:
+    """Return the new sources that can be added to the jobs of a DAG; log the others.
+
+    Halves the sources until the others are isolated.
+    """
+    try:
+        await preview(conn, org, DagFile(dag=dag, jobs=(*jobs, *new)))
+        return [*new]
+    except InvalidDag as error:
+        if len(new) == 1:
+            dataset = new[0].outputs[0].dataset
+            _log.error(
+                "discovered dataset cannot be registered", dag=dag, dataset=dataset, why=str(error)
+            )
+            return []
+    middle = len(new) // 2
+    first = await _valid(conn, org, dag, jobs, new[:middle])
+    return first + await _valid(conn, org, dag, [*jobs, *first], new[middle:])
 
 
 def _jobs(dag: CompiledDag) -> list[JobSpec]:

@@ -15,6 +15,7 @@ from engine.model.event import Batch, Delivery, Rejection
 from engine.service.queries.dead_letters import dead_letters
 from engine.store.database import Database
 from engine.store.orgs import lock_planning
+from tests.support.workers import sql_job
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
 
 STORED = """SELECT d.name, i.partition_key, i.reason, i.source_event #>> '{event,note}' AS note
@@ -213,6 +214,37 @@ async def test_a_rule_registers_a_limited_number_of_datasets(
     done = await taken(world, completed(*(heard(f"shop.t{i}") for i in range(5))))
 
     assert len(done.rejections) == 2
+
+
+def seeded(table: str) -> dict[str, Any]:
+    """A job of Knockon that writes a table."""
+    job = sql_job("daily", "seed", sql="SELECT 1 AS x FROM seed", partitioning={})
+    job["outputs"][0]["storage"] = {"table": table}
+    return job
+
+
+async def test_a_dataset_that_cannot_be_registered_does_not_block_others(
+    database: Database,
+) -> None:
+    tables = [heard(f"shop.{name}", "2013-02-13") for name in ("orders", "sales", "users")]
+    world = await World.made(database, discovering(), source("seed", {}), seeded("shop_sales"))
+    done = await taken(world, completed(*tables))
+
+    (rejection,) = done.rejections
+    assert "shop.sales" in rejection.error
+    assert [row["name"] for row in await world.rows(STORED)] == ["shop_orders", "shop_users"]
+
+
+async def test_a_dataset_that_cannot_be_registered_takes_no_room(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.flow.deployment.auto_register.MAX_DATASETS", 1)
+    world = await World.made(database, discovering(), source("seed", {}), seeded("shop_sales"))
+    tables = [heard(f"shop.{name}", "2013-02-13") for name in ("orders", "sales")]
+    done = await taken(world, completed(*tables))
+
+    assert ["shop.sales" in each.error for each in done.rejections] == [True]
+    assert [row["name"] for row in await world.rows(STORED)] == ["shop_orders"]
 
 
 async def test_datasets_registered_concurrently_are_all_kept(database: Database) -> None:
