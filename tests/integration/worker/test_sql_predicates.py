@@ -62,6 +62,26 @@ async def test_scattered_windows_select_the_rows_of_each(
     assert len(open_end) > len(found)
 
 
+@pytest.mark.parametrize("zone", [HAVANA, TROLL])
+async def test_adjacent_windows_select_the_rows_of_each(
+    database: Database, zone: dict[str, str]
+) -> None:
+    """Each row is in one window, also in the hours that a clock repeats."""
+    space = PartitionSpace.from_spec({"k": {"time": "hour", **zone}})
+    day = "2013-11-03" if zone is HAVANA else "2013-10-27"
+    keys = list(space.keys(space.parse(f"{day}T00..{day}T05")))
+    async with database.connection() as conn:
+        table = await _table(conn, "timestamp", LOCAL_HOURS)
+        rows = {key: await _selected(conn, space, table, [key]) for key in keys}
+        everything = [row for selected in rows.values() for row in selected]
+        assert len(everything) == len(set(everything)) == 12
+        for first in range(len(keys)):
+            for end in range(first + 1, len(keys) + 1):
+                found = await _selected(conn, space, table, keys[first:end])
+                expected = [row for key in keys[first:end] for row in rows[key]]
+                assert sorted(found) == sorted(expected), keys[first:end]
+
+
 @pytest.mark.parametrize("kind", ["text", "character(6)", "character varying(6)"])
 async def test_many_keys_select_their_rows(database: Database, kind: str) -> None:
     odd = ['"', "\\", "{", "NULL", "'", "a b", "%s"]

@@ -1,7 +1,7 @@
 """Sets of one dimension's partitions as conditions on a column."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from engine.partitions.intervals import NEG, POS, Span
 from engine.worker.operators.sql.tables import Table
 
 _MOST_LISTED = 100
+_DAY_OF_HOURS = 24
 """Limit of keys or ranges in a condition; more are one constant, which is searched efficiently."""
 TRUE = sql.SQL("TRUE")
 FALSE = sql.SQL("FALSE")
@@ -157,7 +158,18 @@ def _bound(dimension: Dimension, ordinal: int, kind: str) -> Any:
 
 
 def _local(dimension: TimeDimension, ordinal: int) -> datetime:
-    """Return the local time at which a window starts, without offset."""
+    """Return the local time, without offset, from which rows are in this window or a later one.
+
+    A time repeated by a clock that is set back is in the later window, so the bound is the earliest
+    local start that follows.
+    """
+    start = _wall_time(dimension, ordinal)
+    if _wall_time(dimension, ordinal + _DAY_OF_HOURS) - start >= timedelta(days=1):
+        return start
+    return min(_wall_time(dimension, ordinal + hour) for hour in range(_DAY_OF_HOURS))
+
+
+def _wall_time(dimension: TimeDimension, ordinal: int) -> datetime:
     zone = ZoneInfo(dimension.zone)
     return datetime.fromtimestamp(_start(dimension, ordinal), zone).replace(tzinfo=None)
 
