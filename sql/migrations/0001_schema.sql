@@ -283,6 +283,9 @@ CREATE TABLE task_inputs (
     input_dataset_uuid uuid NOT NULL,
     input_partition_key text NOT NULL,
     input_version timestamptz,
+    -- The version that the run has read, if `input_version` was raised past changes that do not reach
+    -- the run by the lineage of that time.
+    version_before_raise timestamptz,
     PRIMARY KEY (task_id, input_dataset_uuid, input_partition_key)
 );
 

@@ -34,8 +34,23 @@ WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.par
 
 -- :name raise_recorded
 -- Raise the input versions recorded by runs that no later change has reached.
-UPDATE knockon.task_inputs SET input_version = %(at)s
+UPDATE knockon.task_inputs SET input_version = %(at)s,
+    version_before_raise = coalesce(version_before_raise, input_version)
 WHERE task_id = ANY(%(tasks)s) AND input_dataset_uuid = %(dataset)s AND input_partition_key = %(key)s
+
+-- :name raised_runs
+-- The partitions of an output whose runs have raised versions of these inputs.
+SELECT o.partition_key AS key FROM knockon.partition_versions o
+WHERE o.dataset_uuid = %(output)s AND o.dataset_version = %(output_version)s
+  AND EXISTS (SELECT FROM knockon.task_inputs i WHERE i.task_id = o.task_id
+              AND i.input_dataset_uuid = ANY(%(inputs)s) AND i.version_before_raise IS NOT NULL)
+
+-- :name raised_single_run
+-- The same for an output of a single-run job.
+SELECT '*' AS key FROM knockon.single_runs r
+WHERE r.dataset_uuid = %(output)s AND r.dataset_version = %(output_version)s
+  AND EXISTS (SELECT FROM knockon.task_inputs i WHERE i.task_id = r.task_id
+              AND i.input_dataset_uuid = ANY(%(inputs)s) AND i.version_before_raise IS NOT NULL)
 
 -- :name replace
 -- Replace the oldest row changes by column versions.

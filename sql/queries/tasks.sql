@@ -144,7 +144,7 @@ INSERT INTO knockon.task_inputs (task_id, input_dataset_uuid, input_partition_ke
 SELECT * FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(keys)b::text[],
                      %(versions)b::timestamptz[])
 ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
-DO UPDATE SET input_version = EXCLUDED.input_version
+DO UPDATE SET input_version = EXCLUDED.input_version, version_before_raise = NULL
 
 -- :name lock_dependents
 -- Lock the blocked tasks that depend directly on these tasks. All transactions lock in one order,

@@ -4,19 +4,20 @@ Lineage becomes wider by corrections: of the DAG file, of the SQL of views, or b
 runs. The jobs keep their data, so the changes since their runs have to be made up for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from engine.flow.shared.invalidations import NewInvalidation, own_invalidation
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.stale import stale_keys, stale_partitions
-from engine.lineage.graph import Lineage
+from engine.lineage.graph import Edge, Lineage
 from engine.lineage.scope import reaches_more
 from engine.model.job import Job
 from engine.model.states import Activation, Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
-from engine.store.run import execute
+from engine.store.rows.partitions import PartitionKey
+from engine.store.run import execute, fetch
 
 
 async def invalidate_pruned(
@@ -40,7 +41,10 @@ async def invalidate_pruned(
         if not wider or job.activation == Activation.MANUAL:
             continue
         await execute(conn, "tasks.forget_propagated", jobs=[edge.producer.id for edge in wider])
-        keys = await _newly_stale(conn, (before, earlier), (now, job))
+        keys = {
+            *await _newly_stale(conn, (before, earlier), (now, job)),
+            *await _raised(conn, now, job, wider),
+        }
         if keys:
             space, version = now.space(output), now.dataset(output).version
             texts = [None] if job.is_single_run else space.texts(space.from_keys(keys))
@@ -66,3 +70,20 @@ async def _newly_stale(
     return [
         key for key in found if not set(stale[job.id, key]) <= set(known.get((earlier.id, key), ()))
     ]
+
+
+async def _raised(conn: Connection, lineage: Lineage, job: Job, edges: Sequence[Edge]) -> set[str]:
+    """Return the keys of partitions that earlier changes may reach without evidence.
+
+    Their runs were recorded as past the changes, which did not reach them by the earlier lineage.
+    """
+    output = lineage.dataset(job.outputs[0])
+    rows = await fetch(
+        conn,
+        "row_changes.raised_single_run" if job.is_single_run else "row_changes.raised_runs",
+        PartitionKey,
+        output=output.id,
+        output_version=output.version,
+        inputs=[edge.dataset for edge in edges],
+    )
+    return {row.key for row in rows}

@@ -96,6 +96,25 @@ async def test_a_pruned_change_is_found_after_many_changes_of_other_rows(
     assert await world.run() == ["b[*]"]
 
 
+@pytest.mark.parametrize("strategy", [{}, {"execution_strategy": "Full"}])
+async def test_a_pruned_change_is_found_after_many_changes_of_rows_that_were_excluded(
+    database: Database, strategy: dict[str, str]
+) -> None:
+    """The changes replace the evidence, so the runs that they have not reached are all repeated."""
+    x_only: dict[str, Any] = {"partitioning": {"k": {"static": ["x"]}}, **strategy}
+    entry = {"passes": {"k": "k"}}
+    world = await World.made(database, _source(), _b(NARROW, entry=entry, **x_only))
+    await world.changed("a")
+    await world.run()
+    await world.changed("a", columns=("w",))
+    for n in range(MOST_ROW_CHANGES + 1):
+        await world.changed("a", columns=("v",), rows={"k": "y", "w": n})
+
+    await world.deploy(_source(), _b(WIDE, entry=entry, **x_only))
+    assert len(await world.run()) == 1
+    assert await _lost(world) == 0
+
+
 @pytest.mark.parametrize("changed", [None, ("k",), ("v",)])
 async def test_nothing_is_rebuilt_without_a_pruned_change(
     database: Database, changed: tuple[str, ...] | None
