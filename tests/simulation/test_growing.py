@@ -7,15 +7,17 @@ import pytest
 
 from engine.store.database import Database
 from tests.simulation.growing.mutations import MUTATIONS
-from tests.simulation.growing.trial import GrowingTrial
+from tests.simulation.growing.trial import NEW_DAYS, GrowingTrial
 from tests.simulation.invariants import Broken
 from tests.support.databases import fresh_database
 
-SEEDS = range(16)
+SEEDS = (*range(16), *range(NEW_DAYS, NEW_DAYS + 4))
 CAUGHT_BY = {
     "a_filter_selects_no_row": 1,
     "every_change_only_adds_rows": 1,
     "a_dropped_condition_selects_new_rows": 1,
+    "an_unknown_column_selects_new_rows": 5,
+    "a_new_partition_selects_new_rows": NEW_DAYS + 1,
 }
 """Seed of a detecting world, by mutation."""
 REACHED = (
@@ -28,6 +30,7 @@ REACHED = (
     "late",
     "late, with conditions on changed columns",
     "late, with conditions on unknown columns",
+    "late, in a new partition",
 )
 
 

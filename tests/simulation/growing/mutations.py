@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from psycopg import sql
 
+import engine.flow.ingestion.resolve
+import engine.flow.planning.decision
 import engine.planner.closure
 import engine.planner.strategy
 import engine.worker.operators.sql.follow
@@ -51,11 +54,29 @@ def a_dropped_condition_selects_new_rows(patch: Patch) -> None:
     patch.setattr(engine.planner.closure, "dirty_scope", dirty_scope)
 
 
+def an_unknown_column_selects_new_rows(patch: Patch) -> None:
+    """The same for conditions on unknown columns only."""
+    patch.setattr(engine.flow.ingestion.resolve, "GROWTH", frozenset())
+
+
+def a_new_partition_selects_new_rows(patch: Patch) -> None:
+    """The same for conditions on new partitions only."""
+
+    def widened(invalidation: Invalidation, **changes: Any) -> Invalidation:
+        if "row_filter" in changes:
+            changes["row_filter"] = changes["row_filter"] or None
+        return replace(invalidation, **changes)
+
+    patch.setattr(engine.flow.planning.decision, "replace", widened)
+
+
 MUTATIONS = {
     mutate.__name__: mutate
     for mutate in (
         a_filter_selects_no_row,
         every_change_only_adds_rows,
         a_dropped_condition_selects_new_rows,
+        an_unknown_column_selects_new_rows,
+        a_new_partition_selects_new_rows,
     )
 }

@@ -25,6 +25,8 @@ from tests.simulation.invariants import Broken
 from tests.support.workers import run_lease
 from tests.support.worlds import World
 
+NEW_DAYS = 10_000
+"""From this seed on, histories leave the last day to late rows."""
 _MOST_TURNS = 50
 _INSERT = "INSERT INTO s (id, seq, k, x, y, dt) VALUES (%s, %s, %s, %s, %s, %s)"
 _WEIGHTS = Counter(
@@ -47,6 +49,7 @@ class GrowingTrial:
     rng: Random
     late: Random
     """Choices of late rows, apart from ``rng`` so that they change no other part of a history."""
+    days: tuple[str, ...] = DAYS
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -55,7 +58,7 @@ class GrowingTrial:
     def of(seed: int) -> GrowingTrial:
         """Generate the trial of a seed."""
         history, late = Random(f"growing history {seed}"), Random(f"growing late rows {seed}")
-        return GrowingTrial(growing_world(seed), history, late)
+        return GrowingTrial(growing_world(seed), history, late, DAYS[: 3 - (seed >= NEW_DAYS)])
 
     async def run(self, database: Database) -> GrowingTrial:
         """Run the history in an empty database, recording any error as its failure."""
@@ -104,7 +107,7 @@ class _History:
         days = set()
         for _ in range(self.rng.choice([1, 1, 2])):
             self._rows += 1
-            key, day = self._key(), self.rng.choice(DAYS)
+            key, day = self._key(), self.rng.choice(self.trial.days)
             values = self._rows, key, self.rng.randrange(4), self.rng.randrange(4), day
             await self._execute(_INSERT, self._rows, *values)
             days.add(day)
@@ -122,8 +125,9 @@ class _History:
         late = self.trial.late
         self._rows += 1
         used = {row["dt"] for row in await self.world.rows("SELECT DISTINCT dt::text FROM s")}
+        days = sorted({*DAYS} - used) or DAYS
         row = {"id": self._rows, "seq": 0, "k": late.choice(self._keys), "x": late.randrange(4)}
-        row |= {"y": late.randrange(4), "dt": late.choice(sorted({*DAYS} - used) or DAYS)}
+        row |= {"y": late.randrange(4), "dt": late.choice(days)}
         await self._execute(_INSERT, *row.values())
         rows = {name: row[name] for name in [late.choice(["id", "seq", "k", "dt"])]}
         scopes: dict[str, dict[str, Any]] = {
@@ -131,6 +135,8 @@ class _History:
             "late, with conditions on changed columns": {"rows": rows, "columns": tuple(row)},
             "late, with conditions on unknown columns": {"rows": {"K": row["k"]}},
         }
+        if self._is_daily and days is not DAYS:
+            scopes = {"late, in a new partition": {"rows": rows, "partitions": (row["dt"],)}}
         kind = late.choice(sorted(scopes))
         event = SourceEvent(dataset="s", reason=Reason.ARRIVAL, **scopes[kind])
         self.trial.log.append(f"{kind}: {row} {scopes[kind]}")
@@ -184,10 +190,13 @@ class _History:
 
     async def _event(self, dataset: str, days: set[str], **more: Any) -> None:
         is_named = bool(days) and dataset == "s" and self.rng.random() < 0.7
-        is_daily = bool(self.trial.world.jobs[0]["outputs"][0]["partitioning"])
-        partitions = sorted(days) if is_named and is_daily else []
+        partitions = sorted(days) if is_named and self._is_daily else []
         self.trial.log.append(f"{dataset} {partitions} {more}")
         await self.world.change(dataset, *partitions, **more)
+
+    @property
+    def _is_daily(self) -> bool:
+        return bool(self.trial.world.jobs[0]["outputs"][0]["partitioning"])
 
     # -- engine and workers --------------------------------------------------------------------
 
