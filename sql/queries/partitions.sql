@@ -1,10 +1,15 @@
 -- :name known
--- Keys of partitions that exist, or that open tasks of the producer are about to build.
+-- Keys of partitions that exist, that open tasks of the producer are about to build, or that a
+-- single-run producer has left unbuilt by decision.
 SELECT p.partition_key AS key FROM knockon.partition_versions p
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
 UNION
 SELECT unnest(t.partitions) FROM knockon.tasks t
 WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+UNION
+SELECT d.partition_key FROM knockon.stale_decisions d
+JOIN knockon.jobs j ON j.id = %(producer)s AND j.execution_strategy <> 'PerPartition'
+WHERE d.dataset_uuid = %(dataset)s AND d.dataset_version = %(version)s AND d.partition_key <> '*'
 
 -- :name existing
 -- Keys of existing partitions.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from engine.flow.execution.followers import leave_unread
+from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -39,15 +40,27 @@ async def leave_stale(
 
     A cancellation is recorded for all partitions of the task, because awaited inputs may change
     only afterwards. A rejection is recorded for the plan's partitions that are stale or become
-    stale when a first run in progress completes.
+    stale when a first run in progress completes. A single-run job is left as a whole, and its
+    unbuilt partitions as well, so that a later run is asked for them.
     """
     needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
     stale = await stale_partitions(conn, lineage, needs)
     is_of_all = decision.kind == StaleDecisionKind.CANCELED
     for job, keys in needs:
         subjects = {key: is_of_all or (job.id, key) in stale for key in judged_keys(job, keys)}
+        if job.is_single_run and any(subjects.values()):
+            subjects |= dict.fromkeys(await _unbuilt(conn, lineage, job, keys), True)
         await _record(conn, lineage, job, subjects, decision)
     return stale
+
+
+async def _unbuilt(conn: Connection, lineage: Lineage, job: Job, keys: Sequence[str]) -> list[str]:
+    """Return the partitions that do not exist, of a job whose bounds do not list its partitions."""
+    space = lineage.job_space(job)
+    if space.universe.is_finite:
+        return []
+    existing = await load_existing(conn, lineage, job.outputs[0])
+    return list(space.keys(space.from_keys(keys) - existing))
 
 
 async def _record(

@@ -32,7 +32,10 @@ async def answer_from_known(
 
 
 async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
-    """Load the partitions that exist or that unfinished tasks are about to build."""
+    """Load the partitions that exist or that unfinished tasks are about to build.
+
+    Partitions of a single-run job left unbuilt by decision are included: its next run builds them.
+    """
     rows = await fetch(
         conn,
         "partitions.known",

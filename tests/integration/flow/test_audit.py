@@ -288,7 +288,8 @@ async def _found_nothing(world: World) -> None:
 async def test_a_run_without_partitions_is_repeated_once_its_inputs_are_gone(
     database: Database, wait_for: object
 ) -> None:
-    world = await World.made(database, source("a"), source("z"), job("d", "a"))
+    later = {"dt": {"time": "day", "start": "2013-12-01", "end": "2013-12-31"}}
+    world = await World.made(database, source("a"), source("z", later), job("d", "a"))
     read = {"dataset": "d", "mapping": "all", "wait_for": wait_for}
     keys = {"k": {"dynamic": True}}
     reader = job("r", read, partitioning=keys, execution_strategy="Full")
@@ -296,7 +297,7 @@ async def test_a_run_without_partitions_is_repeated_once_its_inputs_are_gone(
     await world.changed("a", DAY)
     await _found_nothing(world)
     assert world.log == [f"d[{DAY}]", "r[*]"]
-    await world.deploy(source("a"), source("z"), job("d", "z"))
+    await world.deploy(source("a"), source("z", later), job("d", "z"))
     assert await world.tasks("r") == {"succeeded": ["r[*]"], "queued": ["r[*]"]}
     await world.rows("DELETE FROM tasks WHERE status = 'queued' RETURNING id")
     assert await audited(world, mend=True) == [("r", "*", "lost")]

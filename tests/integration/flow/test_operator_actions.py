@@ -201,6 +201,24 @@ async def test_a_request_for_all_partitions_includes_canceled_first_runs(
     assert sorted(await world.run()) == [f"b[{DAY}]", "b[2013-02-14]"]
 
 
+_KEYS: dict[str, Any] = {"k": {"dynamic": True}}
+
+
+async def test_the_next_full_run_builds_partitions_of_a_canceled_task(database: Database) -> None:
+    b = job("b", "a", partitioning=_KEYS, execution_strategy="Full")
+    world = await World.made(database, source("a", _KEYS), b)
+    await world.changed("a", "one")
+    await world.run()
+    await world.changed("a", "two")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, (await world.task("b[*]", "queued"))["id"])
+    await world.changed("b", reason="manual")
+    (lease,) = await world.claim()
+    assert lease.partitions == ("one", "two")
+    await world.finish(lease)
+    assert await world.rows("SELECT FROM stale_decisions") == []
+
+
 async def test_a_request_for_a_second_output_includes_canceled_first_runs(
     database: Database,
 ) -> None:
