@@ -230,6 +230,7 @@ DRILLS = (
     ("tiny", "crash_during_ingestion"),
     ("beside", "partial_write_and_read"),
     ("narrow", "several_attempts"),
+    ("windowed full", "first_run_without_windows"),
 )
 """Small worlds, each repeating a single rare condition."""
 

@@ -93,7 +93,7 @@ CAUGHT_BY = {
     "a_deploy_repoints_queued_tasks_only": 73,
     "all_columns_of_a_changed_partition_count_as_changed": 75,
     "a_job_that_is_no_longer_manual_is_not_rebuilt": 77,
-    "readers_of_replaced_partitions_are_not_rebuilt": 81,
+    "readers_of_replaced_partitions_are_not_rebuilt": 91,
     "a_deploy_builds_nothing": 81,
     "two_tasks_of_a_block_run_at_once": 83,
     "a_joined_task_waits_for_nothing_more": 5,

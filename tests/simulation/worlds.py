@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from tests.simulation.dimensions import Dimension
+from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.generate import EIGHT_RANGES, WorldGenerator, reading_all
 from tests.simulation.spaces import PartitioningGenerator
 from tests.simulation.world import Output, World
@@ -142,6 +142,17 @@ def windowed_world(seed: int) -> World:
     return _automatic(WorldGenerator(rng, PartitioningGenerator.random_place(rng)).windowed())
 
 
+def windowed_full_world(seed: int) -> World:
+    """Return an unbounded world where one run builds all partitions of the windowed job."""
+    source, copy, window, below, _ = windowed_world(seed).jobs
+    jobs = (source, copy, replace(window, strategy="Full"), below)
+    return World(tuple(replace(job, space=_unbounded(job.space)) for job in jobs))
+
+
+def _unbounded(space: Space) -> Space:
+    return tuple(replace(dimension, bounds=(None, None)) for dimension in space)
+
+
 def mixed_world(seed: int) -> World:
     """Return a grouped world where rows depend on rows of other groups."""
     rng = Random(f"mixed world {seed}")
@@ -196,6 +207,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "joined": joined_world,
     "beside": beside_world,
     "windowed": windowed_world,
+    "windowed full": windowed_full_world,
     "mixed": mixed_world,
     "across": across_world,
     "grouped": grouped_world,
