@@ -7,7 +7,7 @@ invalidations widened or narrowed by the engine are measured against the history
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -91,14 +91,13 @@ class Declarations:
 
     def _record(self, producer: Job, row: dict[str, Any], known: set[Key]) -> None:
         events = _causing_events(row, producer, self.state.batches[row["id"]])
+        # An event ingested before a deploy does not cover partitions added by the deploy.
+        within = read_text(producer.space, row["partition_key"] if producer.space else "*")
         if row["outcome"] == "rejected":
             for event in events:
-                self._reject(producer, event)
+                self._reject(producer, event, within)
             return
-        named = {key for event in events for key in _named(producer, event)}
-        if row["partition_key"] is not None and producer.space:
-            # An event ingested before a deploy does not cover partitions added by the deploy.
-            named &= read_text(producer.space, row["partition_key"])
+        named = within & {key for event in events for key in _registered(producer, event, known)}
         is_new = not named <= known
         for event in events:
             self._declare(producer, event, is_new=is_new)
@@ -126,12 +125,15 @@ class Declarations:
             self.state.unannounced[name] -= rewritten
             self.state.decisions.unverified[name] |= rewritten
 
-    def _reject(self, producer: Job, event: SourceEvent) -> None:
-        """Leave stale the partitions a rejected plan would have recomputed directly."""
-        keys = _affected_keys(producer, event)
+    def _reject(self, producer: Job, event: SourceEvent, within: Set[Key]) -> None:
+        """Leave stale the partitions a rejected plan would have recomputed directly.
+
+        A plan of some of an event's partitions leaves only those ``within`` the plan.
+        """
+        keys = [key for key in _affected_keys(producer, event) if key is None or key in within]
         if producer.is_source or event.reason == "rewritten":
-            if producer.is_source:
-                self.rejected[event.dataset] |= {*_named(producer, event)}
+            if producer.is_source and (event.partitions is not None or not producer.space):
+                self.rejected[event.dataset] |= {key for key in keys if key is not None}
             self._leave_readers(event.dataset, keys, groups(event.rows))
         else:
             named = {key for key in keys if key is not None}
@@ -191,6 +193,25 @@ def _named(producer: Job, event: SourceEvent) -> set[Key]:
             key for key in universe(producer.space) if may_hold(producer.space, key, event.rows)
         }
     return set().union(*(read_text(producer.space, text) for text in event.partitions or ()))
+
+
+def _registered(producer: Job, event: SourceEvent, known: Set[Key]) -> set[Key]:
+    """Return the named partitions that exist once an event about a source is planned.
+
+    An event of rows names, in a dimension without finite bounds that it leaves open, only the keys
+    of ``known`` partitions.
+    """
+    named = _named(producer, event)
+    if event.rows is None or not producer.is_source:
+        return named
+    registered = {key for key in named if may_hold(producer.space, key, event.rows)}
+    unbounded = [
+        n for n, d in enumerate(producer.space) if not d.is_finite and d.name not in event.rows
+    ]
+    if event.partitions is not None or not unbounded:
+        return registered
+    found = {tuple(key[n] for n in unbounded) for key in known}
+    return {key for key in registered if tuple(key[n] for n in unbounded) in found}
 
 
 def _groups(event: SourceEvent) -> Values:
