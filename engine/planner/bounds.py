@@ -7,7 +7,8 @@ will build. Static dimensions list their keys, and are meant in full.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, reduce
 from operator import and_
 from uuid import UUID
@@ -16,6 +17,9 @@ from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.lookup import MissingState, PartitionLookup
+
+OpenEnds = Mapping[frozenset[int], PartitionSet]
+"""Partition sets by the dimensions, by index, in which they are unbounded."""
 
 
 class Extents:
@@ -153,6 +157,18 @@ def unbounded_dimensions(partitions: PartitionSet) -> frozenset[int]:
     return frozenset(
         i for box in partitions.boxes for i, part in enumerate(box) if not part.is_finite
     )
+
+
+def union_by_open_ends(sets: Iterable[PartitionSet]) -> OpenEnds:
+    """Return the unions of the sets that are unbounded in the same dimensions.
+
+    Only these can be united before `clamp_open_ends`, which gives a key left open and the same key
+    listed different meanings.
+    """
+    alike: defaultdict[frozenset[int], list[PartitionSet]] = defaultdict(list)
+    for partitions in sets:
+        alike[unbounded_dimensions(partitions)].append(partitions)
+    return {open_ends: PartitionSet.union(parts) for open_ends, parts in alike.items()}
 
 
 def clamp_open_ends(partitions: PartitionSet, extent: Callable[[], PartitionSet]) -> PartitionSet:

@@ -11,7 +11,7 @@ import msgspec
 
 from engine.flow.ingestion.resolve import Resolved, request_of
 from engine.model.event import MANUAL, Received, SourceEvent, request_hash
-from engine.partitions import PartitionSet
+from engine.planner.bounds import OpenEnds, union_by_open_ends
 from engine.planner.scope import GROWTH
 
 _MOST_LISTED = 50
@@ -85,8 +85,7 @@ def _absorb(groups: defaultdict[_Kind, list[Resolved]], kind: _Kind) -> None:
     if wide:
         has_whole, named = _has_whole_dataset(wide), _named_partitions(wide)
         for events in groups.pop(kind):
-            partitions = events.partitions
-            is_covered = has_whole if partitions is None else named.covers(partitions)
+            is_covered = has_whole if events.partitions is None else _covers(named, events)
             (wide if is_covered else groups[kind]).append(events)
 
 
@@ -98,23 +97,37 @@ def _has_whole_dataset(group: Sequence[Resolved]) -> bool:
     return any(events.partitions is None for events in group)
 
 
-def _named_partitions(group: Sequence[Resolved]) -> PartitionSet:
-    """Return the union of the partitions named by the events."""
-    named = [events.partitions for events in group if events.partitions is not None]
-    return PartitionSet.union([group[0].space.empty, *named])
+def _named_partitions(group: Sequence[Resolved]) -> OpenEnds:
+    """Return the partitions named by the events.
+
+    An unbounded dimension stands for the keys that exist so far, so a set with one does not cover a
+    key named by another event.
+    """
+    return union_by_open_ends(
+        partitions for events in group for partitions in events.partitions or ()
+    )
+
+
+def _covers(named: OpenEnds, events: Resolved) -> bool:
+    others = union_by_open_ends(events.partitions or ())
+    return all(
+        open_ends in named and named[open_ends].covers(partitions)
+        for open_ends, partitions in others.items()
+    )
 
 
 def _coalesced(group: Sequence[Resolved]) -> CoalescedInvalidation:
     sample = group[0]
     received = [event for events in group for event in events.received]
     is_manual = received[0].stream == MANUAL
-    whole: tuple[str | None, ...] = (None,) if _has_whole_dataset(group) else ()
+    whole: list[str | None] = [None] if _has_whole_dataset(group) else []
+    named = _named_partitions(group).values()
     return CoalescedInvalidation(
         dataset=sample.dataset.id,
         version=sample.version,
         is_current=sample.is_current,
         reason=sample.event.reason,
-        texts=whole + tuple(sample.space.texts(_named_partitions(group))),
+        texts=(*whole, *(text for each in named for text in sample.space.texts(each))),
         columns=sample.columns,
         rows=sample.rows,
         events=_count(received),

@@ -15,6 +15,7 @@ from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
 from engine.model.event import MANUAL, POSTGRES, Received, SourceEvent, scope_of
 from engine.partitions import PartitionSet, PartitionSpace
+from engine.planner.bounds import union_by_open_ends
 from engine.planner.scope import GROWTH
 
 
@@ -22,8 +23,9 @@ from engine.planner.scope import GROWTH
 class Resolved:
     """Validated events of one scope; ``event`` is the first of them.
 
-    ``partitions`` None means the whole dataset. ``rows`` without conditions: all of them were
-    dropped. ``is_current`` is False for events of an earlier dataset version.
+    ``partitions`` are sets that differ in their unbounded dimensions; None means the whole dataset.
+    ``rows`` without conditions: all of them were dropped. ``is_current`` is False for events of an
+    earlier dataset version.
     """
 
     received: tuple[Received, ...]
@@ -31,7 +33,7 @@ class Resolved:
     space: PartitionSpace
     version: UUID
     is_current: bool
-    partitions: PartitionSet | None
+    partitions: tuple[PartitionSet, ...] | None
     columns: frozenset[str] | None
     rows: dict[str, Any] | None
 
@@ -135,16 +137,20 @@ def _version(dataset: Dataset, text: str | None) -> UUID:
 
 def _partitions(
     dataset: Dataset, space: PartitionSpace, event: SourceEvent, rows: dict[str, Any] | None
-) -> PartitionSet | None:
+) -> tuple[PartitionSet, ...] | None:
     """Return the partitions that the event names, explicitly or by conditions on their columns."""
     texts = event.partitions
     if texts is None:
         changed = None if event.columns is None else frozenset(event.columns)
         conditions = certain(RowFilter.parse(rows or {}), space, dataset.columns, changed)
-        return named_by(conditions, space)
+        named = named_by(conditions, space)
+        return None if named is None else (named,)
     if not texts:
         raise InvalidEvent("partitions is empty: name at least one, or omit it for all")
-    return space.parse(texts[0]) if len(texts) == 1 else space.from_keys(texts)
+    together = space.parse(texts[0]) if len(texts) == 1 else space.from_keys(texts)
+    if together.is_finite:
+        return (together,)
+    return tuple(union_by_open_ends(map(space.parse, texts)).values())
 
 
 def _columns(

@@ -264,3 +264,36 @@ async def test_a_message_read_again_is_one_dead_letter(world: World) -> None:
     await letters(world, b"a", "old")
 
     assert await letters(world, b"a", "new") == [(b"a", "new")]
+
+
+DAY = "dt=2013-02-13"
+
+
+def _change(*partitions: str, **more: Any) -> SourceEvent:
+    return SourceEvent(dataset="a", partitions=partitions, **more)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [_change(DAY), _change(f"{DAY}/k=B")],
+        [_change(f"{DAY}/k=B"), _change("*")],
+        [_change("k=B"), _change(DAY)],
+        [_change(DAY, f"{DAY}/k=B")],
+        [_change(DAY), _change(f"{DAY}/k=B", columns=("x",))],
+    ],
+    ids=["two events", "all partitions", "other dimensions", "one event", "columns"],
+)
+async def test_an_event_of_all_keys_so_far_does_not_absorb_a_new_key(
+    database: Database, events: list[SourceEvent]
+) -> None:
+    """A dynamic dimension left open stands for the keys that exist in it."""
+    by_key = {"dt": ORIGINS["dt"], "k": {"dynamic": True}}
+    a = source("a", by_key)
+    a["outputs"][0]["columns"] = ["x", "y"]
+    world = await World.made(database, a, job("b", "a", partitioning=by_key))
+    await world.changed("a", f"{DAY}/k=A")
+    await world.run()
+    await take(world, *events)
+    await world.plan()
+    assert {f"b[{DAY}/k=A]", f"b[{DAY}/k=B]"} <= {*await world.run()}
