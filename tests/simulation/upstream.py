@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from consumers.manual import invalidate
+from consumers.manual.request import Requested
 from engine.errors import UnknownName
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import Crash
@@ -240,14 +241,24 @@ class Upstream:
                 )
             return
         try:
-            requested = await state.do(
+            requested = await self._requested(rng, event)
+        except UnknownName:
+            if event.dataset in state.world.producers:
+                raise
+            state.log_line("… refused: removed by a deploy meanwhile")
+            return
+        state.record_events(requested.invalidations, [event])
+
+    async def _requested(self, rng: Random, event: SourceEvent) -> Requested:
+        state = self.state
+        try:
+            return await state.do(
                 "request", lambda conn: invalidate(conn, state.org_context(rng), event), rng
             )
         except Crash:
-            requested = await state.do(
+            return await state.do(
                 "request", lambda conn: invalidate(conn, state.org_context(rng), event)
             )
-        state.record_events(requested.invalidations, [event])
 
     def publish_all(self) -> None:
         """Publish all remaining events."""
