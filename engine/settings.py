@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     audit_seconds: float = Field(
         default=900, gt=0, description="Interval between two audits of all partitions."
     )
+    archive_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="Time after which finished tasks move to the history.",
+    )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."
     )

@@ -1,4 +1,4 @@
-"""The engine process: plan invalidations, reap expired leases, fire schedules, audit and trim."""
+"""The engine process: plan, reap expired leases, fire schedules, audit, trim and archive."""
 
 import asyncio
 from time import perf_counter
@@ -12,6 +12,7 @@ from engine.flow.ingestion.schedules import fire_due
 from engine.flow.planning.audit import audit_all
 from engine.flow.planning.pending_work import Verdict
 from engine.flow.planning.plan import Planned, plan
+from engine.flow.retention.archive import archive
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
@@ -24,6 +25,7 @@ from engine.store.notifications import INVALIDATIONS
 _log = structlog.get_logger(__name__)
 _SCHEDULE_SECONDS = 5.0
 _TRIM_SECONDS = 3600.0
+_ARCHIVE_SECONDS = 60.0
 
 
 class Engine:
@@ -47,6 +49,7 @@ class Engine:
                 run_periodically("schedule", self._fire, stop, _SCHEDULE_SECONDS),
                 run_periodically("audit", self._audit, stop, settings.audit_seconds),
                 run_periodically("trim", self._trim, stop, _TRIM_SECONDS),
+                run_periodically("archive", self._archive, stop, _ARCHIVE_SECONDS),
             ):
                 group.create_task(loop)
         _log.info("engine is down")
@@ -95,6 +98,10 @@ class Engine:
         if trimmed:
             _log.info("expired proposals deleted", plans=trimmed)
         return False
+
+    async def _archive(self) -> bool:
+        async with self._database.connection() as conn:
+            return await archive(conn, self._org, self._settings.archive_seconds) > 0
 
 
 def _count(planned: Planned, seconds: float) -> None:

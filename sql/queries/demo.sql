@@ -15,12 +15,12 @@ WHERE org_id = %(org_id)s AND created_at >= %(since)s ORDER BY id
 
 -- :name wave
 -- Partitions of the tasks of plans, by job.
-SELECT j.name AS job, max(t.completed_at) AS ended,
+SELECT t.job_name AS job, max(t.completed_at) AS ended,
        sum(cardinality(t.partitions)) AS planned,
        sum(cardinality(t.partitions) * (t.status = 'succeeded')::int) AS ran,
        sum(cardinality(t.partitions) * (t.outcome = 'changed')::int) AS changed
-FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
-WHERE t.org_id = %(org_id)s AND t.plan_ids && %(plans)s GROUP BY j.name
+FROM knockon.all_tasks t
+WHERE t.org_id = %(org_id)s AND t.plan_ids && %(plans)s GROUP BY t.job_name
 
 -- :name output_partitions
 -- Number of partitions built by jobs.

@@ -14,7 +14,7 @@ WHERE c.org_id = %(org_id)s
 -- lineage.
 SELECT r.index, c.dataset_uuid AS dataset, c.dataset_version AS version
 FROM unnest(%(indexes)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[]) AS r(index, first, last)
-JOIN knockon.tasks t ON t.id BETWEEN r.first AND r.last AND t.org_id = %(org_id)s
+JOIN knockon.all_tasks t ON t.id BETWEEN r.first AND r.last AND t.org_id = %(org_id)s
 JOIN knockon.jobs o ON o.id = t.job_id
 JOIN knockon.dag_version_datasets p ON p.dag_version_id = o.dag_version_id
 JOIN knockon.current_datasets c ON c.dataset_uuid = p.dataset_uuid AND c.dataset_version = p.dataset_version

@@ -53,7 +53,7 @@ FROM unnest(%(datasets)s::uuid[]) AS d(id), LATERAL (
     FROM (SELECT task_id, bytes FROM knockon.partition_versions
           WHERE dataset_uuid = d.id
           ORDER BY dataset_version DESC, partition_key DESC LIMIT %(sample)s) AS p
-    JOIN knockon.tasks t ON t.id = p.task_id AND t.status = 'succeeded') AS p
+    JOIN knockon.all_tasks t ON t.id = p.task_id AND t.status = 'succeeded') AS p
 GROUP BY d.id
 
 -- :name by_ids

@@ -31,7 +31,8 @@ ORDER BY c.oid
 -- :name functions
 -- Knockon's functions that do not belong to its owner, except for those that run as an org.
 SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
-WHERE p.pronamespace = 'knockon'::regnamespace AND NOT p.prosecdef
+WHERE p.pronamespace = 'knockon'::regnamespace
+  AND NOT (p.prosecdef AND starts_with(p.proname, 'run_as_'))
   AND p.proowner IS DISTINCT FROM to_regrole(quote_ident(%(owner)s::text))::oid
 ORDER BY p.oid
 

@@ -354,22 +354,22 @@ ORDER BY id FOR UPDATE
 
 -- :name list
 -- The newest tasks.
-SELECT t.id, j.dag_name, j.name AS job, t.block_key, t.status, t.partitions, t.must_run, t.attempts,
+SELECT t.id, t.dag_name, t.job_name AS job, t.block_key, t.status, t.partitions, t.must_run, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids
-FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
+FROM knockon.all_tasks t
 WHERE t.org_id = %(org_id)s
   AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s))
-  AND (%(job)s::text IS NULL OR j.name = %(job)s)
-  AND (%(partition)s::text IS NULL OR %(partition)s = ANY(t.partitions))
+  AND (%(job)s::text IS NULL OR t.job_name = %(job)s)
+  AND (%(partition)s::text IS NULL OR t.partitions @> ARRAY[%(partition)s::text])
 ORDER BY t.id DESC LIMIT %(limit)s
 
 -- :name by_id
 -- One task, with the id of its job and its row filters.
-SELECT t.id, j.dag_name, j.name AS job, t.block_key, t.status, t.partitions, t.must_run, t.attempts,
+SELECT t.id, t.dag_name, t.job_name AS job, t.block_key, t.status, t.partitions, t.must_run, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids, t.job_id, t.row_filters
-FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
+FROM knockon.all_tasks t
 WHERE t.org_id = %(org_id)s AND t.id = %(id)s
 
 -- :name inputs
@@ -380,10 +380,17 @@ WHERE i.task_id = %(id)s ORDER BY 1, 2
 
 -- :name blockers
 -- The tasks that a task depends on, finished or not.
-SELECT f.id, j.name AS job, f.block_key, f.status, f.outcome, f.error_message
-FROM knockon.task_dependencies d JOIN knockon.tasks f ON f.id = d.depends_on JOIN knockon.jobs j ON j.id = f.job_id
-WHERE d.task_id = %(id)s ORDER BY f.id
+SELECT f.id, f.job_name AS job, f.block_key, f.status, f.outcome, f.error_message
+FROM knockon.all_tasks f
+WHERE f.id = ANY((SELECT t.blockers FROM knockon.all_tasks t WHERE t.id = %(id)s)::uuid[])
+ORDER BY f.id
 
 -- :name counts
--- The number of tasks in each state.
-SELECT status, count(*) AS tasks FROM knockon.tasks WHERE org_id = %(org_id)s GROUP BY status
+-- The number of tasks in each state: of all unfinished tasks, and of those that finished of the tasks
+-- created in the last 24 hours.
+SELECT status, count(*) AS tasks FROM knockon.tasks
+WHERE org_id = %(org_id)s AND status IN ('blocked', 'queued', 'running', 'failed') GROUP BY status
+UNION ALL
+SELECT status, count(*) AS tasks FROM knockon.all_tasks
+WHERE org_id = %(org_id)s AND status IN ('succeeded', 'skipped', 'canceled')
+  AND id >= knockon.first_id_at(clock_timestamp() - interval '1 day') GROUP BY status

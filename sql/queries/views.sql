@@ -70,7 +70,10 @@ ORDER BY t.id DESC
 
 -- :name task_ids
 -- Ids of tasks with this ending.
-SELECT id FROM knockon.tasks WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+SELECT id FROM knockon.all_tasks
+WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
+  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
+LIMIT 2
 
 -- :name plan_ids
 -- Ids of plans with this ending.
@@ -103,7 +106,7 @@ WITH invalidations AS (
     SELECT plan_id, processed_at, outcome, planning_error FROM knockon.data_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
-    SELECT t.status FROM knockon.tasks t
+    SELECT t.status FROM knockon.all_tasks t
     WHERE t.org_id = %(org_id)s AND (t.plan_ids && ARRAY(SELECT plan_id FROM invalidations)
         OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM invalidations)))
 )
@@ -158,9 +161,9 @@ ORDER BY t.id
 -- its tasks at once, so they are found close to the plan's own id.
 SELECT p.id AS plan_id, t.id AS task_id
 FROM unnest(%(plans)b::uuid[], %(ends)b::uuid[]) AS p(id, until)
-JOIN knockon.tasks t ON t.id BETWEEN p.id AND p.until AND t.status = 'skipped'
+JOIN knockon.all_tasks t ON t.id BETWEEN p.id AND p.until AND t.status = 'skipped'
     AND p.id = ANY (t.plan_ids) AND %(partition)s = ANY (t.partitions)
-JOIN knockon.jobs j ON j.id = t.job_id AND j.name = %(job)s AND j.dag_name = %(dag)s
+    AND t.job_name = %(job)s AND t.dag_name = %(dag)s
 WHERE t.org_id = %(org_id)s
 
 -- :name server

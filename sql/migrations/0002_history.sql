@@ -1,0 +1,85 @@
+-- The history of finished work, in tables partitioned by the months in the ids, so that old history
+-- is dropped in whole partitions and the tables of unfinished work stay small.
+
+SET LOCAL search_path = knockon, pg_temp;
+
+-- The first UUID of version 7 of a millisecond.
+CREATE FUNCTION first_id_at(moment timestamptz) RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
+RETURN rpad(lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
+
+-- Finished tasks, with the names of their jobs, which outlive the rows of a DAG version, and with
+-- their rows of task_dependencies.
+CREATE TABLE tasks_history (
+    id uuid PRIMARY KEY,
+    job_id uuid NOT NULL,
+    dag_name text NOT NULL,
+    job_name text NOT NULL,
+    org_id uuid NOT NULL,
+    status text NOT NULL CHECK (status IN ('succeeded', 'skipped', 'canceled')),
+    block_key text NOT NULL,
+    partitions text[] NOT NULL,
+    must_run boolean NOT NULL,
+    row_filters jsonb NOT NULL,
+    plan_ids uuid[] NOT NULL,
+    plans_dropped_to uuid,
+    blockers uuid[] NOT NULL,
+    input_versions jsonb NOT NULL,
+    outputs jsonb NOT NULL,
+    worker_id text,
+    attempts int NOT NULL,
+    created_at timestamptz NOT NULL,
+    queued_at timestamptz NOT NULL,
+    started_at timestamptz,
+    completed_at timestamptz NOT NULL,
+    error_message text,
+    outcome text
+) PARTITION BY RANGE (id);
+CREATE INDEX tasks_history_job ON tasks_history (org_id, job_name, id);
+CREATE INDEX tasks_history_org ON tasks_history (org_id, id);
+CREATE INDEX tasks_history_partitions ON tasks_history USING gin (partitions);
+CREATE INDEX tasks_history_plans ON tasks_history USING gin (plan_ids);
+CREATE INDEX tasks_history_plans_dropped ON tasks_history (plans_dropped_to)
+    WHERE plans_dropped_to IS NOT NULL;
+-- Tasks are found by the last digits of their ids.
+CREATE INDEX tasks_history_id_ending ON tasks_history ((reverse(id::text)) COLLATE "C");
+
+-- All tasks, finished or not.
+CREATE VIEW all_tasks AS
+SELECT t.id, t.job_id, (SELECT j.dag_name FROM jobs j WHERE j.id = t.job_id) AS dag_name,
+       (SELECT j.name FROM jobs j WHERE j.id = t.job_id) AS job_name, t.org_id, t.status, t.block_key,
+       t.partitions, t.must_run, t.row_filters, t.plan_ids, t.plans_dropped_to,
+       ARRAY(SELECT d.depends_on FROM task_dependencies d WHERE d.task_id = t.id) AS blockers,
+       t.outputs, t.worker_id, t.attempts, t.created_at, t.started_at, t.completed_at,
+       t.next_retry_at, t.error_message, t.outcome, t.waiting_for
+FROM tasks t
+UNION ALL
+SELECT t.id, t.job_id, t.dag_name, t.job_name, t.org_id, t.status, t.block_key,
+       t.partitions, t.must_run, t.row_filters, t.plan_ids, t.plans_dropped_to,
+       t.blockers,
+       t.outputs, t.worker_id, t.attempts, t.created_at, t.started_at, t.completed_at,
+       NULL, t.error_message, t.outcome, NULL
+FROM tasks_history t;
+
+-- Create the partition for the month of a time. The engine's role may not create tables, so the
+-- function runs with the rights of its owner. A partition is attached, because creating it in place
+-- would lock out readers.
+CREATE FUNCTION add_history_partition(history regclass, moment timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = knockon, pg_catalog, pg_temp AS $$
+DECLARE
+    month timestamptz := date_trunc('month', moment, 'UTC');
+    name text;
+BEGIN
+    SELECT format('%s_%s', c.relname, to_char(month AT TIME ZONE 'UTC', 'YYYY_MM')) INTO STRICT name
+    FROM pg_class c
+    WHERE c.oid = history AND c.relnamespace = 'knockon'::regnamespace AND c.relkind = 'p';
+    IF to_regclass(format('knockon.%I', name)) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    -- One process creates the partition; the others wait.
+    PERFORM pg_advisory_xact_lock(hashtextextended('knockon.history ' || name, 0));
+    IF to_regclass(format('knockon.%I', name)) IS NULL THEN
+        EXECUTE format('CREATE TABLE knockon.%I (LIKE %s INCLUDING ALL)', name, history);
+        EXECUTE format('ALTER TABLE %s ATTACH PARTITION knockon.%I FOR VALUES FROM (%L) TO (%L)',
+            history, name, knockon.first_id_at(month), knockon.first_id_at(month + interval '1 month'));
+    END IF;
+END $$;

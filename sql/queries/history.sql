@@ -1,0 +1,33 @@
+-- :name finished_tasks
+-- Lock tasks that finished some time ago, the oldest first. A task created later cannot be among
+-- them, which bounds the search.
+SELECT t.id FROM knockon.tasks t
+WHERE t.org_id = %(org_id)s AND t.status IN ('succeeded', 'skipped', 'canceled')
+  AND t.completed_at < clock_timestamp() - %(seconds)s * interval '1 second'
+  AND t.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+ORDER BY t.id LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- :name add_partition
+-- Create the partition of a history table for the month of a time, if missing.
+SELECT knockon.add_history_partition(%(history)s::text::regclass, %(moment)s)
+
+-- :name move_tasks
+-- Move finished tasks to the history, with their dependencies.
+WITH finished AS (
+    DELETE FROM knockon.tasks t WHERE t.id = ANY(%(ids)s) RETURNING t.*
+), dependencies AS (
+    DELETE FROM knockon.task_dependencies d WHERE d.task_id = ANY(%(ids)s)
+    RETURNING d.task_id, d.depends_on
+)
+INSERT INTO knockon.tasks_history (id, job_id, dag_name, job_name, org_id, status, block_key, partitions,
+    must_run, row_filters, plan_ids, plans_dropped_to, blockers, input_versions, outputs,
+    worker_id, attempts, created_at, queued_at, started_at, completed_at, error_message, outcome)
+SELECT t.id, t.job_id, j.dag_name, j.name, t.org_id, t.status, t.block_key, t.partitions,
+    t.must_run, t.row_filters, t.plan_ids, t.plans_dropped_to, coalesce(d.blockers, '{}'),
+    t.input_versions, t.outputs, t.worker_id, t.attempts, t.created_at, t.queued_at, t.started_at,
+    t.completed_at, t.error_message, t.outcome
+FROM finished t
+JOIN knockon.jobs j ON j.id = t.job_id
+LEFT JOIN (SELECT task_id, array_agg(depends_on ORDER BY depends_on) AS blockers
+           FROM dependencies GROUP BY task_id) AS d ON d.task_id = t.id
