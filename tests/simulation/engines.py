@@ -14,6 +14,7 @@ from engine.flow.execution.reap import reap
 from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.flow.planning.plan import plan
 from engine.flow.planning.set_aside import replay
+from engine.flow.retention.archive import archive
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from tests.simulation.crashes import ResponseLost
@@ -113,6 +114,8 @@ class Engines:
         reaped = await self.state.do("reap", lambda conn: reap(conn, org), rng)
         self.state.log_line(f"reap {reaped}")
         self.state.counts["expired leases"] += reaped
+        async with self.state.connection() as conn:
+            self.state.counts["archived tasks"] += await archive(conn, org, 0)
 
     async def _expire(self, ids: Sequence[UUID]) -> None:
         await self.state.rows(_EXPIRE, ids=ids)

@@ -32,7 +32,7 @@ CONCURRENT_VERBS += ("cancel", "decide", "apply", "replay")
 CRASH_VERB = "die"
 """Marker after a verb whose process crashes between two statements."""
 
-_SKIPPED = "SELECT count(*) AS tasks FROM tasks WHERE org_id = %(org)s AND status = 'skipped'"
+_SKIPPED = "SELECT count(*) AS tasks FROM all_tasks WHERE org_id = %(org)s AND status = 'skipped'"
 
 
 class Simulation:

@@ -1,10 +1,9 @@
 """Finished tasks move to the history; everything about them reads the same there."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import pytest
 
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.retention.archive import archive
