@@ -60,6 +60,46 @@ SELECT t.id, t.job_id, t.dag_name, t.job_name, t.org_id, t.status, t.block_key,
        NULL, t.error_message, t.outcome, NULL
 FROM tasks_history t;
 
+-- Processed invalidations, decided plans, and dead letters that were replayed or closed.
+CREATE TABLE data_invalidations_history (LIKE data_invalidations, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE INDEX data_invalidations_history_org ON data_invalidations_history (org_id, id);
+CREATE INDEX data_invalidations_history_dataset ON data_invalidations_history (dataset_uuid, id);
+CREATE INDEX data_invalidations_history_plan ON data_invalidations_history (plan_id);
+CREATE INDEX data_invalidations_history_version ON data_invalidations_history (dataset_version)
+    WHERE reason = 'definition_change';
+CREATE INDEX data_invalidations_history_id_ending
+    ON data_invalidations_history ((reverse(id::text)) COLLATE "C");
+CREATE VIEW all_invalidations AS
+SELECT * FROM data_invalidations UNION ALL SELECT * FROM data_invalidations_history;
+
+CREATE TABLE plans_history (LIKE plans, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+ALTER TABLE plans_history ALTER document SET STORAGE EXTERNAL;
+CREATE INDEX plans_history_org ON plans_history (org_id, id);
+CREATE INDEX plans_history_id_ending ON plans_history ((reverse(id::text)) COLLATE "C");
+CREATE VIEW all_plans AS SELECT * FROM plans UNION ALL SELECT * FROM plans_history;
+
+CREATE TABLE dead_letters_history (LIKE dead_letters, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE INDEX dead_letters_history_org ON dead_letters_history (org_id, id);
+CREATE INDEX dead_letters_history_id_ending ON dead_letters_history ((reverse(id::text)) COLLATE "C");
+CREATE VIEW all_dead_letters AS
+SELECT * FROM dead_letters UNION ALL SELECT * FROM dead_letters_history;
+
+-- The idempotency keys of requests, which are kept longer than the invalidations, or shorter.
+CREATE TABLE idempotency_keys (
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    key text NOT NULL,
+    -- A digest of the request.
+    request_hash text,
+    invalidation_ids uuid[] NOT NULL,
+    used_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, key)
+);
+CREATE INDEX idempotency_keys_used ON idempotency_keys (used_at);
+INSERT INTO idempotency_keys (org_id, key, request_hash, invalidation_ids, used_at)
+SELECT org_id, left(idempotency_key, -length(substring(idempotency_key FROM '#[0-9]+$'))),
+       min(request_hash), array_agg(id ORDER BY id), min(created_at)
+FROM data_invalidations WHERE idempotency_key ~ '#[0-9]+$' GROUP BY 1, 2;
+
 -- Create the partition for the month of a time. The engine's role may not create tables, so the
 -- function runs with the rights of its owner. A partition is attached, because creating it in place
 -- would lock out readers.

@@ -13,9 +13,9 @@ SET error = EXCLUDED.error, replayed_at = NULL, closed_at = NULL, closed_by = NU
 -- Dead letters, newest first; replayed and closed ones only on request.
 SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at, is_loss,
        closed_at, closed_by, close_reason
-FROM knockon.dead_letters
+FROM knockon.all_dead_letters
 WHERE org_id = %(org_id)s AND (%(all)s OR (replayed_at IS NULL AND closed_at IS NULL))
-ORDER BY created_at DESC LIMIT %(limit)s
+ORDER BY id DESC LIMIT %(limit)s
 
 -- :name lock
 -- Lock the dead letters that no other transaction is replaying or closing.

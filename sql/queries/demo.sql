@@ -5,12 +5,12 @@ SELECT clock_timestamp() AS now
 -- :name invalidations
 -- Invalidations since a time.
 SELECT i.id, d.name AS dataset
-FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
+FROM knockon.all_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.created_at >= %(since)s ORDER BY i.id
 
 -- :name plans
 -- Plans since a time.
-SELECT id, document FROM knockon.plans
+SELECT id, document FROM knockon.all_plans
 WHERE org_id = %(org_id)s AND created_at >= %(since)s ORDER BY id
 
 -- :name wave

@@ -8,6 +8,33 @@ WHERE t.org_id = %(org_id)s AND t.status IN ('succeeded', 'skipped', 'canceled')
 ORDER BY t.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
+-- :name processed_invalidations
+-- Lock processed invalidations. Those of datasets without a current version stay, because a deploy
+-- may bring the version back.
+SELECT i.id FROM knockon.data_invalidations i
+WHERE i.org_id = %(org_id)s AND i.outcome <> 'not_current'
+  AND i.processed_at < clock_timestamp() - %(seconds)s * interval '1 second'
+  AND i.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+ORDER BY i.id LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- :name applied_plans
+-- Lock applied plans.
+SELECT p.id FROM knockon.plans p
+WHERE p.org_id = %(org_id)s AND p.state = 'applied'
+  AND p.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+ORDER BY p.id LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- :name closed_dead_letters
+-- Lock dead letters that were replayed or closed.
+SELECT l.id FROM knockon.dead_letters l
+WHERE l.org_id = %(org_id)s
+  AND coalesce(l.replayed_at, l.closed_at) < clock_timestamp() - %(seconds)s * interval '1 second'
+  AND l.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+ORDER BY l.id LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
 -- :name add_partition
 -- Create the partition of a history table for the month of a time, if missing.
 SELECT knockon.add_history_partition(%(history)s::text::regclass, %(moment)s)
@@ -31,3 +58,18 @@ FROM finished t
 JOIN knockon.jobs j ON j.id = t.job_id
 LEFT JOIN (SELECT task_id, array_agg(depends_on ORDER BY depends_on) AS blockers
            FROM dependencies GROUP BY task_id) AS d ON d.task_id = t.id
+
+-- :name move_invalidations
+-- Move processed invalidations to the history.
+WITH moved AS (DELETE FROM knockon.data_invalidations i WHERE i.id = ANY(%(ids)s) RETURNING i.*)
+INSERT INTO knockon.data_invalidations_history SELECT * FROM moved
+
+-- :name move_plans
+-- Move applied plans to the history.
+WITH moved AS (DELETE FROM knockon.plans p WHERE p.id = ANY(%(ids)s) RETURNING p.*)
+INSERT INTO knockon.plans_history SELECT * FROM moved
+
+-- :name move_dead_letters
+-- Move dead letters to the history.
+WITH moved AS (DELETE FROM knockon.dead_letters l WHERE l.id = ANY(%(ids)s) RETURNING l.*)
+INSERT INTO knockon.dead_letters_history SELECT * FROM moved

@@ -2,6 +2,16 @@
 -- Insert coalesced invalidations, each with a row per partition key (null: the whole dataset),
 -- because all of its keys share the other values, which may be long. A known idempotency key marks
 -- a repeated request, which inserts nothing.
+WITH v AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(invalidations)s) AS v(dataset_uuid uuid, dataset_version uuid,
+        row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
+        idempotency_key text, request_hash text, outcome text, ids uuid[], partition_keys text[])
+), new_keys AS (
+    INSERT INTO knockon.idempotency_keys AS k (org_id, key, request_hash, invalidation_ids)
+    SELECT %(org_id)s, v.idempotency_key, v.request_hash, v.ids FROM v
+    WHERE v.idempotency_key IS NOT NULL
+    ON CONFLICT DO NOTHING RETURNING k.invalidation_ids
+)
 INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
     row_filter, reason, source_event, columns, events, idempotency_key, request_hash, outcome,
     processed_at)
@@ -11,31 +21,22 @@ SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
     part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
     v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome,
     CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
-FROM jsonb_to_recordset(%(invalidations)s) AS v(dataset_uuid uuid, dataset_version uuid,
-        row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
-        idempotency_key text, request_hash text, outcome text, ids uuid[], partition_keys text[]),
-    unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
-ON CONFLICT (org_id, idempotency_key) DO NOTHING
+FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
+WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
 RETURNING id
 
 -- :name by_key
--- The rows of an earlier request with this key, numbered from 0.
-SELECT id FROM knockon.data_invalidations
-WHERE org_id = %(org_id)s AND starts_with(idempotency_key, %(key)s || '#')
-  AND substr(idempotency_key, length(%(key)s) + 2) ~ '^[0-9]+$'
-ORDER BY id
+-- The invalidations of an earlier request with this key.
+SELECT unnest(invalidation_ids) AS id FROM knockon.idempotency_keys
+WHERE org_id = %(org_id)s AND key = %(key)s
 
 -- :name reused_key
 -- A key that was used before with a different request.
 SELECT u.key
 FROM unnest(%(keys)s::text[], %(hashes)s::text[]) AS u(key, hash)
-JOIN knockon.data_invalidations i ON i.org_id = %(org_id)s AND i.idempotency_key = u.key || '#0'
-WHERE i.request_hash IS DISTINCT FROM u.hash
+JOIN knockon.idempotency_keys k ON k.org_id = %(org_id)s AND k.key = u.key
+WHERE k.request_hash IS DISTINCT FROM u.hash
 LIMIT 1
-
--- :name withdraw
--- Delete rows that the same transaction has inserted.
-DELETE FROM knockon.data_invalidations WHERE id = ANY(%(ids)s)
 
 -- :name known_versions
 -- Those of the versions that are current or earlier versions of the given datasets.
@@ -140,7 +141,7 @@ RETURNING id
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
        i.plan_id, i.source_event, i.planning_error
-FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
+FROM knockon.all_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s
   AND (%(dataset)s::text IS NULL OR d.name = %(dataset)s)
   AND (NOT %(open)s OR i.processed_at IS NULL)
@@ -152,7 +153,7 @@ ORDER BY i.id DESC LIMIT %(limit)s
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
        i.plan_id, i.source_event, i.planning_error
-FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
+FROM knockon.all_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s) ORDER BY i.id
 
 -- :name open_over

@@ -26,6 +26,11 @@ VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(tas
 SELECT id, state, event, invalidation_ids, document, task_count, decided_at, decided_by FROM knockon.plans
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
+-- :name in_history
+-- A plan in the history.
+SELECT id, state, event, invalidation_ids, document, task_count, decided_at, decided_by
+FROM knockon.plans_history WHERE org_id = %(org_id)s AND id = %(id)s
+
 -- :name review
 -- Record the review of a proposed plan or of one pending approval.
 UPDATE knockon.plans SET state = %(state)s, decided_at = clock_timestamp(), decided_by = %(by)s
@@ -59,15 +64,15 @@ GROUP BY d.id
 -- :name by_ids
 -- Plans with their documents.
 SELECT id, created_at, invalidation_ids, document, task_count, state, decided_at, decided_by
-FROM knockon.plans WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) ORDER BY id
+FROM knockon.all_plans WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) ORDER BY id
 
 -- :name list
 -- The newest plans, without their documents.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
        estimate, exceeded_limits, decided_at, decided_by,
-       ARRAY(SELECT DISTINCT d.name FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
+       ARRAY(SELECT DISTINCT d.name FROM knockon.all_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
              WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets
-FROM knockon.plans p
+FROM knockon.all_plans p
 WHERE org_id = %(org_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
 ORDER BY id DESC LIMIT %(limit)s
 
@@ -75,15 +80,15 @@ ORDER BY id DESC LIMIT %(limit)s
 -- One plan with its document.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
        estimate, exceeded_limits, decided_at, decided_by,
-       ARRAY(SELECT DISTINCT d.name FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
+       ARRAY(SELECT DISTINCT d.name FROM knockon.all_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
              WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets,
        invalidation_ids, document
-FROM knockon.plans p WHERE org_id = %(org_id)s AND id = %(id)s
+FROM knockon.all_plans p WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name touching
 -- Plans with invalidations of these datasets, newest first.
 SELECT DISTINCT p.id, p.created_at, p.invalidation_ids, p.document, p.task_count
-FROM knockon.plans p JOIN knockon.data_invalidations i ON i.plan_id = p.id
+FROM knockon.all_plans p JOIN knockon.all_invalidations i ON i.plan_id = p.id
 WHERE p.org_id = %(org_id)s AND i.dataset_uuid = ANY(%(datasets)s)
 ORDER BY p.id DESC LIMIT %(limit)s
 

@@ -26,8 +26,10 @@ ORDER BY i.set_aside_at DESC LIMIT %(limit)s
 
 -- :name invalidation_ids
 -- Ids of invalidations with this ending.
-SELECT id FROM knockon.data_invalidations
-WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+SELECT id FROM knockon.all_invalidations
+WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
+  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
+LIMIT 2
 
 -- :name positions
 -- The positions of all consumers.
@@ -77,17 +79,23 @@ LIMIT 2
 
 -- :name plan_ids
 -- Ids of plans with this ending.
-SELECT id FROM knockon.plans WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+SELECT id FROM knockon.all_plans
+WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
+  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
+LIMIT 2
 
 -- :name dead_letter_ids
 -- Ids of dead letters with this ending.
-SELECT id FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id::text LIKE '%%' || %(ending)s LIMIT 2
+SELECT id FROM knockon.all_dead_letters
+WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
+  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
+LIMIT 2
 
 -- :name dead_letter
 -- One dead letter.
 SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at, is_loss,
        closed_at, closed_by, close_reason
-FROM knockon.dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
+FROM knockon.all_dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
 
 -- :name open_dead_letter_ids
 -- Ids of dead letters that can be replayed, the oldest first.
@@ -103,7 +111,7 @@ UPDATE knockon.dead_letters SET error = %(error)s WHERE id = %(id)s
 -- The progress of the tasks caused by some invalidations, those of their plans that are pending
 -- approval, and whether any other task is queued or running.
 WITH invalidations AS (
-    SELECT plan_id, processed_at, outcome, planning_error FROM knockon.data_invalidations
+    SELECT plan_id, processed_at, outcome, planning_error FROM knockon.all_invalidations
     WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), wave AS (
     SELECT t.status FROM knockon.all_tasks t
@@ -125,7 +133,7 @@ SELECT (SELECT count(*) FROM invalidations
 -- The obstacles before the blocked tasks of some invalidations: whether any of them, or of the tasks
 -- before them, waits for inputs, and whether any has failed.
 WITH RECURSIVE invalidations AS (
-    SELECT plan_id FROM knockon.data_invalidations WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
+    SELECT plan_id FROM knockon.all_invalidations WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
 ), upstream AS (
     SELECT t.id, t.status, t.waiting_for FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND t.status = 'blocked'
@@ -143,7 +151,7 @@ FROM upstream
 
 -- :name invalidations_of_version
 -- The invalidations of a deploy.
-SELECT i.id FROM knockon.data_invalidations i
+SELECT i.id FROM knockon.all_invalidations i
 JOIN knockon.dag_version_datasets p ON p.dataset_version = i.dataset_version
 WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
   AND i.reason = 'definition_change'

@@ -277,13 +277,9 @@ async def _insert(
     ids = [row.id for row in written]
     new = set(ids)
     repeated = [row for row in rows if row["idempotency_key"] and row["ids"][0] not in new]
-    if not repeated:
-        return ids
-    await _check_requests(conn, org_id, repeated)
-    # A repeated request may cover more partitions after a deploy; additions are withdrawn.
-    more = new & {id_ for row in repeated for id_ in row["ids"]}
-    await execute(conn, "invalidations.withdraw", ids=list(more))
-    return [id_ for id_ in ids if id_ not in more]
+    if repeated:
+        await _check_requests(conn, org_id, repeated)
+    return ids
 
 
 async def _check_requests(

@@ -35,7 +35,10 @@ async def lock_plan(
     Raises UnknownName, or InvalidInput if the plan is in another state.
     """
     await lock_planning(conn, org.id)
-    row = await fetch_one(conn, "plans.lock_one", LockedPlan, org_id=org.id, id=plan_id)
+    params = {"org_id": org.id, "id": plan_id}
+    row = await fetch_one(conn, "plans.lock_one", LockedPlan, **params)
+    # A plan in the history does not change any more.
+    row = row or await fetch_one(conn, "plans.in_history", LockedPlan, **params)
     if row is None:
         raise UnknownName(f"there is no plan {plan_id} in this org: see 'knockon plans'")
     if row.state not in states:

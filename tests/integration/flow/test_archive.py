@@ -4,12 +4,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 
+from consumers.manual.request import Requested, invalidate
+from engine.errors import InvalidInput
 from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.approve import reject
 from engine.flow.retention.archive import archive
-from engine.service.ids import task_id
+from engine.model.event import SourceEvent
+from engine.service.ids import invalidation_id, plan_id, task_id
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
+from engine.service.queries.invalidations import invalidations
+from engine.service.queries.plans import plans
 from engine.service.queries.progress import progress
 from engine.service.queries.status import status
 from engine.service.queries.tasks import tasks
@@ -25,7 +32,7 @@ async def _archive(world: World, seconds: float = 0) -> int:
 
 
 async def _worked(database: Database) -> tuple[World, Any]:
-    """Succeeded, skipped and canceled tasks of a chain."""
+    """Succeeded, skipped, canceled and unfinished tasks of a chain."""
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     first = await world.changed("a", DAY, OTHER)
     await world.run()
@@ -35,15 +42,14 @@ async def _worked(database: Database) -> tuple[World, Any]:
     task = await world.task(f"b[{OTHER}]", "queued")
     async with world.conn() as conn:
         await cancel(conn, world.org, task["id"], by="ann")
+    await world.changed("a", DAY)
     return world, first
 
 
 async def _views(world: World) -> Any:
     listed = await tasks(world.caller, world.service)
     partition = await explain_partition(world.caller, world.service, "c", DAY)
-    invalidations = [
-        row["id"] for row in await world.rows("SELECT id FROM data_invalidations ORDER BY id")
-    ]
+    ids = [row["id"] for row in await world.rows("SELECT id FROM all_invalidations ORDER BY id")]
     return msgspec.to_builtins(
         [
             listed,
@@ -51,7 +57,9 @@ async def _views(world: World) -> Any:
             await tasks(world.caller, world.service, statuses=["skipped"]),
             await tasks(world.caller, world.service, job="b", partition=OTHER),
             partition,
-            await progress(world.caller, world.service, invalidations),
+            await progress(world.caller, world.service, ids),
+            await plans(world.caller, world.service),
+            await invalidations(world.caller, world.service),
             (await status(world.caller, world.service)).tasks,
         ]
     )
@@ -60,27 +68,34 @@ async def _views(world: World) -> Any:
 async def test_finished_tasks_read_the_same_in_the_history(database: Database) -> None:
     world, _ = await _worked(database)
     before = await _views(world)
-    finished = await world.rows(
-        "SELECT id FROM tasks WHERE status IN ('succeeded', 'skipped', 'canceled')"
-    )
-    assert await _archive(world) == len(finished)
-    assert (
-        await world.rows("SELECT id FROM tasks WHERE id = ANY(%s)", [r["id"] for r in finished])
-        == []
-    )
+    assert await _archive(world) > 0
+    for table, left in (("tasks", 2), ("plans", 0), ("data_invalidations", 0)):
+        assert len(await world.rows(f"SELECT FROM {table}")) == left, table
     assert await _views(world) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "find"),
+    [("tasks", task_id), ("plans", plan_id), ("data_invalidations", invalidation_id)],
+)
+async def test_archived_work_is_found_by_the_ending_of_its_id(
+    database: Database, table: str, find: Any
+) -> None:
+    world, _ = await _worked(database)
+    await _archive(world)
+    (row,) = await world.rows(f"SELECT id FROM {table}_history ORDER BY id LIMIT 1")
     async with world.conn() as conn:
-        for row in finished:
-            assert await task_id(conn, world.org, str(row["id"])[-8:]) == row["id"]
+        assert await find(conn, world.org, str(row["id"])[-8:].upper()) == row["id"]
 
 
 async def test_work_continues_after_the_blockers_are_archived(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     await world.changed("a", DAY)
     await world.finish((await world.claim(limit=1))[0])
-    assert await _archive(world) == 1
+    await _archive(world)
     assert await world.run() == [f"c[{DAY}]"]
-    assert await _archive(world) == 1
+    await _archive(world)
+    assert await world.rows("SELECT FROM tasks") == []
     view = await explain_task(
         world.caller, world.service, str((await tasks(world.caller, world.service))[0].id)
     )
@@ -92,7 +107,7 @@ async def test_unfinished_and_recent_tasks_stay(database: Database) -> None:
     await world.changed("a", DAY)
     await world.finish((await world.claim(limit=1))[0])
     assert await _archive(world, 60) == 0
-    assert await _archive(world) == 1
+    await _archive(world)
     assert [row["status"] for row in await world.rows("SELECT status FROM tasks")] == ["queued"]
 
 
@@ -110,3 +125,47 @@ async def test_each_month_has_a_partition(database: Database) -> None:
     ]
     month = datetime.now(UTC).strftime("%Y_%m")
     assert f"tasks_history_{month}" in {name.removeprefix("knockon.") for name in names}
+
+
+async def test_a_request_is_repeated_after_its_invalidation_was_archived(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    event = SourceEvent(dataset="a", partitions=(DAY,), id="once")
+    async with world.conn() as conn:
+        first = await invalidate(conn, world.org, event)
+    await world.plan()
+    await world.run()
+    await _archive(world)
+    async with world.conn() as conn:
+        again = await invalidate(conn, world.org, event)
+        assert again == Requested(first.invalidations, is_new=False)
+        with pytest.raises(InvalidInput, match="used before with a different request"):
+            await invalidate(
+                conn, world.org, SourceEvent(dataset="a", partitions=(OTHER,), id="once")
+            )
+
+
+async def test_an_applied_plan_in_the_history_cannot_be_rejected(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await _archive(world)
+    plan = (await world.rows("SELECT id FROM plans_history"))[-1]
+    async with world.conn() as conn:
+        with pytest.raises(InvalidInput, match="has already been applied"):
+            await reject(conn, world.org, plan["id"])
+
+
+async def test_rows_of_the_history_have_the_columns_of_the_tables(database: Database) -> None:
+    """Rows are moved as a whole."""
+    world = await World.made(database, source("a"))
+    for table in ("plans", "data_invalidations", "dead_letters"):
+        names = [
+            await world.rows(
+                "SELECT attname, atttypid FROM pg_attribute "
+                "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+                f"knockon.{relation}",
+            )
+            for relation in (table, f"{table}_history")
+        ]
+        assert names[0] == names[1]
