@@ -114,7 +114,18 @@ class Settings(BaseSettings):
     archive_seconds: float = Field(
         default=3600,
         ge=0,
-        description="Time after which finished tasks move to the history.",
+        description="Time after which finished work moves to the history.",
+    )
+    history_days: float = Field(
+        default=365,
+        gt=0,
+        description=(
+            "Retention period of the history, in whole months. What explains an existing partition "
+            "is kept longer."
+        ),
+    )
+    idempotency_days: float = Field(
+        default=90, gt=0, description="Retention period of idempotency keys."
     )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."

@@ -1,4 +1,4 @@
-"""The engine process: plan, reap expired leases, fire schedules, audit, trim and archive."""
+"""The engine process: plan, reap expired leases, fire schedules, audit, archive and expire."""
 
 import asyncio
 from time import perf_counter
@@ -13,6 +13,7 @@ from engine.flow.planning.audit import audit_all
 from engine.flow.planning.pending_work import Verdict
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.retention.archive import archive
+from engine.flow.retention.expire import expire
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
@@ -26,6 +27,7 @@ _log = structlog.get_logger(__name__)
 _SCHEDULE_SECONDS = 5.0
 _TRIM_SECONDS = 3600.0
 _ARCHIVE_SECONDS = 60.0
+_EXPIRE_SECONDS = 3600.0
 
 
 class Engine:
@@ -50,6 +52,7 @@ class Engine:
                 run_periodically("audit", self._audit, stop, settings.audit_seconds),
                 run_periodically("trim", self._trim, stop, _TRIM_SECONDS),
                 run_periodically("archive", self._archive, stop, _ARCHIVE_SECONDS),
+                run_periodically("expire", self._expire, stop, _EXPIRE_SECONDS),
             ):
                 group.create_task(loop)
         _log.info("engine is down")
@@ -102,6 +105,14 @@ class Engine:
     async def _archive(self) -> bool:
         async with self._database.connection() as conn:
             return await archive(conn, self._org, self._settings.archive_seconds) > 0
+
+    async def _expire(self) -> bool:
+        settings = self._settings
+        async with self._database.connection() as conn:
+            months = await expire(conn, settings.history_days, settings.idempotency_days)
+        if months:
+            _log.info("history expired", partitions=months)
+        return bool(months)
 
 
 def _count(planned: Planned, seconds: float) -> None:

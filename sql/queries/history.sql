@@ -73,3 +73,21 @@ INSERT INTO knockon.plans_history SELECT * FROM moved
 -- Move dead letters to the history.
 WITH moved AS (DELETE FROM knockon.dead_letters l WHERE l.id = ANY(%(ids)s) RETURNING l.*)
 INSERT INTO knockon.dead_letters_history SELECT * FROM moved
+
+-- :name expire
+-- Remove the oldest month that ended some days ago from a history table, except for rows that explain
+-- existing partitions; the month's name, or null if there is none.
+SELECT knockon.expire_history(%(history)s::text::regclass,
+    clock_timestamp() - %(days)s * interval '1 day') AS month
+
+-- :name expire_keys
+-- Delete idempotency keys of requests made some days ago whose invalidations are in the history.
+DELETE FROM knockon.idempotency_keys k
+WHERE k.used_at < clock_timestamp() - %(days)s * interval '1 day'
+  AND NOT EXISTS (SELECT FROM knockon.data_invalidations i WHERE i.id = ANY(k.invalidation_ids))
+
+-- :name expire_rejected_plans
+-- Delete plans rejected some days ago, except for those by which partitions are still stale.
+DELETE FROM knockon.plans p
+WHERE p.state = 'rejected' AND p.decided_at < clock_timestamp() - %(days)s * interval '1 day'
+  AND NOT EXISTS (SELECT FROM knockon.stale_decisions d WHERE d.plan_id = p.id)

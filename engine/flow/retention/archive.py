@@ -14,7 +14,7 @@ _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """A kind of work: its history table, and the statements that find and move finished rows."""
 
     history: str
@@ -22,18 +22,19 @@ class _Kind:
     move: str
 
 
-_KINDS = (
-    _Kind("knockon.tasks_history", "history.finished_tasks", "history.move_tasks"),
-    _Kind(
+KINDS = (
+    Kind("knockon.tasks_history", "history.finished_tasks", "history.move_tasks"),
+    Kind("knockon.plans_history", "history.applied_plans", "history.move_plans"),
+    Kind(
         "knockon.data_invalidations_history",
         "history.processed_invalidations",
         "history.move_invalidations",
     ),
-    _Kind("knockon.plans_history", "history.applied_plans", "history.move_plans"),
-    _Kind(
+    Kind(
         "knockon.dead_letters_history", "history.closed_dead_letters", "history.move_dead_letters"
     ),
 )
+"""In the order of expiry: a task keeps its plans, and a plan its invalidations."""
 
 
 async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
@@ -41,10 +42,10 @@ async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
 
     Nothing in the engine needs finished work: a dependency on a missing task counts as finished.
     """
-    return sum([await _archive(conn, org, kind, seconds) for kind in _KINDS])
+    return sum([await _archive(conn, org, kind, seconds) for kind in KINDS])
 
 
-async def _archive(conn: Connection, org: OrgContext, kind: _Kind, seconds: float) -> int:
+async def _archive(conn: Connection, org: OrgContext, kind: Kind, seconds: float) -> int:
     async with conn.transaction():
         rows = await fetch(
             conn, kind.find, FinishedId, org_id=org.id, seconds=seconds, limit=_BATCH

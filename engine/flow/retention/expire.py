@@ -1,0 +1,23 @@
+"""Remove history after its retention period, except for rows that explain existing partitions."""
+
+from engine.flow.retention.archive import KINDS
+from engine.store.database import Connection
+from engine.store.rows.history import ExpiredMonth
+from engine.store.run import execute, fetch_one
+
+
+async def expire(conn: Connection, history_days: float, key_days: float) -> list[str]:
+    """Remove a month of each kind of history, of all orgs; return the names of the partitions.
+
+    ``history_days`` is the retention period of history, and ``key_days`` that of idempotency keys.
+    """
+    await execute(conn, "history.expire_keys", days=key_days)
+    await execute(conn, "history.expire_rejected_plans", days=history_days)
+    months = []
+    for kind in KINDS:
+        row = await fetch_one(
+            conn, "history.expire", ExpiredMonth, history=kind.history, days=history_days
+        )
+        if row is not None and row.month is not None:
+            months.append(row.month)
+    return months

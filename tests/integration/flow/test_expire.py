@@ -1,0 +1,111 @@
+"""History ends after its retention period; what explains an existing partition stays."""
+
+from typing import Any
+
+import pytest
+
+from consumers.manual.request import invalidate
+from engine.flow.retention.archive import archive
+from engine.flow.retention.expire import expire
+from engine.model.event import SourceEvent
+from engine.service.queries.explain_partition import explain_partition
+from engine.service.queries.explain_task import explain_task
+from engine.store.database import Database
+from tests.support.worlds import World, job, source
+
+DAY = "2013-02-13"
+_TABLES = ("tasks_history", "plans_history", "data_invalidations_history", "task_inputs")
+_FUTURE = -70.0
+"""Days; the current month is over."""
+
+
+async def _archive(world: World) -> None:
+    async with world.conn() as conn:
+        while await archive(conn, world.org, 0):
+            pass
+
+
+async def _expire(world: World, days: float = _FUTURE, key_days: float = 1) -> None:
+    async with world.conn() as conn:
+        while await expire(conn, days, key_days):
+            pass
+
+
+async def _sizes(world: World) -> list[int]:
+    counts = [await world.rows(f"SELECT count(*) AS n FROM {table}") for table in _TABLES]
+    return [row["n"] for (row,) in counts]
+
+
+async def _built(database: Database, times: int) -> World:
+    world = await World.made(database, source("a"), job("b", "a"))
+    for _ in range(times):
+        await world.changed("a", DAY)
+        await world.run()
+    await _archive(world)
+    return world
+
+
+async def test_the_run_behind_a_partition_stays_with_its_plan_and_invalidations(
+    database: Database,
+) -> None:
+    world = await _built(database, 3)
+    partition = await explain_partition(world.caller, world.service, "b", DAY)
+    (last,) = await world.rows("SELECT id FROM tasks_history ORDER BY id DESC LIMIT 1")
+    task = await explain_task(world.caller, world.service, str(last["id"]))
+    await _expire(world)
+    assert await _sizes(world) == [1, 1, 1, 1]
+    assert await explain_partition(world.caller, world.service, "b", DAY) == partition
+    assert await explain_task(world.caller, world.service, str(last["id"])) == task
+
+
+async def test_the_current_month_stays(database: Database) -> None:
+    world = await _built(database, 3)
+    before = await _sizes(world)
+    await _expire(world, 0)
+    assert await _sizes(world) == before
+
+
+async def test_kept_rows_end_a_month_after_their_partition_was_rebuilt(database: Database) -> None:
+    world = await _built(database, 2)
+    await _expire(world)
+    await world.rows("UPDATE partition_versions SET task_id = NULL RETURNING partition_key")
+    await _expire(world)
+    assert await _sizes(world) == [1, 1, 1, 1]
+    await _expire(world, _FUTURE - 31)
+    assert await _sizes(world) == [0, 0, 0, 0]
+
+
+async def test_the_last_run_of_a_single_run_job_stays(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a", execution_strategy="Full"))
+    for _ in range(2):
+        await world.changed("a", DAY)
+        await world.run()
+    await _archive(world)
+    await _expire(world)
+    assert (await _sizes(world))[:3] == [1, 1, 1]
+
+
+async def test_idempotency_keys_have_a_retention_period_of_their_own(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    event = SourceEvent(dataset="a", partitions=(DAY,), id="once")
+
+    async def is_new() -> bool:
+        async with world.conn() as conn:
+            return (await invalidate(conn, world.org, event)).is_new
+
+    assert await is_new()
+    await _expire(world, 365, 0)
+    assert not await is_new()
+    await world.plan()
+    await _archive(world)
+    await _expire(world, 365, 1)
+    assert not await is_new()
+    await _expire(world, 365, 0)
+    assert await is_new()
+
+
+_SHIFT = """
+CREATE FUNCTION pg_temp.month_of(id uuid, month int) RETURNS uuid LANGUAGE sql RETURN
+    overlay(id::text PLACING left(knockon.first_id_at(
+        date_trunc('month', now(), 'UTC') + month * interval '1 month')::text, 13) FROM 1 FOR 13)::uuid
+"""
