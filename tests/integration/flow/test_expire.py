@@ -1,9 +1,5 @@
 """History ends after its retention period; what explains an existing partition stays."""
 
-from typing import Any
-
-import pytest
-
 from consumers.manual.request import invalidate
 from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
@@ -104,8 +100,42 @@ async def test_idempotency_keys_have_a_retention_period_of_their_own(database: D
     assert await is_new()
 
 
-_SHIFT = """
-CREATE FUNCTION pg_temp.month_of(id uuid, month int) RETURNS uuid LANGUAGE sql RETURN
-    overlay(id::text PLACING left(knockon.first_id_at(
-        date_trunc('month', now(), 'UTC') + month * interval '1 month')::text, 13) FROM 1 FOR 13)::uuid
+_DATE_BACK = """
+CREATE OR REPLACE FUNCTION pg_temp.dated_back(id uuid, months int) RETURNS uuid LANGUAGE sql
+RETURN CASE WHEN id < knockon.first_id_at(date_trunc('month', now(), 'UTC')) THEN id
+    ELSE overlay(id::text PLACING left(knockon.first_id_at(date_trunc('month', now(), 'UTC')
+        - months * interval '1 month')::text, 13) FROM 1 FOR 13)::uuid END;
+CREATE OR REPLACE FUNCTION pg_temp.dated_back(ids uuid[], months int) RETURNS uuid[] LANGUAGE sql
+RETURN ARRAY(SELECT pg_temp.dated_back(id, months) FROM unnest(ids) AS id);
+SELECT knockon.add_history_partition(h::regclass, now() - MONTHS * interval '1 month')
+FROM unnest('{tasks_history,plans_history,data_invalidations_history}'::text[]) AS h;
+UPDATE tasks_history SET id = pg_temp.dated_back(id, MONTHS),
+    plan_ids = pg_temp.dated_back(plan_ids, MONTHS);
+UPDATE plans_history SET id = pg_temp.dated_back(id, MONTHS),
+    invalidation_ids = pg_temp.dated_back(invalidation_ids, MONTHS);
+UPDATE data_invalidations_history SET id = pg_temp.dated_back(id, MONTHS),
+    plan_id = pg_temp.dated_back(plan_id, MONTHS);
+UPDATE task_inputs SET task_id = pg_temp.dated_back(task_id, MONTHS);
+UPDATE partition_versions SET task_id = pg_temp.dated_back(task_id, MONTHS);
 """
+
+
+async def _date_back(world: World, months: int) -> None:
+    """Move the work of the current month, with all references to it, to an earlier month."""
+    async with world.conn() as conn:
+        await conn.execute(_DATE_BACK.replace("MONTHS", str(months)).encode())
+
+
+async def test_ten_years_of_history_are_no_larger_than_three(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    sizes = {}
+    for month in range(1, 121):
+        days = [f"2013-{1 + month % 12:02}-{day:02}" for day in (1, 2)]
+        await world.changed("a", *days)
+        await world.run()
+        await _archive(world)
+        await _date_back(world, 120 - month)
+        await _expire(world, 365 + 31 * (120 - month))
+        sizes[month] = await _sizes(world)
+    assert sizes[120] <= sizes[36]
+    assert all(sizes[36])

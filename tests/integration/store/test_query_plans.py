@@ -1,0 +1,131 @@
+"""Statements of daily use read growing tables by an index, never as a whole."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from psycopg.types.json import Jsonb
+
+from engine.flow.retention.archive import archive
+from engine.store.database import Connection, Database
+from engine.store.queries import query
+from tests.support.worlds import World, job, source
+
+_GROWING = (
+    "tasks_history",
+    "plans_history",
+    "data_invalidations_history",
+    "dead_letters_history",
+    "partition_versions",
+    "task_inputs",
+    "task_dependencies",
+    "stale_decisions",
+    "idempotency_keys",
+)
+_ID, _KEY = UUID(int=7), "2013-02-13"
+_STATEMENTS: dict[str, dict[str, Any]] = {
+    "tasks.list": {"statuses": None, "job": None, "partition": None, "limit": 20},
+    "tasks.by_id": {"id": _ID},
+    "tasks.inputs": {"id": _ID},
+    "tasks.blockers": {"id": _ID},
+    "tasks.counts": {},
+    "tasks.candidates": {"runtimes": ["local"], "closed": [], "limit": 20},
+    "tasks.lock_dependents": {"ended": [_ID]},
+    "tasks.unblock": {"ids": [_ID], "triggered": [], "changed": [_ID]},
+    "views.progress": {"ids": [_ID]},
+    "views.obstacles": {"ids": [_ID]},
+    "views.task_ids": {"ending": "abcdef12"},
+    "views.plan_ids": {"ending": "abcdef12"},
+    "views.invalidation_ids": {"ending": "abcdef12"},
+    "views.dead_letter_ids": {"ending": "abcdef12"},
+    "views.stuck": {"limit": 20},
+    "views.workers": {},
+    "views.open_invalidations": {},
+    "views.invalidations_of_version": {"dag_version_id": _ID},
+    "views.skipped_over": {
+        "plans": [_ID], "ends": [_ID], "partition": _KEY, "job": "b", "dag": "shop",
+    },
+    "plans.list": {"states": None, "limit": 20},
+    "plans.whole": {"id": _ID},
+    "plans.by_ids": {"ids": [_ID]},
+    "plans.touching": {"datasets": [_ID], "limit": 20},
+    "plans.costs": {"datasets": [_ID], "sample": 20},
+    "invalidations.list": {"dataset": "a", "open": False, "set_aside": False, "limit": 20},
+    "invalidations.by_ids": {"ids": [_ID]},
+    "invalidations.by_key": {"key": "k"},
+    "invalidations.lock_open": {"limit": 20},
+    "dead_letters.list": {"all": True, "limit": 20},
+    "lineage.accepting_datasets": {"indexes": [0], "firsts": [_ID], "lasts": [_ID]},
+    "stale.changed_inputs": {"jobs": [_ID], "tasks": [_ID], "reads": Jsonb([])},
+    "stale.decisions": {"dataset": _ID, "version": _ID, "keys": None},
+    "partitions.known": {"dataset": _ID, "version": _ID, "producer": _ID},
+}  # fmt: skip
+_VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("tasks.list", {"statuses": ["failed"]}),
+    ("tasks.list", {"job": "b", "partition": _KEY}),
+    ("tasks.list", {"partition": _KEY}),
+    ("plans.list", {"states": ["pending_approval"]}),
+    ("invalidations.list", {"open": True}),
+]
+_CASES = [*((name, {}) for name in _STATEMENTS), *_VARIANTS]
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    """A chain that has worked, with all of its work in the history."""
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", _KEY)
+    await world.run()
+    async with world.conn() as conn:
+        await archive(conn, world.org, 0)
+        await conn.execute(
+            b"SELECT knockon.add_history_partition('knockon.dead_letters_history', now())"
+        )
+    return world
+
+
+async def _plan(conn: Connection, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan that uses indexes wherever they serve, as for large tables."""
+    async with conn.transaction():
+        for method in ("seqscan", "hashjoin", "mergejoin"):
+            await conn.execute(f"SET LOCAL enable_{method} = off".encode())
+        cursor = await conn.execute(f"EXPLAIN (FORMAT JSON) {query(name)}".encode(), params)
+        ((plan,),) = [row.values() for row in await cursor.fetchall()]
+    return plan[0]["Plan"]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _reads_all(node: dict[str, Any]) -> bool:
+    if not node.get("Relation Name", "").startswith(_GROWING):
+        return False
+    return node["Node Type"] == "Seq Scan" or (
+        node["Node Type"] in ("Index Scan", "Index Only Scan") and "Index Cond" not in node
+    )
+
+
+@pytest.mark.parametrize(("name", "variant"), _CASES)
+async def test_no_growing_table_is_read_as_a_whole(
+    world: World, name: str, variant: dict[str, Any]
+) -> None:
+    params = {"org_id": world.org.id, **_STATEMENTS[name], **variant}
+    async with world.conn() as conn:
+        plan = await _plan(conn, name, params)
+    wholes = [node for node in _nodes(plan) if _reads_all(node)]
+    assert wholes == [], msgspec.json.encode(wholes)
+
+
+async def test_a_table_without_an_index_would_be_noticed(world: World) -> None:
+    async with world.conn() as conn:
+        await conn.execute(b"DROP INDEX knockon.tasks_history_id_ending")
+        params = {"org_id": uuid4(), **_STATEMENTS["views.task_ids"]}
+        await conn.execute(b"DROP INDEX knockon.tasks_history_org")
+        await conn.execute(b"DROP INDEX knockon.tasks_history_job")
+        plan = await _plan(conn, "views.task_ids", params)
+    assert any(_reads_all(node) for node in _nodes(plan))
