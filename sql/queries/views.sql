@@ -152,9 +152,9 @@ FROM upstream
 -- :name invalidations_of_version
 -- The invalidations of a deploy.
 SELECT i.id FROM knockon.all_invalidations i
-JOIN knockon.dag_version_datasets p ON p.dataset_version = i.dataset_version
-WHERE i.org_id = %(org_id)s AND p.dag_version_id = %(dag_version_id)s
-  AND i.reason = 'definition_change'
+WHERE i.org_id = %(org_id)s AND i.reason = 'definition_change'
+  AND i.dataset_version = ANY(ARRAY(SELECT p.dataset_version FROM knockon.dag_version_datasets p
+                                    WHERE p.dag_version_id = %(dag_version_id)s))
 
 -- :name unfinished_over
 -- Unfinished tasks for these partitions.
