@@ -1,8 +1,8 @@
 """Move finished work to the history, so that the tables of unfinished work stay small."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from engine.flow.shared.org_context import OrgContext
@@ -10,31 +10,11 @@ from engine.store.database import Connection
 from engine.store.rows.history import FinishedId
 from engine.store.run import execute, fetch
 
+TASKS = "knockon.tasks_history"
+PLANS = "knockon.plans_history"
+INVALIDATIONS = "knockon.data_invalidations_history"
+DEAD_LETTERS = "knockon.dead_letters_history"
 _BATCH = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of work: its history table, and the statements that find and move finished rows."""
-
-    history: str
-    find: str
-    move: str
-
-
-KINDS = (
-    Kind("knockon.tasks_history", "history.finished_tasks", "history.move_tasks"),
-    Kind("knockon.plans_history", "history.applied_plans", "history.move_plans"),
-    Kind(
-        "knockon.data_invalidations_history",
-        "history.processed_invalidations",
-        "history.move_invalidations",
-    ),
-    Kind(
-        "knockon.dead_letters_history", "history.closed_dead_letters", "history.move_dead_letters"
-    ),
-)
-"""In the order of expiry: a task keeps its plans, and a plan its invalidations."""
 
 
 async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
@@ -42,18 +22,28 @@ async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
 
     Nothing in the engine needs finished work: a dependency on a missing task counts as finished.
     """
-    return sum([await _archive(conn, org, kind, seconds) for kind in KINDS])
-
-
-async def _archive(conn: Connection, org: OrgContext, kind: Kind, seconds: float) -> int:
+    params: dict[str, Any] = {"org_id": org.id, "seconds": seconds, "limit": _BATCH}
     async with conn.transaction():
-        rows = await fetch(
-            conn, kind.find, FinishedId, org_id=org.id, seconds=seconds, limit=_BATCH
-        )
-        ids = [row.id for row in rows]
-        for month in _months(ids):
-            await execute(conn, "history.add_partition", history=kind.history, moment=month)
-        return await execute(conn, kind.move, ids=ids) if ids else 0
+        rows = await fetch(conn, "history.finished_tasks", FinishedId, **params)
+        tasks = await _move(conn, rows, TASKS, "history.move_tasks")
+    async with conn.transaction():
+        rows = await fetch(conn, "history.applied_plans", FinishedId, **params)
+        plans = await _move(conn, rows, PLANS, "history.move_plans")
+    async with conn.transaction():
+        rows = await fetch(conn, "history.processed_invalidations", FinishedId, **params)
+        invalidations = await _move(conn, rows, INVALIDATIONS, "history.move_invalidations")
+    async with conn.transaction():
+        rows = await fetch(conn, "history.closed_dead_letters", FinishedId, **params)
+        letters = await _move(conn, rows, DEAD_LETTERS, "history.move_dead_letters")
+    return tasks + plans + invalidations + letters
+
+
+async def _move(conn: Connection, rows: Sequence[FinishedId], history: str, statement: str) -> int:
+    """Move locked rows to a table of the history."""
+    ids = [row.id for row in rows]
+    for month in _months(ids):
+        await execute(conn, "history.add_partition", history=history, moment=month)
+    return await execute(conn, statement, ids=ids) if ids else 0
 
 
 def _months(ids: Iterable[UUID]) -> set[datetime]:

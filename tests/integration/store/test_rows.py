@@ -119,7 +119,9 @@ def test_every_struct_has_a_statement() -> None:
 
 def _is_for_effect(types: dict[str, str]) -> bool:
     """Return True for statements without columns, and for calls such as those of locks."""
-    return all(column.startswith(("pg_", "set_config")) for column in types)
+    return all(
+        kind == "void" or column.startswith(("pg_", "set_config")) for column, kind in types.items()
+    )
 
 
 def _holds(hint: Any, kind: str) -> bool:
