@@ -82,7 +82,7 @@ def _state(view: Status) -> tuple[str, str]:
 def _tasks(view: Status) -> Text:
     counts = [(status, view.tasks[status]) for status in _ORDER if status in view.tasks]
     if not counts:
-        return Text("no tasks yet", "dim")
+        return Text("no unfinished tasks, and none of the last 24 hours", "dim")
     parts = [Text.assemble(status_text(status), f" {count:,}") for status, count in counts]
     return Text("tasks  ").append_text(Text("  ").join(parts))
 

@@ -1,9 +1,11 @@
-"""`knockon tasks`: list, retry and cancel."""
+"""`knockon tasks`: list, show, retry and cancel."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from engine.cli.commands._decisions import By
@@ -16,10 +18,12 @@ from engine.model.states import TaskStatus
 from engine.service.commands.tasks import cancel as cancel_task
 from engine.service.commands.tasks import retry as retry_tasks
 from engine.service.commands.tasks import retry_failed
+from engine.service.queries.explain_task import ExplainedTask, explain_task
 from engine.service.queries.tasks import TaskRow
 from engine.service.queries.tasks import tasks as list_tasks
 from engine.wording import counted, some, summary
 
+_MOST_LISTED = 20
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]
 
@@ -53,6 +57,14 @@ def tasks(
         ),
     )
     show(options, rows, _table)
+
+
+@app.command("show")
+@command
+def show_(options: GlobalOptions, task: _Id) -> None:
+    """Show a task: times, attempts, the whole error, inputs read and tasks upstream."""
+    view = run(options, lambda session: explain_task(session.caller(), session.service, task))
+    show(options, view, _details)
 
 
 @app.command()
@@ -90,6 +102,32 @@ def cancel(options: GlobalOptions, task: _Id, by: By = None) -> None:
         {"task": id_, "done": "canceled"},
         lambda view: Text(f"task {view['task']} is canceled"),
     )
+
+
+def _details(view: ExplainedTask) -> RenderableType:
+    task = view.task
+    head = Text.assemble((f"{task.dag_name}.{task.job}", "bold"), "  ", status_text(task.status))
+    table = Table.grid(padding=(0, 2))
+    for name, value in _fields(view):
+        if value:
+            table.add_row(Text(name, "dim"), value)
+    return Group(head, table)
+
+
+def _fields(view: ExplainedTask) -> Iterator[tuple[str, str | Text]]:
+    task = view.task
+    yield "id", str(task.id)
+    yield "partitions", some(task.partitions, _MOST_LISTED)
+    yield "attempts", str(task.attempts)
+    yield "worker", task.worker_id or ""
+    for name in ("created_at", "started_at", "completed_at", "next_retry_at"):
+        moment = getattr(task, name)
+        yield name.removesuffix("_at").replace("_", " "), moment and moment.isoformat()
+    yield "outcome", "" if task.error_message else task.note
+    yield "error", Text(task.error_message or "", "red")
+    yield "inputs", some(view.inputs, _MOST_LISTED)
+    yield "upstream", some((f"{t.job}[{t.block_key}] {t.status}" for t in view.blockers), 10)
+    yield "plans", some(map(short, task.plan_ids))
 
 
 def _retried(view: dict[str, int]) -> RenderableType:

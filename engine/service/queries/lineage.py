@@ -77,7 +77,7 @@ class _TreeBuilder:
             dataset=lineage.dataset(dataset).name,
             job=job.name,
             dag=job.dag_name,
-            partitioning=_dimensions_text(lineage, dataset),
+            partitioning=dimensions_text(lineage, dataset),
             is_source=job.activation == Activation.SOURCE,
             mapping=edge and edge[0].mapping.to_spec(),
             columns=edge and _columns(*edge),
@@ -109,7 +109,7 @@ def _columns(edge: Edge, output: int) -> dict[str, tuple[str, ...]] | None:
     }
 
 
-def _dimensions_text(lineage: Lineage, dataset: UUID) -> str:
+def dimensions_text(lineage: Lineage, dataset: UUID) -> str:
     """Return the dimensions as text: ``dt day * origin``."""
     dimensions: Sequence[tuple[str, Any]] = lineage.space(dataset).dimensions
     return " * ".join(

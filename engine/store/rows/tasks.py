@@ -45,6 +45,14 @@ class RunningCount(msgspec.Struct, frozen=True):
     running: int
 
 
+class UnfinishedCount(msgspec.Struct, frozen=True):
+    """The number of a job's unfinished tasks with a status."""
+
+    job_id: UUID
+    status: TaskStatus
+    tasks: int
+
+
 class LeasedTask(msgspec.Struct, frozen=True):
     """The lease of a task that has become running."""
 

@@ -1,0 +1,55 @@
+"""`knockon jobs`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.console import show
+from engine.cli.render.elements import empty_table, status_text
+from engine.cli.runtime.session import run
+from engine.model.states import UNFINISHED_STATUSES
+from engine.service.queries.jobs import JobRow
+from engine.service.queries.jobs import jobs as list_jobs
+from engine.wording import some
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def jobs(
+    options: GlobalOptions,
+    dag: Annotated[str | None, typer.Option("--dag", "-d", help="DAG of the jobs.")] = None,
+) -> None:
+    """List jobs, each after the jobs upstream, with their unfinished tasks."""
+    rows = run(options, lambda session: list_jobs(session.caller(), session.service, dag))
+    show(options, rows, _table)
+
+
+def _table(rows: list[JobRow]) -> RenderableType:
+    if not rows:
+        return Text("no such jobs", "dim")
+    table = empty_table("job", "dag", "kind", "operator", "inputs", "outputs", "unfinished tasks")
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.dag,
+            _kind(row),
+            row.operator,
+            some(row.inputs, 3),
+            some(row.outputs, 3),
+            _tasks(row),
+        )
+    return table
+
+
+def _kind(row: JobRow) -> str:
+    return row.activation if row.activation != "reactive" else row.strategy
+
+
+def _tasks(row: JobRow) -> Text:
+    counts = [(status, row.tasks[status]) for status in UNFINISHED_STATUSES if status in row.tasks]
+    return Text("  ").join(Text.assemble(status_text(name), f" {n:,}") for name, n in counts)

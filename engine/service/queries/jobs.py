@@ -1,0 +1,52 @@
+"""Jobs of the current DAG versions, with the number of unfinished tasks."""
+
+from collections import defaultdict
+from uuid import UUID
+
+import msgspec
+
+from engine.model.states import Activation, ExecutionStrategy, Role, TaskStatus
+from engine.service.caller import Caller, requires
+from engine.service.service import Service
+from engine.store.rows.tasks import UnfinishedCount
+from engine.store.run import fetch
+
+
+class JobRow(msgspec.Struct, frozen=True):
+    """A job; ``tasks`` has the number of unfinished tasks by status."""
+
+    dag: str
+    name: str
+    activation: Activation
+    strategy: ExecutionStrategy
+    operator: str
+    runtime: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tasks: dict[TaskStatus, int]
+
+
+@requires(Role.READER)
+async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list[JobRow]:
+    """List the jobs of all DAGs, or of one, each after the jobs upstream."""
+    async with service.snapshot(caller) as (conn, org):
+        lineage = await org.lineage(conn)
+        counts = await fetch(conn, "tasks.unfinished_by_job", UnfinishedCount, org_id=org.id)
+    tasks: defaultdict[UUID, dict[TaskStatus, int]] = defaultdict(dict)
+    for row in counts:
+        tasks[row.job_id][row.status] = row.tasks
+    return [
+        JobRow(
+            dag=job.dag_name,
+            name=job.name,
+            activation=job.activation,
+            strategy=job.strategy,
+            operator=job.operator,
+            runtime=job.runtime,
+            inputs=tuple(read.name for read in job.inputs),
+            outputs=tuple(lineage.dataset(output).name for output in job.outputs),
+            tasks=tasks[job.id],
+        )
+        for job in lineage.order
+        if dag in (None, job.dag_name)
+    ]

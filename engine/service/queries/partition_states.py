@@ -1,0 +1,125 @@
+"""The states of a dataset's partitions, as ranges of keys."""
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from engine.flow.planning.audit import audit
+from engine.flow.planning.pending_work import Verdict
+from engine.flow.shared.load_partitions import load_existing, load_expected
+from engine.flow.shared.org_context import OrgContext
+from engine.lineage.graph import Lineage
+from engine.model.dataset import Dataset
+from engine.model.job import Job
+from engine.model.states import Activation, Role, TaskStatus
+from engine.partitions import PartitionSet
+from engine.planner.first_runs import SINGLE_RUN_KEY
+from engine.service.caller import Caller, requires
+from engine.service.service import Service
+from engine.store.database import Connection
+from engine.store.rows.stale import OpenTask
+from engine.store.run import fetch
+
+
+class PartitionState(StrEnum):
+    """State of a partition; the first that applies counts.
+
+    A partition is missing if its inputs exist, but neither the partition nor a task for it.
+    """
+
+    RUNNING = "running"
+    FAILED = "failed"
+    QUEUED = "queued"
+    BLOCKED = "blocked"
+    LOST = "lost"
+    LEFT = "left stale"
+    STALE = "stale"
+    MISSING = "missing"
+    FRESH = "fresh"
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """The partitions in one state: their number, and their keys as keys and ranges."""
+
+    state: PartitionState
+    count: int
+    partitions: tuple[str, ...]
+
+
+_OF_TASKS = {
+    TaskStatus.RUNNING: PartitionState.RUNNING,
+    TaskStatus.FAILED: PartitionState.FAILED,
+    TaskStatus.QUEUED: PartitionState.QUEUED,
+    TaskStatus.BLOCKED: PartitionState.BLOCKED,
+}
+_OF_VERDICTS = {
+    Verdict.LOST: PartitionState.LOST,
+    Verdict.LEFT: PartitionState.LEFT,
+    Verdict.IN_HAND: PartitionState.STALE,
+}
+_States = dict[PartitionState, PartitionSet]
+
+
+@requires(Role.READER)
+async def partition_states(caller: Caller, service: Service, dataset: str) -> list[StateRow]:
+    """Return the states of a dataset's partitions, without states of no partition.
+
+    A single-run job builds all of its partitions together, so they share one state. Raises
+    UnknownName.
+    """
+    async with service.connection(caller) as (conn, org):
+        lineage = await org.lineage(conn)
+        row = lineage.dataset_named(dataset)
+        job = lineage.producer(row.id)
+        sets = await _of_audit(conn, org, lineage, row, job)
+        sets |= await _of_tasks(conn, lineage, row, job)
+        existing = await load_existing(conn, lineage, row.id)
+        expected = existing
+        if job.activation != Activation.SOURCE and not job.is_single_run:
+            expected = existing | await load_expected(conn, lineage, job)
+    sets |= {PartitionState.MISSING: expected - existing, PartitionState.FRESH: existing}
+    return list(_rows(lineage, row, sets))
+
+
+def _rows(lineage: Lineage, dataset: Dataset, sets: _States) -> Iterator[StateRow]:
+    space = lineage.space(dataset.id)
+    counted = space.from_keys(())
+    for state in PartitionState:
+        partitions = sets.get(state, counted) - counted
+        counted |= partitions
+        if partitions:
+            yield StateRow(state, partitions.count(), tuple(space.texts(partitions)))
+
+
+async def _of_tasks(conn: Connection, lineage: Lineage, dataset: Dataset, job: Job) -> _States:
+    keys: dict[PartitionState, list[str]] = {}
+    for task in await fetch(conn, "stale.open_tasks", OpenTask, job=job.id, keys=None):
+        keys.setdefault(_OF_TASKS[task.status], []).extend(
+            [SINGLE_RUN_KEY] if job.is_single_run else task.partitions
+        )
+    return {
+        state: await _partitions(conn, lineage, dataset, texts) for state, texts in keys.items()
+    }
+
+
+async def _of_audit(
+    conn: Connection, org: OrgContext, lineage: Lineage, dataset: Dataset, job: Job
+) -> _States:
+    keys: dict[PartitionState, list[str]] = {}
+    async for part in audit(conn, org, dataset.name):
+        for stale in part.stale:
+            keys.setdefault(_OF_VERDICTS[stale.verdict], []).append(stale.partition)
+    return {
+        state: await _partitions(conn, lineage, dataset, texts) for state, texts in keys.items()
+    }
+
+
+async def _partitions(
+    conn: Connection, lineage: Lineage, dataset: Dataset, texts: Sequence[str]
+) -> PartitionSet:
+    """Return the partitions of keys and ranges; ``*`` stands for all that exist."""
+    space = lineage.space(dataset.id)
+    if SINGLE_RUN_KEY in texts and space.names:
+        return await load_existing(conn, lineage, dataset.id)
+    return PartitionSet.union([space.from_keys(()), *map(space.parse, texts)])
