@@ -1,0 +1,45 @@
+"""Commands that list jobs, datasets, partitions, stale partitions and one task."""
+
+from tests.acceptance.cli.conftest import Knockon
+from tests.acceptance.cli.test_changes import WEEK, planned
+
+
+def test_jobs_and_datasets_are_listed(shop: Knockon) -> None:
+    planned(shop, "orders", *WEEK)
+    assert [row["name"] for row in shop("jobs", "--json").json] == ["orders", "daily_sales"]
+    assert "queued 7" in shop("jobs", "--dag", "minimal").out
+    assert "no such jobs" in shop("jobs", "--dag", "other").out
+    text = shop("datasets").out
+    assert "id, ordered_at, amount +1 more" in text
+    assert "dt day" in text
+    assert [row["readers"] for row in shop("datasets", "--json").json] == [["daily_sales"], []]
+
+
+def test_the_states_of_partitions_are_ranges(shop: Knockon) -> None:
+    assert "no partitions yet" in shop("partitions", "daily_sales").out
+    planned(shop, "orders", *WEEK)
+    (row,) = shop("partitions", "daily_sales", "--json").json
+    assert row == {"state": "queued", "count": 7, "partitions": ["2026-02-02..2026-02-08"]}
+    assert "2026-02-02..2026-02-08" in shop("partitions", "orders").out
+    assert "no dataset daily" in shop("partitions", "daily", code=1).err
+
+
+def test_stale_partitions_are_listed(shop: Knockon) -> None:
+    assert "no partition is stale" in shop("stale").out
+    planned(shop, "orders", *WEEK)
+    rows = shop("stale", "daily_sales", "--limit", "2", "--json").json
+    assert [(row["partition"], row["verdict"]) for row in rows] == [
+        ("2026-02-02", "in hand"),
+        ("2026-02-03", "in hand"),
+    ]
+    assert "never built" in shop("stale").out
+
+
+def test_a_task_is_shown(shop: Knockon) -> None:
+    planned(shop, "orders", *WEEK)
+    task = shop("tasks", "--json").json[0]
+    text = shop("tasks", "show", task["id"][-8:]).out
+    assert "minimal.daily_sales  queued" in text
+    assert task["id"] in text
+    assert shop("tasks", "show", task["id"], "--json").json["task"] == task
+    assert "there is no task" in shop("tasks", "show", "00000000", code=1).err
