@@ -16,6 +16,14 @@ WHERE d.dataset_uuid = %(dataset)s AND d.dataset_version = %(version)s AND d.par
 SELECT partition_key AS key FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
 
+-- :name existing_among
+-- Those of some keys with an existing partition, and the key of one existing partition.
+SELECT partition_key AS key FROM knockon.partition_versions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = ANY(%(keys)s)
+UNION
+(SELECT partition_key FROM knockon.partition_versions
+ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s LIMIT 1)
+
 -- :name earlier
 -- Keys of partitions of earlier dataset versions with the same partitioning.
 SELECT DISTINCT p.partition_key AS key

@@ -1,13 +1,18 @@
 """Decision: the plan for open invalidations, computed before any part of it is executed."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from engine.flow.execution.stale_decisions import load_decided
 from engine.flow.planning.carry_over import carry_late
-from engine.flow.shared.load_partitions import answer_from_known, existing_of
+from engine.flow.shared.load_partitions import (
+    answer_from_known,
+    load_existing,
+    load_existing_among,
+)
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.recorded_runs import load_have_ever_run
 from engine.lineage.graph import Lineage
@@ -22,6 +27,9 @@ from engine.planner.scope import row_filter
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import execute
+
+_MOST_LOOKED_UP = 1_000
+"""Partitions looked up one by one, at once; for more, all keys of a dataset are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,7 @@ async def decide(
     Raises InvalidPartition or InvalidFilter if their partitions or rows cannot be planned or are
     too many.
     """
-    named = {invalidation.dataset for invalidation in invalidations if _is_narrow(invalidation)}
-    existing = await existing_of(conn, lineage, named)
+    existing = await _existing(conn, lineage, invalidations)
     widened = [_widened(lineage, invalidation, existing) for invalidation in invalidations]
     marked = await _mark_reruns(conn, lineage, widened)
     left = await _left_unbuilt(conn, lineage, marked)
@@ -158,6 +165,36 @@ def _is_narrow(invalidation: Invalidation) -> bool:
     return invalidation.columns is not None or bool(invalidation.row_filter)
 
 
+async def _existing(
+    conn: Connection, lineage: Lineage, invalidations: Iterable[Invalidation]
+) -> dict[UUID, PartitionSet]:
+    """Load existing partitions of the datasets of narrow invalidations.
+
+    A few named partitions are looked up by their keys, because reading all keys of a dataset takes
+    longer with every partition.
+    """
+    named: defaultdict[UUID, list[PartitionSet]] = defaultdict(list)
+    for invalidation in filter(_is_narrow, invalidations):
+        named[invalidation.dataset].append(_selected(lineage, invalidation))
+    existing = {}
+    for dataset, sets in named.items():
+        partitions = PartitionSet.union(sets)
+        if partitions.is_finite and partitions.count() <= _MOST_LOOKED_UP:
+            existing[dataset] = await load_existing_among(conn, lineage, dataset, partitions)
+        else:
+            existing[dataset] = await load_existing(conn, lineage, dataset)
+    return existing
+
+
+def _selected(lineage: Lineage, invalidation: Invalidation) -> PartitionSet:
+    """Return the partitions named by an invalidation; none if of the whole dataset."""
+    space = lineage.space(invalidation.dataset)
+    if invalidation.partition_key is None:
+        return space.empty
+    named = space.parse(invalidation.partition_key) & space.universe
+    return narrow(row_filter(lineage, invalidation), space, named)
+
+
 def _widened(
     lineage: Lineage, invalidation: Invalidation, existing: Mapping[UUID, PartitionSet]
 ) -> Invalidation:
@@ -170,15 +207,10 @@ def _widened(
     if not _is_narrow(invalidation):
         return invalidation
     known, space = existing[invalidation.dataset], lineage.space(invalidation.dataset)
-    rows = row_filter(lineage, invalidation)
-    if invalidation.partition_key is None:
-        is_known = bool(known)
-    else:
-        named = space.parse(invalidation.partition_key) & space.universe
-        selected = narrow(rows, space, named)
-        is_known = bool(known) and known.covers(clamp_open_ends(selected, lambda: known))
-    if is_known:
+    selected = clamp_open_ends(_selected(lineage, invalidation), lambda: known)
+    if known and known.covers(selected):
         return invalidation
+    rows = row_filter(lineage, invalidation)
     cut_by = {dimension.column or name for name, dimension in space.dimensions}
     on_partitions = {
         column: condition for column, condition in rows.spec().items() if column in cut_by

@@ -54,6 +54,26 @@ async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> Pa
     return lineage.space(dataset).from_keys(row.key for row in rows)
 
 
+async def load_existing_among(
+    conn: Connection, lineage: Lineage, dataset: UUID, partitions: PartitionSet
+) -> PartitionSet:
+    """Load those of finitely many partitions that exist now, and one of all that exist.
+
+    The result is empty only if the dataset has no partition.
+    """
+    space, version = lineage.space(dataset), lineage.dataset(dataset).version
+    keys = list(space.keys(partitions))
+    rows = await fetch(
+        conn,
+        "partitions.existing_among",
+        PartitionKey,
+        dataset=dataset,
+        version=version,
+        keys=keys,
+    )
+    return space.from_keys(row.key for row in rows)
+
+
 async def load_earlier(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """Load the partitions of all earlier dataset versions with the current partitioning."""
     version = lineage.dataset(dataset).version

@@ -60,6 +60,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "lineage.accepting_datasets": {"indexes": [0], "firsts": [_ID], "lasts": [_ID]},
     "stale.changed_inputs": {"jobs": [_ID], "tasks": [_ID], "reads": Jsonb([])},
     "stale.decisions": {"dataset": _ID, "version": _ID, "keys": None},
+    "partitions.existing_among": {"dataset": _ID, "version": _ID, "keys": [_KEY]},
     "partitions.known": {"dataset": _ID, "version": _ID, "producer": _ID},
 }  # fmt: skip
 _VARIANTS: list[tuple[str, dict[str, Any]]] = [
