@@ -4,13 +4,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
+from psycopg import sql
 
 from consumers.manual.request import Requested, invalidate
 from engine.errors import InvalidInput
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import reject
 from engine.flow.retention.archive import archive
+from engine.flow.retention.expire import expire
 from engine.model.event import SourceEvent
 from engine.service.ids import invalidation_id, plan_id, task_id
 from engine.service.queries.explain_partition import explain_partition
@@ -169,3 +172,23 @@ async def test_rows_of_the_history_have_the_columns_of_the_tables(database: Data
             for relation in (table, f"{table}_history")
         ]
         assert names[0] == names[1]
+
+
+async def test_the_role_of_the_engine_keeps_the_history(database: Database) -> None:
+    """It may not create or drop tables itself."""
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run()
+    async with world.conn() as conn:
+        (row,) = await world.rows(
+            "SELECT pg_get_userbyid(nspowner) AS owner FROM pg_namespace WHERE nspname = 'knockon'"
+        )
+        role = sql.Identifier(row["owner"].replace("knockon_owner_", "knockon_engine_"))
+        await conn.execute(sql.SQL("SET ROLE {}").format(role))
+        try:
+            assert await archive(conn, world.org, 0) > 0
+            assert len(await expire(conn, -70, 1)) == 3
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await conn.execute(b"CREATE TABLE knockon.mine ()")
+        finally:
+            await conn.execute(b"RESET ROLE")
