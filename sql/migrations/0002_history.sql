@@ -61,7 +61,10 @@ SELECT t.id, t.job_id, t.dag_name, t.job_name, t.org_id, t.status, t.block_key,
 FROM tasks_history t;
 
 -- Processed invalidations, decided plans, and dead letters that were replayed or closed.
-CREATE TABLE data_invalidations_history (LIKE data_invalidations, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+-- By the checks, a query of unfinished work reads no partition of the history.
+CREATE TABLE data_invalidations_history (
+    LIKE data_invalidations, PRIMARY KEY (id), CHECK (processed_at IS NOT NULL)
+) PARTITION BY RANGE (id);
 CREATE INDEX data_invalidations_history_org ON data_invalidations_history (org_id, id);
 CREATE INDEX data_invalidations_history_dataset ON data_invalidations_history (dataset_uuid, id);
 CREATE INDEX data_invalidations_history_plan ON data_invalidations_history (plan_id);
@@ -72,13 +75,17 @@ CREATE INDEX data_invalidations_history_id_ending
 CREATE VIEW all_invalidations AS
 SELECT * FROM data_invalidations UNION ALL SELECT * FROM data_invalidations_history;
 
-CREATE TABLE plans_history (LIKE plans, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE plans_history (
+    LIKE plans, PRIMARY KEY (id), CHECK (state = 'applied')
+) PARTITION BY RANGE (id);
 ALTER TABLE plans_history ALTER document SET STORAGE EXTERNAL;
 CREATE INDEX plans_history_org ON plans_history (org_id, id);
 CREATE INDEX plans_history_id_ending ON plans_history ((reverse(id::text)) COLLATE "C");
 CREATE VIEW all_plans AS SELECT * FROM plans UNION ALL SELECT * FROM plans_history;
 
-CREATE TABLE dead_letters_history (LIKE dead_letters, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE dead_letters_history (
+    LIKE dead_letters, PRIMARY KEY (id), CHECK (replayed_at IS NOT NULL OR closed_at IS NOT NULL)
+) PARTITION BY RANGE (id);
 CREATE INDEX dead_letters_history_org ON dead_letters_history (org_id, id);
 CREATE INDEX dead_letters_history_id_ending ON dead_letters_history ((reverse(id::text)) COLLATE "C");
 CREATE VIEW all_dead_letters AS

@@ -3,8 +3,8 @@
 -- them, which bounds the search.
 SELECT t.id FROM knockon.tasks t
 WHERE t.org_id = %(org_id)s AND t.status IN ('succeeded', 'skipped', 'canceled')
-  AND t.completed_at < clock_timestamp() - %(seconds)s * interval '1 second'
-  AND t.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+  AND t.completed_at < now() - %(seconds)s * interval '1 second'
+  AND t.id < knockon.first_id_at(now() - %(seconds)s * interval '1 second')
 ORDER BY t.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
@@ -13,8 +13,8 @@ FOR UPDATE SKIP LOCKED
 -- may bring the version back.
 SELECT i.id FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.outcome <> 'not_current'
-  AND i.processed_at < clock_timestamp() - %(seconds)s * interval '1 second'
-  AND i.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+  AND i.processed_at < now() - %(seconds)s * interval '1 second'
+  AND i.id < knockon.first_id_at(now() - %(seconds)s * interval '1 second')
 ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
@@ -22,7 +22,7 @@ FOR UPDATE SKIP LOCKED
 -- Lock applied plans.
 SELECT p.id FROM knockon.plans p
 WHERE p.org_id = %(org_id)s AND p.state = 'applied'
-  AND p.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+  AND p.id < knockon.first_id_at(now() - %(seconds)s * interval '1 second')
 ORDER BY p.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
@@ -30,8 +30,8 @@ FOR UPDATE SKIP LOCKED
 -- Lock dead letters that were replayed or closed.
 SELECT l.id FROM knockon.dead_letters l
 WHERE l.org_id = %(org_id)s
-  AND coalesce(l.replayed_at, l.closed_at) < clock_timestamp() - %(seconds)s * interval '1 second'
-  AND l.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+  AND coalesce(l.replayed_at, l.closed_at) < now() - %(seconds)s * interval '1 second'
+  AND l.id < knockon.first_id_at(now() - %(seconds)s * interval '1 second')
 ORDER BY l.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 

@@ -393,7 +393,7 @@ WHERE org_id = %(org_id)s AND status IN ('blocked', 'queued', 'running', 'failed
 UNION ALL
 SELECT status, count(*) AS tasks FROM knockon.all_tasks
 WHERE org_id = %(org_id)s AND status IN ('succeeded', 'skipped', 'canceled')
-  AND id >= knockon.first_id_at(clock_timestamp() - interval '1 day') GROUP BY status
+  AND id >= knockon.first_id_at(now() - interval '1 day') GROUP BY status
 
 -- :name unfinished_by_job
 -- The number of unfinished tasks of each job and status.

@@ -108,26 +108,25 @@ ORDER BY created_at
 UPDATE knockon.dead_letters SET error = %(error)s WHERE id = %(id)s
 
 -- :name progress
--- The progress of the tasks caused by some invalidations, those of their plans that are pending
--- approval, and whether any other task is queued or running.
-WITH invalidations AS (
-    SELECT plan_id, processed_at, outcome, planning_error FROM knockon.all_invalidations
-    WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
-), wave AS (
-    SELECT t.status FROM knockon.all_tasks t
-    WHERE t.org_id = %(org_id)s AND (t.plan_ids && ARRAY(SELECT plan_id FROM invalidations)
-        OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM invalidations)))
-)
-SELECT (SELECT count(*) FROM invalidations
-        WHERE processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL) AS unplanned,
-       ARRAY(SELECT planning_error FROM invalidations WHERE planning_error IS NOT NULL) AS set_aside,
-       ARRAY(SELECT DISTINCT plan_id FROM invalidations WHERE processed_at IS NULL AND plan_id IS NOT NULL)
+-- The states and plans of some invalidations, and whether any task is queued or running.
+SELECT (count(*) FILTER (WHERE processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL))
+           AS unplanned,
+       coalesce(array_agg(planning_error) FILTER (WHERE planning_error IS NOT NULL), '{}') AS set_aside,
+       coalesce(array_agg(DISTINCT plan_id) FILTER (WHERE processed_at IS NULL AND plan_id IS NOT NULL), '{}')
            AS pending_approval,
-       ARRAY(SELECT DISTINCT plan_id FROM invalidations WHERE outcome = 'rejected') AS rejected,
-       (SELECT coalesce(jsonb_object_agg(status, tasks), '{}')
-        FROM (SELECT status, count(*) AS tasks FROM wave GROUP BY status) s) AS tasks,
+       coalesce(array_agg(DISTINCT plan_id) FILTER (WHERE outcome = 'rejected'), '{}') AS rejected,
+       coalesce(array_agg(DISTINCT plan_id) FILTER (WHERE plan_id IS NOT NULL), '{}') AS plans,
        EXISTS (SELECT FROM knockon.tasks t
                WHERE t.org_id = %(org_id)s AND t.status IN ('queued', 'running')) AS moving
+FROM knockon.all_invalidations
+WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
+
+-- :name tasks_of_plans
+-- The number of tasks of some plans in each state.
+SELECT status, count(*) AS tasks FROM knockon.all_tasks
+WHERE org_id = %(org_id)s
+  AND (plan_ids && %(plans)s::uuid[] OR plans_dropped_to >= ANY(%(plans)s::uuid[]))
+GROUP BY status
 
 -- :name obstacles
 -- The obstacles before the blocked tasks of some invalidations: whether any of them, or of the tasks

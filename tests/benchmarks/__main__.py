@@ -10,6 +10,7 @@ from rich.live import Live
 from tests.benchmarks import (
     fan_out,
     formats,
+    growth,
     ingestion,
     large_lineage,
     latency,
@@ -31,6 +32,7 @@ MODULES = {
         ingestion,
         formats,
         streaming,
+        growth,
     )
 }
 

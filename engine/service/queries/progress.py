@@ -10,7 +10,7 @@ from engine.model.states import PENDING_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.rows.invalidations import InvalidationId
-from engine.store.rows.views import Obstacles, ProgressRow
+from engine.store.rows.views import Obstacles, ProgressRow, StatusCount
 from engine.store.run import fetch
 
 
@@ -59,13 +59,17 @@ async def progress(caller: Caller, service: Service, invalidations: Sequence[UUI
     async with service.snapshot(caller) as (conn, org):
         params: dict[str, Any] = {"org_id": org.id, "ids": list(invalidations)}
         (row,) = await fetch(conn, "views.progress", ProgressRow, **params)
+        counts = await fetch(
+            conn, "views.tasks_of_plans", StatusCount, org_id=org.id, plans=row.plans
+        )
+        tasks: dict[str, int] = {count.status: count.tasks for count in counts}
         waits = False
-        if TaskStatus.BLOCKED in row.tasks and not row.moving:
+        if TaskStatus.BLOCKED in tasks and not row.moving:
             (obstacles,) = await fetch(conn, "views.obstacles", Obstacles, **params)
             waits = obstacles.missing_inputs and not obstacles.failed_tasks
     return Progress(
         row.unplanned,
-        row.tasks,
+        tasks,
         row.moving,
         tuple(row.pending_approval),
         tuple(row.rejected),

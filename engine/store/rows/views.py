@@ -68,13 +68,13 @@ class SetAsideRow(msgspec.Struct, frozen=True):
 
 
 class ProgressRow(msgspec.Struct, frozen=True):
-    """The progress of the tasks of some invalidations."""
+    """The states and plans of some invalidations; ``moving`` if any task is queued or running."""
 
     unplanned: int
     set_aside: list[str]
     pending_approval: list[UUID]
     rejected: list[UUID]
-    tasks: dict[str, int]
+    plans: list[UUID]
     moving: bool
 
 

@@ -35,6 +35,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "tasks.lock_dependents": {"ended": [_ID]},
     "tasks.unblock": {"ids": [_ID], "triggered": [], "changed": [_ID]},
     "views.progress": {"ids": [_ID]},
+    "views.tasks_of_plans": {"plans": [_ID]},
     "views.obstacles": {"ids": [_ID]},
     "views.task_ids": {"ending": "abcdef12"},
     "views.plan_ids": {"ending": "abcdef12"},
