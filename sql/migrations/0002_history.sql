@@ -1,5 +1,6 @@
 -- The history of finished work, in tables partitioned by the months in the ids, so that old history
 -- is dropped in whole partitions and the tables of unfinished work stay small.
+-- knockon: locks knockon.orgs SHARE ROW EXCLUSIVE
 
 SET LOCAL search_path = knockon, pg_temp;
 

@@ -24,7 +24,7 @@ MENDED_BY = {
     "a_failed_task_is_joined_but_not_marked_to_run": 43,
     "first_outputs_of_narrow_plans_do_not_invalidate_their_readers": 9,
     "a_job_that_is_no_longer_manual_is_not_rebuilt": 77,
-    "readers_of_replaced_partitions_are_not_rebuilt": 81,
+    "readers_of_replaced_partitions_are_not_rebuilt": 91,
     "a_joined_task_waits_for_nothing_more": 5,
     "a_single_run_propagates_the_columns_of_its_first_trigger": 11,
     "a_second_change_of_a_dataset_in_one_plan_is_lost": 33,

@@ -27,6 +27,7 @@ VOCABULARIES: dict[str, Iterable[str]] = {
     "users.role": Role,
     "plans.state": PlanState,
     "tasks.status": TaskStatus,
+    "tasks_history.status": FINISHED_STATUSES,
     "stale_decisions.decision": StaleDecisionKind,
     "jobs.activation": Activation,
     "jobs.execution_strategy": ExecutionStrategy,
