@@ -120,6 +120,8 @@ BEGIN
     SELECT format('%s_%s', c.relname, to_char(month AT TIME ZONE 'UTC', 'YYYY_MM')) INTO STRICT name
     FROM pg_class c
     WHERE c.oid = history AND c.relnamespace = 'knockon'::regnamespace AND c.relkind = 'p';
+    -- The partition is not removed before the caller has written to it.
+    EXECUTE format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', history);
     IF to_regclass(format('knockon.%I', name)) IS NOT NULL THEN
         RETURN;
     END IF;
@@ -135,7 +137,8 @@ END $$;
 -- Remove the oldest month of a history table that ended before a time, and return its name; null if
 -- there is none. Rows that explain an existing partition are kept: its task, the plans of the task, and
 -- their invalidations; so tasks are expired before plans, and plans before invalidations. Kept rows
--- are examined again a month later. Rows are copied before the table is locked.
+-- are examined again a month later. Readers are locked out only after the rows are copied, writers
+-- before.
 CREATE FUNCTION expire_history(history regclass, before timestamptz) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = knockon, pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -167,6 +170,7 @@ BEGIN
     IF month IS NULL THEN
         RETURN NULL;
     END IF;
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', history);
     EXECUTE format('CREATE TABLE %I (LIKE %s INCLUDING ALL)', month.name || '_kept', history);
     EXECUTE format('INSERT INTO %I SELECT * FROM %I WHERE id IN (%s)', month.name || '_kept', month.name, kept);
     IF history = 'tasks_history'::regclass THEN

@@ -23,6 +23,7 @@ SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
     CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
 FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
 WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
+ON CONFLICT (org_id, idempotency_key) DO NOTHING -- written by code older than the table of keys
 RETURNING id
 
 -- :name by_key

@@ -16,6 +16,7 @@ from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
 from engine.model.event import SourceEvent
 from engine.service.ids import invalidation_id, plan_id, task_id
+from engine.service.queries.dead_letters import dead_letters
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
 from engine.service.queries.invalidations import invalidations
@@ -192,3 +193,19 @@ async def test_the_role_of_the_engine_keeps_the_history(database: Database) -> N
                 await conn.execute(b"CREATE TABLE knockon.mine ()")
         finally:
             await conn.execute(b"RESET ROLE")
+
+
+async def test_closed_dead_letters_are_listed_from_the_history(database: Database) -> None:
+    world = await World.made(database, source("a"))
+    for n, closed in (1, "NULL"), (2, "now() - interval '1 s'"):
+        await world.rows(
+            "INSERT INTO dead_letters (id, org_id, consumer, stream, position, error, closed_at)"
+            f" SELECT first_id_at(now() - {n} * interval '1 h'), %s, 'c', 's', '{n}', 'bad',"
+            f" {closed} RETURNING id",
+            world.org.id,
+        )
+    before = await dead_letters(world.caller, world.service, with_done=True)
+    assert await _archive(world) > 0
+    assert len(await world.rows("SELECT FROM dead_letters")) == 1
+    assert await dead_letters(world.caller, world.service, with_done=True) == before
+    assert len(before) == 2

@@ -1,5 +1,10 @@
 """History ends after its retention period; what explains an existing partition stays."""
 
+import asyncio
+from contextlib import suppress
+
+import psycopg
+
 from consumers.manual.request import invalidate
 from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
@@ -98,6 +103,24 @@ async def test_idempotency_keys_have_a_retention_period_of_their_own(database: D
     assert not await is_new()
     await _expire(world, 365, 0)
     assert await is_new()
+
+
+async def test_rows_written_while_a_month_is_removed_are_kept(database: Database) -> None:
+    """A reader delays the removal until the rows have been copied."""
+    world = await _built(database, 1)
+    await world.changed("a", DAY)
+    await world.run()
+    async with world.conn() as reader, reader.transaction():
+        await reader.execute(b"SELECT FROM tasks_history")
+        expiring = asyncio.create_task(_expire(world))
+        await asyncio.sleep(0.5)
+        archiving = asyncio.create_task(_archive(world))
+        await asyncio.sleep(0.5)
+    await archiving
+    with suppress(psycopg.errors.LockNotAvailable):
+        await expiring
+    await _expire(world)
+    assert (await _sizes(world))[0] == 1
 
 
 _DATE_BACK = """
