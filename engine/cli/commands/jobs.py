@@ -8,7 +8,7 @@ from rich.text import Text
 
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
-from engine.cli.render.elements import empty_table, status_text
+from engine.cli.render.elements import counts_text, empty_table
 from engine.cli.runtime.session import run
 from engine.model.states import UNFINISHED_STATUSES
 from engine.service.queries.jobs import JobRow
@@ -41,15 +41,10 @@ def _table(rows: list[JobRow]) -> RenderableType:
             row.operator,
             some(row.inputs, 3),
             some(row.outputs, 3),
-            _tasks(row),
+            counts_text(row.tasks, UNFINISHED_STATUSES),
         )
     return table
 
 
 def _kind(row: JobRow) -> str:
     return row.activation if row.activation != "reactive" else row.strategy
-
-
-def _tasks(row: JobRow) -> Text:
-    counts = [(status, row.tasks[status]) for status in UNFINISHED_STATUSES if status in row.tasks]
-    return Text("  ").join(Text.assemble(status_text(name), f" {n:,}") for name, n in counts)

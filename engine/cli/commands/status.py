@@ -6,7 +6,7 @@ from rich.text import Text
 
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
-from engine.cli.render.elements import ago, empty_table, short, status_text
+from engine.cli.render.elements import ago, counts_text, empty_table, short, status_text
 from engine.cli.render.plan import estimate_text
 from engine.cli.runtime.session import run
 from engine.model.states import FINISHED_STATUSES, UNFINISHED_STATUSES, TaskStatus
@@ -80,11 +80,9 @@ def _state(view: Status) -> tuple[str, str]:
 
 
 def _tasks(view: Status) -> Text:
-    counts = [(status, view.tasks[status]) for status in _ORDER if status in view.tasks]
-    if not counts:
+    if not view.tasks:
         return Text("no unfinished tasks, and none of the last 24 hours", "dim")
-    parts = [Text.assemble(status_text(status), f" {count:,}") for status, count in counts]
-    return Text("tasks  ").append_text(Text("  ").join(parts))
+    return Text("tasks  ").append_text(counts_text(view.tasks, _ORDER))
 
 
 def _held_table(view: Status) -> RenderableType:

@@ -1,5 +1,6 @@
 """Tables and texts shared by the output of several commands."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -38,6 +39,12 @@ def empty_table(*columns: str, title: str | None = None) -> Table:
 def status_text(status: str) -> Text:
     """The status of a task or plan in the color of the status."""
     return Text(status, style=_STYLES.get(status, ""))
+
+
+def counts_text(tasks: Mapping[str, int], order: Iterable[TaskStatus]) -> Text:
+    """The numbers of tasks by status, of those statuses that occur."""
+    counts = [(status, tasks[status]) for status in order if status in tasks]
+    return Text("  ").join(Text.assemble(status_text(name), f" {n:,}") for name, n in counts)
 
 
 def short(id_: UUID | str) -> str:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.model.states import Activation, ExecutionStrategy, Role, TaskStatus
+from engine.model.states import Activation, ExecutionStrategy, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.rows.tasks import UnfinishedCount
@@ -23,7 +23,7 @@ class JobRow(msgspec.Struct, frozen=True):
     runtime: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    tasks: dict[TaskStatus, int]
+    tasks: dict[str, int]
 
 
 @requires(Role.READER)
@@ -32,7 +32,7 @@ async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
         counts = await fetch(conn, "tasks.unfinished_by_job", UnfinishedCount, org_id=org.id)
-    tasks: defaultdict[UUID, dict[TaskStatus, int]] = defaultdict(dict)
+    tasks: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
     for row in counts:
         tasks[row.job_id][row.status] = row.tasks
     return [

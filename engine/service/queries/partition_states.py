@@ -9,6 +9,7 @@ from engine.flow.planning.audit import audit
 from engine.flow.planning.pending_work import Verdict
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
@@ -59,6 +60,7 @@ _OF_VERDICTS = {
     Verdict.IN_HAND: PartitionState.STALE,
 }
 _States = dict[PartitionState, PartitionSet]
+_Texts = dict[PartitionState, list[str]]
 
 
 @requires(Role.READER)
@@ -72,8 +74,8 @@ async def partition_states(caller: Caller, service: Service, dataset: str) -> li
         lineage = await org.lineage(conn)
         row = lineage.dataset_named(dataset)
         job = lineage.producer(row.id)
-        sets = await _of_audit(conn, org, lineage, row, job)
-        sets |= await _of_tasks(conn, lineage, row, job)
+        texts = await _of_audit(conn, org, row) | await _of_tasks(conn, job)
+        sets = {state: await _partitions(conn, lineage, row, keys) for state, keys in texts.items()}
         existing = await load_existing(conn, lineage, row.id)
         expected = existing
         if job.activation != Activation.SOURCE and not job.is_single_run:
@@ -92,27 +94,20 @@ def _rows(lineage: Lineage, dataset: Dataset, sets: _States) -> Iterator[StateRo
             yield StateRow(state, partitions.count(), tuple(space.texts(partitions)))
 
 
-async def _of_tasks(conn: Connection, lineage: Lineage, dataset: Dataset, job: Job) -> _States:
-    keys: dict[PartitionState, list[str]] = {}
+async def _of_tasks(conn: Connection, job: Job) -> _Texts:
+    texts: _Texts = {}
     for task in await fetch(conn, "stale.open_tasks", OpenTask, job=job.id, keys=None):
-        keys.setdefault(_OF_TASKS[task.status], []).extend(
-            [SINGLE_RUN_KEY] if job.is_single_run else task.partitions
-        )
-    return {
-        state: await _partitions(conn, lineage, dataset, texts) for state, texts in keys.items()
-    }
+        keys = judged_keys(job, task.partitions)
+        texts.setdefault(_OF_TASKS[task.status], []).extend(keys)
+    return texts
 
 
-async def _of_audit(
-    conn: Connection, org: OrgContext, lineage: Lineage, dataset: Dataset, job: Job
-) -> _States:
-    keys: dict[PartitionState, list[str]] = {}
+async def _of_audit(conn: Connection, org: OrgContext, dataset: Dataset) -> _Texts:
+    texts: _Texts = {}
     async for part in audit(conn, org, dataset.name):
         for stale in part.stale:
-            keys.setdefault(_OF_VERDICTS[stale.verdict], []).append(stale.partition)
-    return {
-        state: await _partitions(conn, lineage, dataset, texts) for state, texts in keys.items()
-    }
+            texts.setdefault(_OF_VERDICTS[stale.verdict], []).append(stale.partition)
+    return texts
 
 
 async def _partitions(
