@@ -8,6 +8,13 @@ SET LOCAL search_path = knockon, pg_temp;
 CREATE FUNCTION first_id_at(moment timestamptz) RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
 RETURN rpad(lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
 
+-- Whether an id ends with some digits, as a range of an index on the reversed text ('g' follows all
+-- digits).
+CREATE FUNCTION id_ends_with(id uuid, ending text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN reverse(id::text) COLLATE "C" >= reverse(ending)
+    AND reverse(id::text) COLLATE "C" < reverse(ending) || 'g';
+
 -- Finished tasks, with the names of their jobs, which outlive the rows of a DAG version, and with
 -- their rows of task_dependencies.
 CREATE TABLE tasks_history (
@@ -50,14 +57,13 @@ SELECT t.id, t.job_id, (SELECT j.dag_name FROM jobs j WHERE j.id = t.job_id) AS 
        (SELECT j.name FROM jobs j WHERE j.id = t.job_id) AS job_name, t.org_id, t.status, t.block_key,
        t.partitions, t.must_run, t.row_filters, t.plan_ids, t.plans_dropped_to,
        ARRAY(SELECT d.depends_on FROM task_dependencies d WHERE d.task_id = t.id) AS blockers,
-       t.outputs, t.worker_id, t.attempts, t.created_at, t.started_at, t.completed_at,
+       t.worker_id, t.attempts, t.created_at, t.started_at, t.completed_at,
        t.next_retry_at, t.error_message, t.outcome, t.waiting_for
 FROM tasks t
 UNION ALL
 SELECT t.id, t.job_id, t.dag_name, t.job_name, t.org_id, t.status, t.block_key,
        t.partitions, t.must_run, t.row_filters, t.plan_ids, t.plans_dropped_to,
-       t.blockers,
-       t.outputs, t.worker_id, t.attempts, t.created_at, t.started_at, t.completed_at,
+       t.blockers, t.worker_id, t.attempts, t.created_at, t.started_at, t.completed_at,
        NULL, t.error_message, t.outcome, NULL
 FROM tasks_history t;
 

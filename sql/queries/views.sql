@@ -27,9 +27,7 @@ ORDER BY i.set_aside_at DESC LIMIT %(limit)s
 -- :name invalidation_ids
 -- Ids of invalidations with this ending.
 SELECT id FROM knockon.all_invalidations
-WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
-  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
-LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
 
 -- :name positions
 -- The positions of all consumers.
@@ -73,23 +71,17 @@ ORDER BY t.id DESC
 -- :name task_ids
 -- Ids of tasks with this ending.
 SELECT id FROM knockon.all_tasks
-WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
-  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
-LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
 
 -- :name plan_ids
 -- Ids of plans with this ending.
 SELECT id FROM knockon.all_plans
-WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
-  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
-LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
 
 -- :name dead_letter_ids
 -- Ids of dead letters with this ending.
 SELECT id FROM knockon.all_dead_letters
-WHERE org_id = %(org_id)s AND reverse(id::text) COLLATE "C" >= reverse(%(ending)s)
-  AND reverse(id::text) COLLATE "C" < reverse(%(ending)s) || 'g'
-LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
 
 -- :name dead_letter
 -- One dead letter.
