@@ -177,13 +177,28 @@ async def test_older_code_may_start_after_an_abandoned_migration(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     directory = later_migrations(tmp_path, MUST_STOP)
-    async with SchemaWatch(database) as watch:
+    async with SchemaWatch(database):
         with pytest.raises(SchemaInUse, match=r"have not stopped within 0 seconds: .*pid \d+ on"):
             await migrate(database_url, directory, patience=0)
-    with pytest.raises(OutdatedCode):
-        watch.check()
     async with SchemaWatch(database):
         pass
+    assert await migrate(database_url, directory) == [f"{NEWER}_later"]
+
+
+async def test_a_process_that_must_stop_stops_also_if_the_migration_is_abandoned(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    directory = later_migrations(tmp_path, MUST_STOP)
+    outdated = asyncio.Event()
+    async with SchemaWatch(database, outdated.set) as watch:
+        migrating = asyncio.create_task(migrate(database_url, directory))
+        await outdated.wait()
+        migrating.cancel()
+        await asyncio.gather(migrating, return_exceptions=True)
+        with pytest.raises(OutdatedCode):
+            watch.check()
+        async with SchemaWatch(database):
+            pass
     assert await migrate(database_url, directory) == [f"{NEWER}_later"]
 
 
