@@ -40,6 +40,8 @@ COMMANDS = {
     "reject": (_CHANGE, "Reject plans pending approval."),
     "invalidate": (_CHANGE, "Mark part of a dataset as changed."),
     "run": (_CHANGE, "Recompute a job's outputs."),
+    "pause": (_CHANGE, "Pause a job, a dataset, or the org."),
+    "resume": (_CHANGE, "Resume a job, a dataset, or the org."),
     "status": (_INSPECT, "Show the state of the org."),
     "jobs": (_INSPECT, "List jobs, with their unfinished tasks."),
     "datasets": (_INSPECT, "List datasets, with producers and readers."),

@@ -107,6 +107,14 @@ class StaleDecisionKind(StrEnum):
     REJECTED = "rejected"
 
 
+class PauseKind(StrEnum):
+    """Kind of a paused subject."""
+
+    JOB = "job"
+    DATASET = "dataset"
+    ORG = "org"
+
+
 class Role(StrEnum):
     """Role of a user in an org, with the rights of all earlier roles."""
 

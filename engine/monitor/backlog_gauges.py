@@ -30,7 +30,7 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
     ),
     "oldest_invalidation": (
         "knockon_oldest_invalidation_seconds",
-        "Age of the oldest invalidation not planned yet.",
+        "Age of the oldest invalidation not planned yet, without those of paused datasets.",
     ),
     "set_aside_invalidations": (
         "knockon_set_aside_invalidations",
@@ -38,7 +38,7 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
     ),
     "oldest_queued": (
         "knockon_oldest_queued_task_seconds",
-        "Waiting time of the task that has been queued longest.",
+        "Waiting time of the task that has been queued longest, without those of paused jobs.",
     ),
     "expired": ("knockon_expired_leases", "Tasks running with an expired lease."),
     "workers": ("knockon_busy_workers", "Workers with a leased task."),
@@ -51,6 +51,7 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
         "knockon_oldest_plan_pending_approval_seconds",
         "Age of the oldest plan pending approval.",
     ),
+    "pauses": ("knockon_pauses", "Paused jobs and datasets, and 1 more if the org is paused."),
     "notification_queue": (
         "knockon_notification_queue_usage_ratio",
         "Used fraction of the NOTIFY queue of Knockon's database.",

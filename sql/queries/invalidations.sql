@@ -54,12 +54,16 @@ GROUP BY v.dataset_uuid
 
 -- :name lock_open
 -- Lock the oldest invalidations that are not planned yet. Invalidations of plans pending approval
--- wait for a review, and those set aside for a replay.
+-- wait for a review, those set aside for a replay, and those of paused datasets for a resume.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
   AND i.planning_error IS NULL
+  AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
+  AND i.dataset_uuid <> ALL (ARRAY(
+      SELECT d.id FROM knockon.pauses p JOIN knockon.datasets d ON d.org_id = p.org_id AND d.name = p.name
+      WHERE p.org_id = %(org_id)s AND p.kind = 'dataset'))
 ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 

@@ -4,7 +4,8 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('statement_timeout'
 
 -- :name backlog
 -- The backlog of an org in one row. Each part is read by a partial index on unfinished work and
--- stops at a limit, so a long history or a large wave costs no more.
+-- stops at a limit, so a long history or a large wave costs no more. Ages are of work that no pause
+-- holds back.
 SELECT
     jsonb_build_object('blocked', blocked.tasks - blocked.waiting_for_inputs,
         'waiting_for_inputs', blocked.waiting_for_inputs,
@@ -25,6 +26,11 @@ SELECT
         SELECT created_at FROM knockon.data_invalidations
         WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
           AND planning_error IS NULL
+          AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
+          AND dataset_uuid <> ALL (ARRAY(
+              SELECT d.id FROM knockon.pauses p
+              JOIN knockon.datasets d ON d.org_id = p.org_id AND d.name = p.name
+              WHERE p.org_id = %(org_id)s AND p.kind = 'dataset'))
         ORDER BY id LIMIT 1)), 0)::float8 AS oldest_invalidation,
     (SELECT count(*) FROM (
         SELECT FROM knockon.dead_letters
@@ -36,6 +42,7 @@ SELECT
         SELECT min(created_at) FROM knockon.plans
         WHERE org_id = %(org_id)s AND state = 'pending_approval' AND state <> 'applied')), 0)::float8
         AS oldest_pending_approval,
+    (SELECT count(*) FROM knockon.pauses WHERE org_id = %(org_id)s) AS pauses,
     pg_notification_queue_usage() AS notification_queue
 FROM (SELECT clock_timestamp() AS now) AS moment,
     LATERAL (
@@ -43,8 +50,11 @@ FROM (SELECT clock_timestamp() AS now) AS moment,
         FROM (SELECT waiting_for FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'blocked' LIMIT %(most)s) AS t) AS blocked,
     LATERAL (
-        SELECT count(*) AS tasks, min(queued_at) AS oldest
-        FROM (SELECT queued_at FROM knockon.tasks
+        SELECT count(*) AS tasks, min(queued_at) FILTER (WHERE job_id <> ALL (ARRAY(
+            SELECT j.id FROM knockon.pauses p
+            JOIN knockon.jobs j ON j.org_id = p.org_id AND j.name = p.name
+            WHERE p.org_id = %(org_id)s AND p.kind = 'job'))) AS oldest
+        FROM (SELECT queued_at, job_id FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'queued' LIMIT %(most)s) AS t) AS queued,
     LATERAL (
         SELECT count(*) AS tasks, count(DISTINCT worker_id) AS workers,

@@ -70,7 +70,7 @@ WHERE NOT excluded.datasets <@ d.datasets
 -- :name candidates
 -- Lock the most urgent queued tasks that are due and whose block has no running task. Each runtime
 -- is queried separately, so that the index returns its tasks in order and a long queue costs no
--- more than a short one.
+-- more than a short one. Tasks of paused jobs stay queued.
 SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts
 FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts, t.priority
@@ -78,6 +78,9 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = served.runtime
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
       AND NOT t.job_id = ANY(%(closed)s)
+      AND t.job_id <> ALL (ARRAY(
+          SELECT j.id FROM knockon.pauses p JOIN knockon.jobs j ON j.org_id = p.org_id AND j.name = p.name
+          WHERE p.org_id = %(org_id)s AND p.kind = 'job'))
       AND NOT EXISTS (SELECT FROM knockon.tasks r
                       WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running')
     ORDER BY t.priority DESC, t.id

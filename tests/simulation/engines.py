@@ -12,13 +12,14 @@ import msgspec
 from engine.errors import PositionLost
 from engine.flow.execution.reap import reap
 from engine.flow.ingestion.ingest import Ingested, ingest
-from engine.flow.planning.plan import plan
+from engine.flow.planning.plan import Planned, plan
 from engine.flow.planning.set_aside import replay
 from engine.flow.retention.archive import archive
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
+from engine.model.states import PauseKind
 from tests.simulation.crashes import ResponseLost
-from tests.simulation.invariants import PLANNER_CRASHED
+from tests.simulation.invariants import PLANNER_CRASHED, Broken
 from tests.simulation.state import ENGINES, SimulationState
 from tests.simulation.upstream import Upstream
 
@@ -35,6 +36,10 @@ WHERE org_id = %(org)s AND id = ANY(%(ids)s) AND status = 'running' RETURNING id
 _TICK = """
 UPDATE tasks SET next_retry_at = NULL WHERE org_id = %(org)s AND next_retry_at IS NOT NULL
 RETURNING id
+"""
+_PLANNED = """
+SELECT d.name FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.plan_id = %(plan)s
 """
 STEPS = [timedelta(seconds=n) for n in (-86_400, -600, -1, 1, 45, 3_600)]
 
@@ -101,6 +106,17 @@ class Engines:
         planned = await self.state.do("plan", lambda conn: plan(conn, org, limit), rng)
         if planned is not None:
             self.state.log_line(f"… {planned.tasks} tasks", "plans")
+            await self._check_paused(planned)
+
+    async def _check_paused(self, planned: Planned) -> None:
+        """Check that no invalidation of a paused dataset was planned."""
+        names = {row["name"] for row in await self.state.rows(_PLANNED, plan=planned.plan_id)}
+        is_paused = (PauseKind.ORG, "") in self.state.paused
+        paused = {
+            name for name in names if is_paused or (PauseKind.DATASET, name) in self.state.paused
+        }
+        if paused:
+            raise Broken("invalidations of paused datasets are not planned", sorted(paused))
 
     async def expire(self, rng: Random) -> None:
         """Expire a lease, possibly while its worker is still running."""

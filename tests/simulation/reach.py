@@ -77,6 +77,7 @@ HISTORY = (
     "deploy: column added or removed",
     *("deploy: wait_for removed", "deploy during a run"),
     *("PerPartition run", "PerUpdate run", "Full run", "SQL run", "all rows reread"),
+    *("pause of kind job", "pause of kind dataset", "pause of kind org", "resume"),
     *("filtered rows reread", "new rows read", "task waiting for inputs"),
     *("partition changed", "partition unchanged"),
     *("partition changed in some columns", "skipped"),

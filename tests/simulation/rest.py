@@ -15,6 +15,7 @@ from tests.simulation.engines import Engines
 from tests.simulation.invariants import Broken
 from tests.simulation.operators import Operators
 from tests.simulation.outputs import Outputs
+from tests.simulation.pauses import Pauses
 from tests.simulation.runs import keys_of
 from tests.simulation.state import SINGLE_RUN_KEY, SimulationState
 from tests.simulation.workers import Workers
@@ -49,6 +50,7 @@ class Rest:
         operators: Operators,
         approvals: Approvals,
         declarations: Declarations,
+        pauses: Pauses,
         check_invariants: Callable[[], Awaitable[None]],
         *,
         is_mending: bool,
@@ -60,6 +62,7 @@ class Rest:
         self.operators = operators
         self.approvals = approvals
         self.declarations = declarations
+        self.pauses = pauses
         self.check_invariants = check_invariants
         self.is_mending = is_mending
         """Lost partitions are repaired by the audit before tables are compared."""
@@ -85,7 +88,15 @@ class Rest:
         await self._check()
 
     async def _complete_work(self) -> None:
-        """Drain; in repairing trials, alternate with audits until nothing is lost."""
+        """Drain; in repairing trials, alternate with audits until nothing is lost.
+
+        Paused work is resumed after all other work, when nothing may be lost either.
+        """
+        if self.state.paused:
+            await self._drain()
+            if not self.is_mending:
+                await self._audit()
+            await self.pauses.resume_all()
         await self._drain()
         for _ in range(MAX_AUDITS if self.is_mending else 0):
             if not await self._mend():

@@ -20,6 +20,7 @@ from tests.simulation.history import Step
 from tests.simulation.invariants import Invariants
 from tests.simulation.operators import Operators
 from tests.simulation.outputs import Outputs
+from tests.simulation.pauses import Pauses
 from tests.simulation.rest import Rest
 from tests.simulation.state import SimulationState
 from tests.simulation.upstream import Upstream
@@ -51,6 +52,7 @@ class Simulation:
         outputs = Outputs(state)
         self._workers = workers = Workers(state, outputs)
         operators = Operators(state, upstream)
+        pauses = Pauses(state)
         self._authors = authors = Authors(state, upstream)
         self._rest = Rest(
             state,
@@ -60,6 +62,7 @@ class Simulation:
             operators,
             approvals,
             declarations,
+            pauses,
             self._check_invariants,
             is_mending=is_mending,
         )
@@ -93,6 +96,7 @@ class Simulation:
                 *(authors.change_job, authors.roll_back, authors.read_less),
                 *(authors.cut_otherwise, authors.activate),
                 *(workers.give_up, workers.spill),
+                *(pauses.pause, pauses.resume),
                 self._rest.rest,
             )
         }

@@ -18,6 +18,7 @@ import psycopg
 
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
+from engine.model.states import PauseKind
 from engine.store.database import Connection, Database
 from tests.simulation.clock import set_clock
 from tests.simulation.crashes import Crash, ResponseLost, interrupted
@@ -67,6 +68,8 @@ class SimulationState:
         self.decisions = Decisions()
         self.batches: dict[UUID, Sequence[SourceEvent]] = {}
         """Ingested events by invalidation."""
+        self.paused: set[tuple[PauseKind, str]] = set()
+        """Paused jobs, datasets and org."""
         self.interrupted_verb: str | None = None
         """Verb to be interrupted by another."""
         self.edited: defaultdict[str, set[Key]] = defaultdict(set)

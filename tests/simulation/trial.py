@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 from engine.store.database import Database
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken, law_of
+from tests.simulation.pauses import with_pauses
 from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
@@ -43,7 +44,7 @@ class Trial:
         """Return the trial of a seed.
 
         Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
-        fifth trial, reports have gaps.
+        fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets.
         """
         has_report_gaps = seed % 10 in (5, 6)
         if seed % 2:
@@ -54,9 +55,8 @@ class Trial:
                 WORLDS[kind](seed), steps, is_calm=is_calm, has_report_gaps=has_report_gaps
             )
         generated = with_empty_partitions(world(seed)) if has_report_gaps else world(seed)
-        return Trial(
-            generated, history(seed), has_twin=seed % 20 == 4, has_report_gaps=has_report_gaps
-        )
+        steps = with_pauses(seed, history(seed)) if seed % 10 == 8 else history(seed)
+        return Trial(generated, steps, has_twin=seed % 20 == 4, has_report_gaps=has_report_gaps)
 
     async def run(self, database: Database) -> Trial:
         """Run the trial in a new org, recording any error as its failure."""

@@ -15,6 +15,7 @@ from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete
 from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
+from engine.model.states import PauseKind
 from engine.model.task import Completion, Lease
 from tests.simulation import recompute
 from tests.simulation.crashes import Crash, ResponseLost
@@ -68,6 +69,8 @@ class Workers:
     async def _start(self, lease: Lease) -> None:
         world = self.state.world
         job = world.by_name[lease.job.name]
+        if (PauseKind.JOB, job.name) in self.state.paused:
+            raise Broken("tasks of paused jobs are not claimed", lease_text(lease))
         self.state.counts[f"{job.strategy} run"] += 1
         self.state.counts["SQL run"] += job.writes_atomically
         self.state.counts["retried attempt"] += lease.attempt > 1

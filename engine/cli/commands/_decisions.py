@@ -1,4 +1,4 @@
-"""Arguments and output shared by `knockon approve` and `knockon reject`."""
+"""Arguments and output shared by commands that record a decision."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from engine.cli.render.elements import short
 from engine.cli.render.plan import difference_texts
-from engine.model.states import PlanState
+from engine.model.states import PauseKind, PlanState
 from engine.service.commands.plans import Review
 from engine.wording import counted
 
@@ -17,6 +17,12 @@ Plans = Annotated[
 ]
 By = Annotated[
     str | None, typer.Option("--by", envvar="USER", help="Person who decides; default: $USER.")
+]
+
+PauseSubject = Annotated[PauseKind, typer.Argument(help="Kind of the subject.", metavar="KIND")]
+PauseName = Annotated[
+    str | None,
+    typer.Argument(help="Name of the job or dataset; none for the org.", metavar="[NAME]"),
 ]
 
 

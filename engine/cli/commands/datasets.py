@@ -36,5 +36,7 @@ def _table(rows: list[DatasetRow]) -> RenderableType:
         name = Text(row.name, "cyan" if row.is_source else "")
         columns = "unknown" if row.columns is None else some(row.columns, 3)
         by = row.partitioning or "not partitioned"
+        if row.pause:
+            name.append("  paused", "bold yellow")
         table.add_row(name, row.dag, row.job, by, columns, some(row.readers, 3))
     return table

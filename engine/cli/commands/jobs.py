@@ -41,9 +41,14 @@ def _table(rows: list[JobRow]) -> RenderableType:
             row.operator,
             some(row.inputs, 3),
             some(row.outputs, 3),
-            counts_text(row.tasks, UNFINISHED_STATUSES),
+            _tasks(row),
         )
     return table
+
+
+def _tasks(row: JobRow) -> Text:
+    counts = counts_text(row.tasks, UNFINISHED_STATUSES)
+    return Text.assemble(("paused  ", "bold yellow"), counts) if row.pause else counts
 
 
 def _kind(row: JobRow) -> str:

@@ -16,6 +16,7 @@ from engine.wording import counted, some, span, summary
 
 app = typer.Typer(add_completion=False)
 _HELD_HINT = "knockon plans show PLAN, then knockon approve PLAN or knockon reject PLAN"
+_PAUSED_HINT = "knockon resume KIND NAME"
 _SET_ASIDE_HINT = "fix the cause, then knockon invalidations replay ID, or --all"
 _ORDER = (*UNFINISHED_STATUSES, *FINISHED_STATUSES)
 
@@ -30,6 +31,8 @@ def status(options: GlobalOptions) -> None:
 
 def _report(view: Status) -> RenderableType:
     parts: list[RenderableType] = [_summary(view), _tasks(view)]
+    if view.pauses:
+        parts.append(_pauses_table(view))
     if view.pending_approval:
         parts.append(_held_table(view))
     if view.set_aside:
@@ -60,6 +63,8 @@ def _invalidations(view: Status) -> str:
         parts.append(f"the oldest {span(view.oldest_seconds)} old")
     if view.invalidations_pending_approval:
         parts.append(f"{view.invalidations_pending_approval:,} pending approval")
+    if view.held_back.invalidations:
+        parts.append(f"{view.held_back.invalidations:,} paused")
     if view.set_aside_total:
         parts.append(f"{view.set_aside_total:,} set aside")
     return ", ".join(parts)
@@ -68,6 +73,8 @@ def _invalidations(view: Status) -> str:
 def _state(view: Status) -> tuple[str, str]:
     if view.is_moving:
         return "at work", "bold blue"
+    if view.held_back.invalidations or view.held_back.tasks:
+        return "paused", "bold yellow"
     if view.pending_approval:
         return "waiting for approval", "bold yellow"
     if view.tasks.get(TaskStatus.FAILED) or view.set_aside:
@@ -82,7 +89,17 @@ def _state(view: Status) -> tuple[str, str]:
 def _tasks(view: Status) -> Text:
     if not view.tasks:
         return Text("no unfinished tasks, and none of the last 24 hours", "dim")
-    return Text("tasks  ").append_text(counts_text(view.tasks, _ORDER))
+    text = Text("tasks  ").append_text(counts_text(view.tasks, _ORDER))
+    paused = view.held_back.tasks
+    return text.append(f"  {paused:,} of the queued paused", "yellow") if paused else text
+
+
+def _pauses_table(view: Status) -> RenderableType:
+    table = empty_table("paused", "since", "by", "reason")
+    for pause in view.pauses:
+        since, by = ago(pause.paused_at), pause.paused_by or ""
+        table.add_row(pause.subject, since, by, pause.reason or "")
+    return Group(table, Text(_PAUSED_HINT, "yellow"))
 
 
 def _held_table(view: Status) -> RenderableType:

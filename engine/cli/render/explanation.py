@@ -130,6 +130,8 @@ def _add_unchanged(branch: Tree, blockers: Sequence[Blocker]) -> None:
 
 def _add_runs(tree: Tree, view: ExplainedTask) -> None:
     task = view.task
+    if view.pause:
+        tree.add(Text(str(view.pause), "bold yellow"))
     branch = tree.add(Text(counted(task.attempts, "attempt")))
     if task.started_at:
         branch.add(f"started {ago(task.started_at)} by {task.worker_id}")

@@ -24,6 +24,7 @@ from engine.flow.planning.pending_work import (
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.pauses import load_pauses
 from engine.flow.shared.stale import Stale, StaleReason, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
@@ -97,10 +98,11 @@ async def _invalidated(
 ) -> Slice:
     """Return the scopes of open invalidations; no other evidence exists until they are planned."""
     producers = {output: job for job in jobs for output in job.outputs}
-    stale = []
+    stale, pauses = [], await load_pauses(conn, org)
     for row in await open_scopes(conn, org, lineage, producers):
         job, name = producers[row.dataset_uuid], lineage.dataset(row.dataset_uuid).name
-        verdict, explained_by = invalidation_verdict(row.planning_error, "of it")
+        pause = pauses.of_dataset(name)
+        verdict, explained_by = invalidation_verdict(row.planning_error, "of it", pause)
         key = row.partition_key or SINGLE_RUN_KEY
         reasons = (StaleReason(StaleRule.INVALIDATED),)
         stale.append(

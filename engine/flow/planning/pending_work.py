@@ -9,6 +9,7 @@ from uuid import UUID
 
 from engine.errors import InvalidPartition
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.pauses import Pauses, load_pauses
 from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import ABOUT_READERS, OwnReason
@@ -17,6 +18,7 @@ from engine.model.states import Activation, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
+from engine.store.rows.pauses import Pause
 from engine.store.rows.stale import OpenScope, OpenTask, PendingStep, StoredDecision
 from engine.store.run import fetch
 
@@ -68,14 +70,16 @@ async def load_pending_work(
         of_keys[key] = Verdict.LEFT, f"plan {plan} is pending approval"
     concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
     rows = await open_scopes(conn, org, lineage, concerned)
-    of_keys |= _invalidated(lineage, job, keys, rows)
+    pauses = await load_pauses(conn, org)
+    of_keys |= _invalidated(lineage, job, keys, rows, pauses)
     for key, task in (await _tasks(conn, job, keys)).items():
-        of_keys[key] = task_verdict(task.id, task.status)
+        of_keys[key] = task_verdict(task.id, task.status, pauses.of_job(job.name))
     is_manual = job.activation == Activation.MANUAL
     of_job: tuple[Verdict, str] | None = (
         (Verdict.LEFT, "the job is manual and runs on request only") if is_manual else None
     )
-    return PendingWork(of_job, of_keys, _by_inputs(lineage, job, rows), lineage.job_space(job))
+    by_inputs = _by_inputs(lineage, job, rows, pauses)
+    return PendingWork(of_job, of_keys, by_inputs, lineage.job_space(job))
 
 
 async def open_scopes(
@@ -93,7 +97,7 @@ async def open_scopes(
 
 
 def _by_inputs(
-    lineage: Lineage, job: Job, open_rows: Sequence[OpenScope]
+    lineage: Lineage, job: Job, open_rows: Sequence[OpenScope], pauses: Pauses
 ) -> list[tuple[PartitionSet, tuple[Verdict, str]]]:
     """Return the partitions reached by open invalidations of the inputs, plannable ones first.
 
@@ -113,10 +117,17 @@ def _by_inputs(
         for edge, row in reaching
         if row.planning_error and row.reason == OwnReason.FOUND
     ]
+    paused = {edge: pauses.of_dataset(edge.input.name) for edge in lineage.inputs(job.id)}
     if len(unplanned) > _MOST_REACHING:
-        return [(lineage.job_space(job).universe, invalidation_verdict(None, "of an input"))]
+        pause = paused[unplanned[0][0]] if all(paused[edge] for edge, _ in unplanned) else None
+        verdict = invalidation_verdict(None, "of an input", pause)
+        return [(lineage.job_space(job).universe, verdict)]
+    unplanned.sort(key=lambda reach: paused[reach[0]] is not None)
     return [
-        (_down(lineage, edge, row), invalidation_verdict(row.planning_error, "of an input"))
+        (
+            _down(lineage, edge, row),
+            invalidation_verdict(row.planning_error, "of an input", paused[edge]),
+        )
         for edge, row in (*unplanned, *set_aside[:_MOST_REACHING])
     ]
 
@@ -133,19 +144,27 @@ def _down(lineage: Lineage, edge: Edge, row: OpenScope) -> PartitionSet:
 
 
 def _invalidated(
-    lineage: Lineage, job: Job, keys: Sequence[str], open_rows: Sequence[OpenScope]
+    lineage: Lineage,
+    job: Job,
+    keys: Sequence[str],
+    open_rows: Sequence[OpenScope],
+    pauses: Pauses,
 ) -> dict[str, tuple[Verdict, str]]:
     """Return the partition keys covered by open invalidations of the job's own outputs."""
     own = [
-        row
+        (row, pauses.of_dataset(lineage.dataset(row.dataset_uuid).name))
         for row in open_rows
         if row.dataset_uuid in job.outputs and row.reason not in ABOUT_READERS
     ]
     verdicts: dict[str, tuple[Verdict, str]] = {}
     for key in keys if own else ():
-        covering = [row for row in own if key == SINGLE_RUN_KEY or _covers(lineage, job, row, key)]
+        covering = [
+            (row.planning_error, pause)
+            for row, pause in own
+            if key == SINGLE_RUN_KEY or _covers(lineage, job, row, key)
+        ]
         if covering:
-            verdicts[key] = verdict_of_covering([row.planning_error for row in covering])
+            verdicts[key] = verdict_of_covering(covering)
     return verdicts
 
 
@@ -159,23 +178,30 @@ def _covers(lineage: Lineage, job: Job, row: OpenScope, key: str) -> bool:
         return row.planning_error is None
 
 
-def verdict_of_covering(errors: Sequence[str | None]) -> tuple[Verdict, str]:
-    """Return the verdict for covering open invalidations, given by their planning errors.
+def verdict_of_covering(covering: Sequence[tuple[str | None, Pause | None]]) -> tuple[Verdict, str]:
+    """Return the verdict for covering open invalidations, given by planning errors and pauses.
 
-    Plannable ones take priority.
+    Those about to be planned take priority over paused ones, and these over those set aside.
     """
-    return invalidation_verdict(None if None in errors else errors[0], "of it")
+    error, pause = min(covering, key=lambda row: (row[0] is not None, row[1] is not None))
+    return invalidation_verdict(error, "of it", pause)
 
 
-def invalidation_verdict(planning_error: str | None, of: str) -> tuple[Verdict, str]:
+def invalidation_verdict(
+    planning_error: str | None, of: str, pause: Pause | None
+) -> tuple[Verdict, str]:
     """Return the verdict on partitions concerned by an open invalidation."""
     if planning_error is not None:
         return Verdict.LEFT, f"an invalidation {of} cannot be planned: {planning_error}"
+    if pause is not None:
+        return Verdict.LEFT, f"an invalidation {of} is not planned yet; {pause}"
     return Verdict.IN_HAND, f"an invalidation {of} is not planned yet"
 
 
-def task_verdict(id_: UUID, status: TaskStatus) -> tuple[Verdict, str]:
-    """Return the verdict on the partitions of an unfinished task."""
+def task_verdict(id_: UUID, status: TaskStatus, pause: Pause | None) -> tuple[Verdict, str]:
+    """Return the verdict on the partitions of an unfinished task, with a pause of its job."""
+    if status == TaskStatus.QUEUED and pause is not None:
+        return Verdict.LEFT, f"task {id_} is queued; {pause}"
     is_left = status == TaskStatus.FAILED
     return Verdict.LEFT if is_left else Verdict.IN_HAND, f"task {id_} is {status}"
 

@@ -32,7 +32,8 @@ def _deployed(view: Status) -> Check:
 
 
 def _planning(view: Status) -> Check:
-    age = view.oldest_seconds or 0.0
+    is_paused = view.open_invalidations == view.held_back.invalidations
+    age = 0.0 if is_paused else view.oldest_seconds or 0.0
     oldest = f", the oldest {span(age)} old" if age else ""
     return judge(
         "planning",
@@ -67,7 +68,7 @@ def _workers(view: Status) -> Check:
     queued = view.tasks.get(TaskStatus.QUEUED, 0)
     return judge(
         "workers",
-        not queued or bool(view.workers),
+        queued <= view.held_back.tasks or bool(view.workers),
         f"{len(view.workers)} active lately, {counted(queued, 'task')} queued",
         "run 'knockon worker'",
     )

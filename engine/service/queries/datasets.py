@@ -4,16 +4,19 @@ from uuid import UUID
 
 import msgspec
 
+from engine.flow.shared.pauses import load_pauses
 from engine.model.states import Activation, Role
 from engine.service.caller import Caller, requires
 from engine.service.queries.lineage import dimensions_text
 from engine.service.service import Service
+from engine.store.rows.pauses import Pause
 
 
 class DatasetRow(msgspec.Struct, frozen=True):
     """A dataset with its producer and the jobs that read it.
 
-    ``columns`` are the declared columns; null if none are declared.
+    ``columns`` are the declared columns; null if none are declared. Invalidations of a dataset with
+    a ``pause``, its own or the org's, are not planned.
     """
 
     name: str
@@ -24,13 +27,14 @@ class DatasetRow(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] | None
     readers: tuple[str, ...]
     version: UUID
+    pause: Pause | None
 
 
 @requires(Role.READER)
 async def datasets(caller: Caller, service: Service, dag: str | None = None) -> list[DatasetRow]:
     """List the datasets of all DAGs, or of one, each after the datasets upstream."""
     async with service.snapshot(caller) as (conn, org):
-        lineage = await org.lineage(conn)
+        lineage, pauses = await org.lineage(conn), await load_pauses(conn, org)
     rows = []
     for job in lineage.order:
         for dataset in map(lineage.dataset, job.outputs if dag in (None, job.dag_name) else ()):
@@ -45,6 +49,7 @@ async def datasets(caller: Caller, service: Service, dag: str | None = None) -> 
                     columns=None if dataset.columns is None else tuple(dataset.columns),
                     readers=tuple(readers),
                     version=dataset.version,
+                    pause=pauses.of_dataset(dataset.name),
                 )
             )
     return rows

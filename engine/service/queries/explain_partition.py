@@ -15,6 +15,7 @@ from engine.flow.planning.pending_work import (
 )
 from engine.flow.shared.load_partitions import load_expected
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.pauses import load_pauses
 from engine.flow.shared.stale import StaleReason, StaleRule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
@@ -29,6 +30,7 @@ from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.rows.invalidations import CoveringInvalidation
 from engine.store.rows.partitions import BuiltPartition
+from engine.store.rows.pauses import Pause
 from engine.store.run import fetch, fetch_one
 
 _MAX_LISTED = 4
@@ -107,7 +109,14 @@ async def _explain(
     covering = await _open_over(conn, org, lineage, row, key)
     task_id = None if built is None else built.task_id
     unrun = await not_run(conn, org, lineage, job, key, task_id)
-    unlisted = None if reasons else _unlisted_verdict(built, covering, unfinished, unrun)
+    pauses = await load_pauses(conn, org)
+    pause = pauses.of_dataset(dataset)
+    open_over = [(row.planning_error, pause) for row in covering]
+    unlisted = (
+        None
+        if reasons
+        else _unlisted_verdict(built, open_over, unfinished, pauses.of_job(job.name), unrun)
+    )
     verdict, explained_by = unlisted or await _verdict(conn, org, lineage, job, key, reasons)
     return ExplainedPartition(
         dataset=dataset,
@@ -163,8 +172,9 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
 
 def _unlisted_verdict(
     built: BuiltPartition | None,
-    covering: Sequence[CoveringInvalidation],
+    covering: Sequence[tuple[str | None, Pause | None]],
     unfinished: Sequence[UnfinishedTask],
+    pause: Pause | None,
     unrun: Sequence[PlanNotRun],
 ) -> tuple[Verdict, str | None] | None:
     """Return the verdict on a partition not listed by the audit, unless waiting for the first run.
@@ -172,13 +182,13 @@ def _unlisted_verdict(
     A pending change is not yet in the versions of the inputs, which the audit compares.
     """
     if covering:
-        return verdict_of_covering([row.planning_error for row in covering])
+        return verdict_of_covering(covering)
     if not built:
         return None
     if unfinished:
         runnable = (task for task in unfinished if task.status != TaskStatus.FAILED)
         task = next(runnable, unfinished[0])
-        return task_verdict(task.id, task.status)
+        return task_verdict(task.id, task.status, pause)
     if unrun:
         (plan, *_) = unrun
         by = f" by {plan.by}" if plan.by else ""

@@ -8,6 +8,7 @@ import msgspec
 
 from engine.errors import InvalidPartition, UnknownName
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.pauses import load_pauses
 from engine.lineage.graph import Edge, Lineage
 from engine.model.states import Role, TaskStatus
 from engine.planner import path_to
@@ -18,6 +19,7 @@ from engine.service.queries.planned_jobs import load_job_names
 from engine.service.queries.tasks import TaskRow, WholeTask
 from engine.service.service import Service
 from engine.store.database import Connection
+from engine.store.rows.pauses import Pause
 from engine.store.rows.plans import StoredPlan
 from engine.store.rows.tasks import RecordedInput
 from engine.store.run import fetch
@@ -68,7 +70,8 @@ class Blocker(msgspec.Struct, frozen=True):
 class ExplainedTask(msgspec.Struct, frozen=True):
     """A task with causes, the newest plan first, and ``blockers``, finished or not.
 
-    ``inputs`` maps ``dataset/partition`` to the content version read by the run.
+    ``inputs`` maps ``dataset/partition`` to the content version read by the run. ``pause`` is the
+    pause of the job that keeps a queued task from being claimed.
     """
 
     task: TaskRow
@@ -77,6 +80,7 @@ class ExplainedTask(msgspec.Struct, frozen=True):
     more_causes: int
     blockers: tuple[Blocker, ...]
     inputs: Mapping[str, str | None]
+    pause: Pause | None
 
 
 @requires(Role.READER)
@@ -88,7 +92,7 @@ async def explain_task(caller: Caller, service: Service, task: str) -> Explained
 
 async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTask:
     (row,) = await fetch(conn, "tasks.by_id", WholeTask, org_id=org.id, id=task)
-    lineage = await org.lineage(conn)
+    lineage, pauses = await org.lineage(conn), await load_pauses(conn, org)
     newest = row.plan_ids[::-1][:_MAX_PLANS]
     plans = await fetch(conn, "plans.by_ids", StoredPlan, org_id=org.id, ids=newest)
     return ExplainedTask(
@@ -103,6 +107,7 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
             )
             for read in await fetch(conn, "tasks.inputs", RecordedInput, id=task)
         },
+        pause=pauses.of_job(row.job) if row.status == TaskStatus.QUEUED else None,
     )
 
 

@@ -5,15 +5,20 @@ from uuid import UUID
 
 import msgspec
 
+from engine.flow.shared.pauses import load_pauses
 from engine.model.states import Activation, ExecutionStrategy, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
+from engine.store.rows.pauses import Pause
 from engine.store.rows.tasks import UnfinishedCount
 from engine.store.run import fetch
 
 
 class JobRow(msgspec.Struct, frozen=True):
-    """A job; ``tasks`` has the number of unfinished tasks by status."""
+    """A job; ``tasks`` has the number of unfinished tasks by status.
+
+    A job with a ``pause`` has its tasks planned, but not claimed.
+    """
 
     dag: str
     name: str
@@ -24,6 +29,7 @@ class JobRow(msgspec.Struct, frozen=True):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     tasks: dict[str, int]
+    pause: Pause | None
 
 
 @requires(Role.READER)
@@ -31,6 +37,7 @@ async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list
     """List the jobs of all DAGs, or of one, each after the jobs upstream."""
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
+        pauses = await load_pauses(conn, org)
         counts = await fetch(conn, "tasks.unfinished_by_job", UnfinishedCount, org_id=org.id)
     tasks: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
     for row in counts:
@@ -46,6 +53,7 @@ async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list
             inputs=tuple(read.name for read in job.inputs),
             outputs=tuple(lineage.dataset(output).name for output in job.outputs),
             tasks=tasks[job.id],
+            pause=pauses.of_job(job.name),
         )
         for job in lineage.order
         if dag in (None, job.dag_name)

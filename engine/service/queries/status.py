@@ -18,6 +18,7 @@ from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.service import Service
 from engine.store.database import Connection
+from engine.store.rows.pauses import HeldBack, Pause
 from engine.store.rows.views import (
     OpenDeadLetters,
     OpenInvalidations,
@@ -85,7 +86,8 @@ class Status(msgspec.Struct, frozen=True):
 
     ``open_invalidations`` are only those still to be planned, without invalidations set aside and
     the ``invalidations_pending_approval``, those of the plans in ``pending_approval``.
-    ``set_aside`` lists the newest of ``set_aside_total``.
+    ``set_aside`` lists the newest of ``set_aside_total``. ``held_back`` is the part of the open
+    invalidations and queued tasks that ``pauses`` keep from being planned or claimed.
     """
 
     dags: tuple[DeployedDag, ...]
@@ -100,6 +102,8 @@ class Status(msgspec.Struct, frozen=True):
     set_aside: tuple[SetAside, ...] = ()
     set_aside_total: int = 0
     invalidations_pending_approval: int = 0
+    pauses: tuple[Pause, ...] = ()
+    held_back: HeldBack = HeldBack(0, 0)
 
     @property
     def is_at_rest(self) -> bool:
@@ -109,9 +113,10 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def is_moving(self) -> bool:
-        """Return true if work continues without any input, retry or decision."""
-        startable = any(self.tasks.get(name) for name in STARTABLE_STATUSES)
-        return bool(self.open_invalidations or startable)
+        """Return true if work continues without any input, retry, resume or decision."""
+        startable = sum(self.tasks.get(name, 0) for name in STARTABLE_STATUSES)
+        held_back = self.held_back
+        return self.open_invalidations > held_back.invalidations or startable > held_back.tasks
 
 
 @requires(Role.READER)
@@ -126,6 +131,7 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
     params: dict[str, Any] = {"org_id": org.id}
     (invalidations,) = await fetch(conn, "views.open_invalidations", OpenInvalidations, **params)
     (letters,) = await fetch(conn, "views.open_dead_letters", OpenDeadLetters, **params)
+    (held_back,) = await fetch(conn, "pauses.held_back", HeldBack, **params)
     counts = await fetch(conn, "tasks.counts", StatusCount, **params)
     stuck = await fetch(conn, "views.stuck", StuckRow, limit=_MAX_LISTED, **params)
     aside = await fetch(conn, "views.set_aside", SetAsideRow, limit=_MAX_LISTED, **params)
@@ -144,6 +150,8 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         set_aside=tuple(_set_aside(row) for row in aside),
         set_aside_total=aside[0].total if aside else 0,
         invalidations_pending_approval=invalidations.pending_approval,
+        pauses=tuple(await fetch(conn, "pauses.list", Pause, **params)),
+        held_back=held_back,
     )
 
 

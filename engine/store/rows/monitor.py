@@ -16,4 +16,5 @@ class Backlog(msgspec.Struct, frozen=True):
     dead_letters: int
     plans_pending_approval: int
     oldest_pending_approval: float
+    pauses: int
     notification_queue: float

@@ -149,6 +149,22 @@ def pending_invalidations_are_planned_anyway(patch: Patch) -> None:
     statement(patch, "invalidations.lock_open", "AND i.plan_id IS NULL", "")
 
 
+@mutation
+def a_paused_dataset_is_planned(patch: Patch) -> None:
+    statement(patch, "invalidations.lock_open", "AND p.kind = 'dataset'", "AND false")
+
+
+@classified(INGEST)
+def a_resume_drops_gathered_invalidations(patch: Patch) -> None:
+    """Close the invalidations gathered during a pause, without any other record of the changes."""
+    deleted = "DELETE FROM knockon.pauses\n"
+    closed = """WITH closed AS (
+        UPDATE knockon.data_invalidations SET processed_at = now(), outcome = 'not_current'
+        WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL)
+    """
+    statement(patch, "pauses.delete", deleted, closed + deleted)
+
+
 @classified(EVIDENCE)
 def reject_leaves_no_mark(patch: Patch) -> None:
     around(patch, engine.flow.planning.approve, "_leave_all", lambda _: nothing)

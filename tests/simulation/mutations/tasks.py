@@ -186,3 +186,8 @@ def a_block_propagates_the_scopes_of_its_first_partition(patch: Patch) -> None:
 def a_blocked_successor_is_ignored(patch: Patch) -> None:
     """Requeue a failed attempt beside the task blocked behind it."""
     statement(patch, "tasks.lock_successor", "('blocked', 'queued')", "('queued')")
+
+
+@mutation
+def a_paused_job_is_claimed(patch: Patch) -> None:
+    statement(patch, "tasks.candidates", "AND p.kind = 'job'", "AND false")

@@ -1,0 +1,66 @@
+"""Pause and resume jobs, datasets, or the whole org."""
+
+from engine.errors import InvalidInput
+from engine.flow.shared import pauses
+from engine.model.states import Activation, PauseKind, Role
+from engine.service.caller import Caller, requires
+from engine.service.job_names import find_job
+from engine.service.service import Service
+from engine.store.rows.pauses import Pause
+
+__all__ = ["Pause", "pause", "resume"]
+
+
+@requires(Role.WRITER)
+async def pause(
+    caller: Caller,
+    service: Service,
+    kind: PauseKind,
+    name: str | None = None,
+    *,
+    reason: str | None = None,
+) -> Pause:
+    """Pause a job, a dataset, or the org, which has no name.
+
+    Tasks of a paused job are planned, but not claimed; running tasks continue. Invalidations of a
+    paused dataset or org are stored, but not planned. Raises UnknownName, or InvalidInput for a
+    source job.
+    """
+    subject = _subject(kind, name)
+    async with service.transaction(caller) as (conn, org):
+        lineage = await org.lineage(conn)
+        if kind == PauseKind.JOB:
+            job = find_job(lineage, subject)
+            if job.activation == Activation.SOURCE:
+                dataset = lineage.dataset(job.outputs[0]).name
+                raise InvalidInput(
+                    f"the source job {subject!r} does not run: pause its dataset with "
+                    f"'knockon pause dataset {dataset}'"
+                )
+        if kind == PauseKind.DATASET:
+            lineage.dataset_named(subject)
+        return await pauses.pause(conn, org, kind, subject, reason=reason, by=caller.user)
+
+
+@requires(Role.WRITER)
+async def resume(
+    caller: Caller, service: Service, kind: PauseKind, name: str | None = None
+) -> Pause:
+    """End a pause and return it; the work gathered meanwhile continues.
+
+    Raises InvalidInput if the subject is not paused.
+    """
+    subject = _subject(kind, name)
+    async with service.transaction(caller) as (conn, org):
+        row = await pauses.resume(conn, org, kind, subject)
+    if row is None:
+        named = "the org" if kind == PauseKind.ORG else f"{kind} {subject!r}"
+        raise InvalidInput(f"{named} is not paused: 'knockon status' lists the pauses")
+    return row
+
+
+def _subject(kind: PauseKind, name: str | None) -> str:
+    if (name is None) != (kind == PauseKind.ORG):
+        needed = "takes no name" if name else f"needs the name of a {kind}"
+        raise InvalidInput(f"a pause of kind {str(kind)!r} {needed}")
+    return name or ""

@@ -1,0 +1,34 @@
+"""Rows of `pauses.sql`."""
+
+from datetime import datetime
+
+import msgspec
+
+from engine.model.states import PauseKind
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """A pause of a job, a dataset or the org; the org has an empty ``name``."""
+
+    kind: PauseKind
+    name: str
+    paused_by: str | None
+    paused_at: datetime
+    reason: str | None
+
+    @property
+    def subject(self) -> str:
+        """Return the paused subject, as in messages."""
+        return "the org" if self.kind == PauseKind.ORG else f"{self.kind} {self.name!r}"
+
+    def __str__(self) -> str:
+        by = f" by {self.paused_by}" if self.paused_by else ""
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.subject} is paused since {self.paused_at:%Y-%m-%d %H:%M:%S %Z}{by}{reason}"
+
+
+class HeldBack(msgspec.Struct, frozen=True):
+    """The work that pauses hold back: unplanned invalidations, and queued tasks."""
+
+    invalidations: int
+    tasks: int

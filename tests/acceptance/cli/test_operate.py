@@ -1,0 +1,32 @@
+"""Commands of operators: pause and resume."""
+
+from tests.acceptance.cli.conftest import Knockon
+from tests.acceptance.cli.test_changes import WEEK, planned
+
+
+def test_a_paused_job_is_shown_until_it_is_resumed(shop: Knockon) -> None:
+    out = shop("pause", "job", "daily_sales", "--reason", "load test", "--by", "ann").out
+    assert "job 'daily_sales' is paused since" in out
+    assert "by ann: load test" in out
+    planned(shop, "orders", *WEEK)
+    text = shop("status").out
+    assert text.startswith("paused")
+    assert "7 of the queued paused" in text
+    assert "job 'daily_sales'" in text
+    assert "paused  queued 7" in shop("jobs").out
+    task = shop("tasks", "--json").json[0]["id"]
+    assert "is paused" in shop("explain", task).out
+    assert "job 'daily_sales' is resumed" in shop("resume", "job", "daily_sales").out
+    assert "is not paused" in shop("resume", "job", "daily_sales", code=1).err
+
+
+def test_a_paused_dataset_gathers_its_changes(shop: Knockon) -> None:
+    row = shop("pause", "dataset", "orders", "--json").json
+    assert (row["kind"], row["name"], row["reason"]) == ("dataset", "orders", None)
+    shop("invalidate", "orders", *WEEK)
+    assert "1 unplanned invalidation" in shop("status").out
+    assert "1 paused" in shop("status").out
+    assert "orders  paused" in shop("datasets").out
+    assert shop("resume", "dataset", "orders", "--json").json["name"] == "orders"
+    assert "takes no name" in shop("pause", "org", "orders", code=1).err
+    assert "the org is paused" in shop("pause", "org").out
