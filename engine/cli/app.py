@@ -51,6 +51,7 @@ COMMANDS = {
     "explain": (_INSPECT, "Explain a task, or the state of a partition."),
     "plans": (_INSPECT, "List plans, or show a plan."),
     "tasks": (_INSPECT, "List, retry or cancel tasks."),
+    "logs": (_INSPECT, "Show the attempts at a task, with their output."),
     "invalidations": (_INSPECT, "List or replay invalidations."),
     "lineage": (_INSPECT, "Show the lineage of datasets."),
     "dead-letters": (_INSPECT, "List, show, replay or close dead letters."),

@@ -59,6 +59,15 @@ FINISHED_STATUSES: Final = (TaskStatus.SUCCEEDED, TaskStatus.SKIPPED, TaskStatus
 """Statuses of tasks that never run again."""
 
 
+class AttemptOutcome(StrEnum):
+    """Outcome of an attempt at a task."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LEASE_EXPIRED = "lease_expired"
+    CANCELED = "canceled"
+
+
 class PlanState(StrEnum):
     """State of a plan."""
 

@@ -94,10 +94,18 @@ class Output:
     rows_only_added: bool = False
 
 
+MAX_LOG_BYTES = 65_536
+"""Limit of the stored log of an attempt; of a longer log, the end is stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A successful run: its outputs, and the new cursor value of each followed input (by id)."""
+    """A successful run: its outputs, and the new cursor value of each followed input (by id).
+
+    ``log`` is the output of the run as text.
+    """
 
     lease: Lease
     outputs: tuple[Output, ...]
     cursors: Mapping[UUID, str] = field(default_factory=dict)
+    log: str = ""

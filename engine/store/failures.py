@@ -38,3 +38,9 @@ def reason_of(error: Exception) -> str:
     if type(error).__module__.startswith("engine."):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def full_text(error: psycopg.Error) -> str:
+    """Return PostgreSQL's message with position, detail, hint and context, and the SQLSTATE."""
+    text = str(error).strip()
+    return f"{text}\nSQLSTATE: {error.sqlstate}" if error.sqlstate else text

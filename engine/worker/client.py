@@ -119,15 +119,19 @@ class Client:
         lease: Lease,
         outputs: Sequence[Output] = (),
         cursors: Mapping[UUID, str] | None = None,
+        *,
+        log: str = "",
     ) -> None:
-        """Record a success. Raises LeaseLost, in which case the result must be discarded."""
-        completion = Completion(lease, tuple(outputs), cursors or {})
+        """Record a success, with the run's output. Raises LeaseLost: discard the result."""
+        completion = Completion(lease, tuple(outputs), cursors or {}, log)
         await self._with_retries(lambda conn: complete(conn, self._org, completion), "complete")
 
-    async def fail(self, lease: Lease, error: str, *, retryable: bool = True) -> None:
-        """Record a failed attempt. Raises LeaseLost if the lease is no longer valid."""
+    async def fail(
+        self, lease: Lease, error: str, *, retryable: bool = True, log: str = ""
+    ) -> None:
+        """Record a failed attempt, with the run's output. Raises LeaseLost if it has ended."""
         await self._with_retries(
-            lambda conn: fail(conn, self._org, lease, error, retryable=retryable), "fail"
+            lambda conn: fail(conn, self._org, lease, error, retryable=retryable, log=log), "fail"
         )
 
     async def close(self) -> None:

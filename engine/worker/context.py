@@ -12,6 +12,7 @@ from engine.model.tables import table_text
 from engine.model.task import Lease, Output
 from engine.partitions import DimensionValue, PartitionSet
 from engine.store.database import Database
+from engine.worker.log_tail import LogTail
 from engine.worker.reading import existing_partitions, space_of, visible
 
 
@@ -33,13 +34,14 @@ class Context:
     """One run of one task.
 
     ``database`` is Knockon's own; ``org`` is the task's org, and ``namespace`` the OpenLineage
-    namespace of the org's jobs.
+    namespace of the org's jobs. ``log`` takes the output of the run.
     """
 
     lease: Lease
     database: Database
     org: OrgContext
     namespace: str = "knockon"
+    log: LogTail = field(default_factory=LogTail, repr=False, compare=False)
     _existing: dict[str, PartitionSet] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

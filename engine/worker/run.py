@@ -41,7 +41,8 @@ async def _attempt(
         async with client.running(lease):
             result = await _run(context, runtimes) or Result(is_recorded=True)
             if not result.is_recorded:
-                await client.complete(lease, result.outputs, result.cursors)
+                log_text = context.log.text()
+                await client.complete(lease, result.outputs, result.cursors, log=log_text)
         emit(RunEvent("COMPLETE", lease, result.outputs))
         _count(lease, TaskStatus.SUCCEEDED)
         log.info("task succeeded", partitions=len(lease.partitions))
@@ -53,14 +54,14 @@ async def _attempt(
         emit(RunEvent("ABORT", lease))
         _count(lease, "stopped")
         log.warning("task handed back: the worker is stopping")
-        await _fail(client, lease, f"worker {lease.worker_id!r} was stopped")
+        await _fail(client, context, f"worker {lease.worker_id!r} was stopped")
         raise
     except Exception as error:
         _count(lease, TaskStatus.FAILED)
         text, retryable = redacted(_message(error)), not isinstance(error, InvalidInput)
         log.warning("task failed", why=redacted(str(error)))
         emit(RunEvent("FAIL", lease, error=text))
-        await _fail(client, lease, text, retryable=retryable)
+        await _fail(client, context, text, retryable=retryable)
 
 
 async def _run(context: Context, runtimes: Mapping[str, Runtime]) -> Result | None:
@@ -82,9 +83,10 @@ def _count(lease: Lease, outcome: str) -> None:
     TASK_ATTEMPTS.labels(lease.job.operator, outcome).inc()
 
 
-async def _fail(client: Client, lease: Lease, error: str, *, retryable: bool = True) -> None:
+async def _fail(client: Client, context: Context, error: str, *, retryable: bool = True) -> None:
+    lease = context.lease
     try:
-        await client.fail(lease, error, retryable=retryable)
+        await client.fail(lease, error, retryable=retryable, log=context.log.text())
     except LeaseLost:
         _log.info("could not record the failure: the lease was lost", task=str(lease.task_id))
 

@@ -8,6 +8,15 @@ WHERE t.org_id = %(org_id)s AND t.status IN ('succeeded', 'skipped', 'canceled')
 ORDER BY t.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
+-- :name attempts_of_archived_tasks
+-- Lock attempts at tasks that have moved to the history, or were deleted with their job.
+SELECT a.task_id AS id FROM knockon.task_attempts a
+WHERE a.org_id = %(org_id)s
+  AND a.task_id < knockon.first_id_at(now() - %(seconds)s * interval '1 second')
+  AND NOT EXISTS (SELECT FROM knockon.tasks t WHERE t.id = a.task_id)
+ORDER BY a.task_id LIMIT %(limit)s
+FOR UPDATE OF a SKIP LOCKED
+
 -- :name processed_invalidations
 -- Lock processed invalidations. Those of datasets without a current version stay, because a deploy
 -- may bring the version back.
@@ -59,6 +68,12 @@ JOIN knockon.jobs j ON j.id = t.job_id
 LEFT JOIN (SELECT task_id, array_agg(depends_on ORDER BY depends_on) AS blockers
            FROM dependencies GROUP BY task_id) AS d ON d.task_id = t.id
 
+-- :name move_attempts
+-- Move attempts to the history.
+WITH moved AS (DELETE FROM knockon.task_attempts a WHERE a.task_id = ANY(%(ids)s) RETURNING a.*)
+INSERT INTO knockon.task_attempts_history SELECT * FROM moved
+ON CONFLICT DO NOTHING
+
 -- :name move_invalidations
 -- Move processed invalidations to the history.
 WITH moved AS (DELETE FROM knockon.data_invalidations i WHERE i.id = ANY(%(ids)s) RETURNING i.*)
@@ -78,6 +93,12 @@ INSERT INTO knockon.dead_letters_history SELECT * FROM moved
 -- Remove the oldest month that ended some days ago from a history table, except for rows that explain
 -- existing partitions; the month's name, or null if there is none.
 SELECT knockon.expire_history(%(history)s::text::regclass,
+    clock_timestamp() - %(days)s * interval '1 day') AS month
+
+-- :name drop_month
+-- Remove the oldest month that ended some days ago from a history table as a whole; the month's name,
+-- or null if there is none.
+SELECT knockon.drop_history_month(%(history)s::text::regclass,
     clock_timestamp() - %(days)s * interval '1 day') AS month
 
 -- :name expire_keys

@@ -38,6 +38,7 @@ UPDATE knockon.tasks t
 SET status = CASE WHEN t.status = 'blocked' OR v.blocked THEN 'blocked' ELSE 'queued' END,
     must_run = t.must_run OR v.must_run OR t.status = 'failed',
     attempts = CASE WHEN t.status = 'failed' THEN 0 ELSE t.attempts END,
+    earlier_attempts = t.earlier_attempts + CASE WHEN t.status = 'failed' THEN t.attempts ELSE 0 END,
     next_retry_at = CASE WHEN t.status = 'failed' THEN NULL ELSE t.next_retry_at END,
     queued_at = CASE WHEN t.status = 'failed' THEN clock_timestamp() ELSE t.queued_at END,
     completed_at = NULL,
@@ -132,14 +133,22 @@ WHERE t.lease_token = v.token AND t.status = 'running'
 FOR UPDATE OF t
 
 -- :name succeed
--- Record successful runs; the leases end.
-UPDATE knockon.tasks t
-SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
-    outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
-    lease_token = NULL, lease_expires_at = NULL
-FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[])
-    AS v(id, outputs, has_changed)
-WHERE t.id = v.id
+-- Record successful runs, with their attempts; the leases end.
+WITH succeeded AS (
+    UPDATE knockon.tasks t
+    SET status = 'succeeded', completed_at = clock_timestamp(), outputs = v.outputs,
+        outcome = CASE WHEN v.has_changed THEN 'changed' ELSE 'unchanged' END,
+        lease_token = NULL, lease_expires_at = NULL
+    FROM unnest(%(ids)b::uuid[], %(outputs)b::jsonb[], %(has_changed)b::bool[], %(logs)b::text[])
+        AS v(id, outputs, has_changed, log)
+    WHERE t.id = v.id
+    RETURNING t.id, t.earlier_attempts + t.attempts AS number, t.org_id, t.worker_id, t.started_at,
+        t.completed_at, v.log
+)
+INSERT INTO knockon.task_attempts
+    (task_id, number, org_id, worker_id, started_at, ended_at, outcome, log)
+SELECT id, number, org_id, worker_id, started_at, completed_at, 'succeeded', log FROM succeeded
+ON CONFLICT DO NOTHING
 
 -- :name record_inputs
 -- Record the input versions that runs have read, as of their claims.
@@ -307,7 +316,8 @@ WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 -- Queue failed tasks again for an operator; they run regardless of their inputs.
 UPDATE knockon.tasks
 SET status = 'queued', queued_at = clock_timestamp(), must_run = true, attempts = 0,
-    next_retry_at = NULL, completed_at = NULL, outcome = NULL
+    earlier_attempts = earlier_attempts + attempts, next_retry_at = NULL, completed_at = NULL,
+    outcome = NULL
 WHERE id = ANY(%(ids)s)
 
 -- :name lock_failed
@@ -335,12 +345,27 @@ JOIN knockon.jobs j ON j.id = v.new
 WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name cancel_of_jobs
--- Cancel all unfinished tasks of some jobs.
-UPDATE knockon.tasks
-SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
-    completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
-WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
-RETURNING id, (SELECT name FROM knockon.jobs WHERE jobs.id = job_id) AS job, partitions, attempts
+-- Cancel all unfinished tasks of some jobs, with their attempts.
+WITH unfinished AS MATERIALIZED (
+    SELECT id, status FROM knockon.tasks
+    WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
+    ORDER BY id FOR UPDATE
+), canceled AS (
+    UPDATE knockon.tasks t
+    SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
+        completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
+    FROM unfinished u WHERE t.id = u.id
+    RETURNING t.id, t.org_id, (SELECT name FROM knockon.jobs WHERE jobs.id = t.job_id) AS job,
+        t.partitions, t.attempts, t.earlier_attempts, t.worker_id, t.started_at, t.completed_at,
+        u.status = 'running' AS was_running
+), ended AS (
+    INSERT INTO knockon.task_attempts
+        (task_id, number, org_id, worker_id, started_at, ended_at, outcome, log)
+    SELECT id, earlier_attempts + attempts, org_id, worker_id, started_at, completed_at, 'canceled', ''
+    FROM canceled WHERE was_running
+    ON CONFLICT DO NOTHING
+)
+SELECT id, job, partitions, attempts FROM canceled
 
 -- :name block_first_runs
 -- Block the unstarted tasks of jobs that wait for inputs, so that their inputs are checked again.

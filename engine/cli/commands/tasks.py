@@ -10,6 +10,7 @@ from rich.text import Text
 
 from engine.cli.commands._decisions import By
 from engine.cli.global_options import GlobalOptions, command
+from engine.cli.render.attempts import attempt_text
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table, short, status_text
 from engine.cli.runtime.session import Session, run
@@ -118,7 +119,7 @@ def _fields(view: ExplainedTask) -> Iterator[tuple[str, str | Text]]:
     task = view.task
     yield "id", str(task.id)
     yield "partitions", some(task.partitions, _MOST_LISTED)
-    yield "attempts", str(task.attempts)
+    yield "attempts", Text("\n").join(map(attempt_text, view.attempts)) or str(task.attempts)
     yield "worker", task.worker_id or ""
     for name in ("created_at", "started_at", "completed_at", "next_retry_at"):
         moment = getattr(task, name)

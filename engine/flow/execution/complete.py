@@ -20,7 +20,8 @@ from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_in
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, stored_columns
 from engine.model.invalidation import OwnReason
-from engine.model.task import Completion, Lease
+from engine.model.task import MAX_LOG_BYTES, Completion, Lease
+from engine.model.text import bounded_tail
 from engine.planner import parse_propagated
 from engine.store.database import Connection
 from engine.store.rows.tasks import LeasedPropagation
@@ -88,6 +89,7 @@ async def _record(
         ids=ids,
         outputs=[Jsonb(summaries(completion)) for completion in completions],
         has_changed=[task in changes.tasks for task in ids],
+        logs=[bounded_tail(completion.log, MAX_LOG_BYTES) for completion in completions],
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))
     invalidations: list[NewInvalidation] = []

@@ -6,9 +6,11 @@ If a later change has queued a successor for the same block, the successor takes
 from uuid import UUID
 
 from engine.errors import LeaseLost
+from engine.flow.execution.attempts import Attempt, record_attempt
 from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.org_context import OrgContext
+from engine.model.states import AttemptOutcome
 from engine.model.task import Lease
 from engine.planner.strategy import MAX_FILTERS
 from engine.store.database import Connection
@@ -21,7 +23,13 @@ _ERROR_LENGTH = 10_000
 
 
 async def fail(
-    conn: Connection, org: OrgContext, lease: Lease, error: str, *, retryable: bool = True
+    conn: Connection,
+    org: OrgContext,
+    lease: Lease,
+    error: str,
+    *,
+    retryable: bool = True,
+    log: str = "",
 ) -> None:
     """Record a failed attempt. Raises LeaseLost if the lease is no longer valid."""
     async with conn.transaction():
@@ -30,11 +38,17 @@ async def fail(
         )
         if row is None:
             raise LeaseLost(f"task {lease.task_id} is no longer leased by {lease.worker_id!r}")
-        await end_attempt(conn, org, row, error, retryable=retryable)
+        attempt = Attempt(AttemptOutcome.FAILED, error, log)
+        await end_attempt(conn, org, row, attempt, retryable=retryable)
 
 
 async def end_attempt(
-    conn: Connection, org: OrgContext, row: RunningTask, error: str, *, retryable: bool = True
+    conn: Connection,
+    org: OrgContext,
+    row: RunningTask,
+    attempt: Attempt,
+    *,
+    retryable: bool = True,
 ) -> None:
     """End an unsuccessful attempt of a locked, running task.
 
@@ -42,7 +56,8 @@ async def end_attempt(
     again, or has failed after its last attempt. Attempts are counted at the claim. Dependents stay
     blocked, on the task or on its successor. Written partitions are marked as partly written.
     """
-    error = error[:_ERROR_LENGTH]
+    await record_attempt(conn, row.id, attempt)
+    error = attempt.error[:_ERROR_LENGTH]
     lineage = await org.lineage(conn)
     await mark_partly_written(conn, lineage, row.job_id, row.partitions)
     successor = await fetch_one(

@@ -3,11 +3,12 @@
 from uuid import UUID
 
 from engine.errors import InvalidInput, UnknownName
+from engine.flow.execution.attempts import Attempt, record_attempt
 from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
 from engine.flow.execution.unverified import mark_partly_written, mark_unverified
 from engine.flow.shared.org_context import OrgContext
-from engine.model.states import FINISHED_STATUSES, StaleDecisionKind, TaskStatus
+from engine.model.states import FINISHED_STATUSES, AttemptOutcome, StaleDecisionKind, TaskStatus
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
 from engine.store.rows.tasks import LockedTask, TaskId
@@ -27,6 +28,7 @@ async def cancel(
         row = await _locked(conn, org, task)
         if row.status in FINISHED_STATUSES:
             raise InvalidInput(f"task {task} is already {row.status} and cannot be canceled")
+        await record_attempt(conn, task, Attempt(AttemptOutcome.CANCELED))
         await execute(conn, "tasks.cancel", ids=[task], outcome=f"canceled: {outcome}")
         lineage = await org.lineage(conn)
         await mark_unverified(conn, org, lineage, [(row.job_id, row.partitions)], f"task/{task}")

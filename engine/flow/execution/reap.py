@@ -4,8 +4,10 @@ from uuid import UUID
 
 import structlog
 
+from engine.flow.execution.attempts import Attempt
 from engine.flow.execution.fail import end_attempt
 from engine.flow.shared.org_context import OrgContext
+from engine.model.states import AttemptOutcome
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
 from engine.store.notifications import TASKS, notify
@@ -44,7 +46,7 @@ async def _end(conn: Connection, org: OrgContext, row: ExpiredTask) -> bool:
     )
     try:
         async with conn.transaction():
-            await end_attempt(conn, org, row, error)
+            await end_attempt(conn, org, row, Attempt(AttemptOutcome.LEASE_EXPIRED, error))
     except Exception as failure:
         if not is_due_to_data(failure):
             raise

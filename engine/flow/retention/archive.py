@@ -13,6 +13,7 @@ from engine.store.run import execute, fetch
 TASKS = "knockon.tasks_history"
 PLANS = "knockon.plans_history"
 INVALIDATIONS = "knockon.data_invalidations_history"
+ATTEMPTS = "knockon.task_attempts_history"
 DEAD_LETTERS = "knockon.dead_letters_history"
 _BATCH = 1000
 
@@ -27,6 +28,9 @@ async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
         rows = await fetch(conn, "history.finished_tasks", FinishedId, **params)
         tasks = await _move(conn, rows, TASKS, "history.move_tasks")
     async with conn.transaction():
+        rows = await fetch(conn, "history.attempts_of_archived_tasks", FinishedId, **params)
+        attempts = await _move(conn, rows, ATTEMPTS, "history.move_attempts")
+    async with conn.transaction():
         rows = await fetch(conn, "history.applied_plans", FinishedId, **params)
         plans = await _move(conn, rows, PLANS, "history.move_plans")
     async with conn.transaction():
@@ -35,7 +39,7 @@ async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
     async with conn.transaction():
         rows = await fetch(conn, "history.closed_dead_letters", FinishedId, **params)
         letters = await _move(conn, rows, DEAD_LETTERS, "history.move_dead_letters")
-    return tasks + plans + invalidations + letters
+    return tasks + attempts + plans + invalidations + letters
 
 
 async def _move(conn: Connection, rows: Sequence[FinishedId], history: str, statement: str) -> int:

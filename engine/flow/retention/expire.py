@@ -1,6 +1,6 @@
 """Remove history after its retention period, except for rows that explain existing partitions."""
 
-from engine.flow.retention.archive import DEAD_LETTERS, INVALIDATIONS, PLANS, TASKS
+from engine.flow.retention.archive import ATTEMPTS, DEAD_LETTERS, INVALIDATIONS, PLANS, TASKS
 from engine.store.database import Connection
 from engine.store.rows.history import ExpiredMonth
 from engine.store.run import execute, fetch_one
@@ -14,6 +14,12 @@ async def expire(conn: Connection, history_days: float, key_days: float) -> list
     await execute(conn, "history.expire_keys", days=key_days)
     await execute(conn, "history.expire_rejected_plans", days=history_days)
     months = []
+    # Attempts at a kept task are removed: the task contains its last error.
+    dropped = await fetch_one(
+        conn, "history.drop_month", ExpiredMonth, history=ATTEMPTS, days=history_days
+    )
+    if dropped is not None and dropped.month is not None:
+        months.append(dropped.month)
     # A kept task keeps its plans, and a kept plan its invalidations.
     for history in (TASKS, PLANS, INVALIDATIONS, DEAD_LETTERS):
         row = await fetch_one(

@@ -14,6 +14,7 @@ from engine.model.states import Role, TaskStatus
 from engine.planner import path_to
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
+from engine.service.queries.attempts import AttemptSummary, summaries
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
 from engine.service.queries.planned_jobs import load_job_names
 from engine.service.queries.tasks import TaskRow, WholeTask
@@ -71,7 +72,8 @@ class ExplainedTask(msgspec.Struct, frozen=True):
     """A task with causes, the newest plan first, and ``blockers``, finished or not.
 
     ``inputs`` maps ``dataset/partition`` to the content version read by the run. ``pause`` is the
-    pause of the job that keeps a queued task from being claimed.
+    pause of the job that keeps a queued task from being claimed. ``attempts`` are those recorded,
+    in order.
     """
 
     task: TaskRow
@@ -81,6 +83,7 @@ class ExplainedTask(msgspec.Struct, frozen=True):
     blockers: tuple[Blocker, ...]
     inputs: Mapping[str, str | None]
     pause: Pause | None
+    attempts: tuple[AttemptSummary, ...]
 
 
 @requires(Role.READER)
@@ -108,6 +111,7 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
             for read in await fetch(conn, "tasks.inputs", RecordedInput, id=task)
         },
         pause=pauses.of_job(row.job) if row.status == TaskStatus.QUEUED else None,
+        attempts=tuple(await summaries(conn, org, task)),
     )
 
 

@@ -17,6 +17,7 @@ from engine.model.task import Output
 from engine.secrets import resolve
 from engine.worker.context import Context, Result
 from engine.worker.operators.report import read_outputs
+from engine.worker.output_capture import captured
 from engine.worker.project_code import check_project_code, project_code
 
 T = TypeVar("T")
@@ -60,11 +61,11 @@ def _check_code(job: Job, module: str) -> None:
 
 async def _call(function: Callable[..., Any], context: Context, kwargs: Mapping[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
-        with _as_failure():
+        with captured(context.log), _as_failure():
             return await function(context, **kwargs)
 
     def call() -> Any:
-        with _as_failure():
+        with captured(context.log), _as_failure():
             return function(context, **kwargs)
 
     return await _in_thread(call)

@@ -14,14 +14,17 @@ import msgspec
 from engine.errors import InvalidInput, TaskFailed
 from engine.model.job import Job
 from engine.model.references import is_environment
+from engine.model.task import MAX_LOG_BYTES
 from engine.partitions import PartitionSet
-from engine.secrets import longest_secret, redacted, resolve
+from engine.secrets import resolve
 from engine.worker.context import Context, Result
+from engine.worker.log_tail import LogTail
 from engine.worker.operators.report import read_outputs
 from engine.worker.reading import needed, space_of
 
 _TAIL = 64_000
-"""Number of bytes read from the end of the command's output."""
+"""Limit of the characters used of the end of the command's output."""
+_HEADING = "--- stderr ---"
 _GRACE_SECONDS = 2.0
 _MAX_RANGES = 1000
 """Limit of existing input partitions or ranges in a variable."""
@@ -39,10 +42,14 @@ class Shell:
         """See `Operator`. Exit code 0 is success; JSON in the last line is the report."""
         # Files, because a background process that inherits a pipe would prolong the run.
         with TemporaryFile() as out, TemporaryFile() as error:
-            code = await _exit_code(context, out, error)
+            try:
+                code = await _exit_code(context, out, error)
+            finally:
+                written, errors = LogTail.of_file(out), LogTail.of_file(error)
+                context.log.write(_log(written, errors))
             if code != 0:
-                raise TaskFailed(_failure(code, _tail(error)))
-            return _result(_tail(out))
+                raise TaskFailed(_failure(code, _tail(errors)))
+            return _result(_tail(written))
 
 
 async def _exit_code(context: Context, out: BinaryIO, error: BinaryIO) -> int:
@@ -160,13 +167,16 @@ def _failure(code: int, errors: str) -> str:
     return f"{message}\n{errors}" if earlier else message
 
 
-def _tail(file: BinaryIO) -> str:
-    """Return the end of an output with secrets redacted, even one at the cut."""
-    spare = longest_secret()
-    size = file.seek(0, os.SEEK_END)
-    start = file.seek(max(0, size - _TAIL - 4 * spare))
-    text = redacted(file.read().decode(errors="replace"))
-    return text[spare if start else 0 :][-_TAIL:].strip()
+def _tail(output: LogTail) -> str:
+    return output.end()[-_TAIL:].strip()
+
+
+def _log(out: LogTail, error: LogTail) -> str:
+    """Return the log of a command: its output, then its errors."""
+    if not (out.end() and error.end()):
+        return out.text() + error.text()
+    half = MAX_LOG_BYTES // 2 - len(_HEADING)
+    return f"{out.text(half).rstrip()}\n{_HEADING}\n{error.text(half)}"
 
 
 async def _kill_group(process: Process) -> None:

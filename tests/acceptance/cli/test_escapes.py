@@ -65,6 +65,10 @@ COMMANDS = [
     ["audit"],
     ["audit", NASTY],
     ["audit", "copy"],
+    ["tasks", "show", "TASK"],
+    ["logs", "TASK"],
+    ["logs", NASTY],
+    ["logs", "TASK", "--attempt", NASTY],
     ["tasks", "cancel", "TASK"],
     ["tasks", "cancel", NASTY],
     ["apply", NASTY],
@@ -118,6 +122,12 @@ def nasty(knockon: Knockon, database_url: str, tmp_path: Any) -> tuple[Knockon, 
         conn.execute(
             "UPDATE tasks SET status = 'failed', error_message = %(t)s, outcome = %(t)s,"
             " worker_id = %(t)s, started_at = now(), completed_at = now()",
+            {"t": NASTY},
+        )
+        conn.execute(
+            "INSERT INTO task_attempts (task_id, number, org_id, worker_id, started_at, ended_at,"
+            " outcome, error_message, log) SELECT id, 1, org_id, worker_id, now(), now(), 'failed',"
+            " %(t)s, %(t)s FROM tasks",
             {"t": NASTY},
         )
         conn.execute("UPDATE plans SET decided_by = %(t)s, decided_at = now()", {"t": NASTY})

@@ -1,5 +1,7 @@
 """Commands that list jobs, datasets, partitions, stale partitions and one task."""
 
+import psycopg
+
 from tests.acceptance.cli.conftest import Knockon
 from tests.acceptance.cli.test_changes import WEEK, planned
 
@@ -43,3 +45,26 @@ def test_a_task_is_shown(shop: Knockon) -> None:
     assert task["id"] in text
     assert shop("tasks", "show", task["id"], "--json").json["task"] == task
     assert "there is no task" in shop("tasks", "show", "00000000", code=1).err
+
+
+def test_the_log_of_a_task_is_shown(shop: Knockon) -> None:
+    planned(shop, "orders", *WEEK)
+    task = shop("tasks", "--json").json[0]["id"]
+    assert "no attempts are recorded" in shop("logs", task).out
+    with psycopg.connect(shop.env["KNOCKON_DATABASE_URL"]) as conn:
+        for number in (1, 2):
+            conn.execute(
+                "INSERT INTO knockon.task_attempts SELECT id, %s, org_id, 'w1', now(), now(),"
+                " 'failed', 'no luck', %s FROM knockon.tasks WHERE id = %s",
+                [number, f"\x1b[31mred {number}\x1b[0m\x1b[2J", task],
+            )
+    text = shop("logs", task[-8:]).out
+    assert "minimal.daily_sales  queued" in text
+    assert "attempt 1  failed" in text
+    assert "no luck" in text
+    assert "\nred 2␛[2J" in text
+    assert "red 1" not in shop("logs", task, "--attempt", "2").out
+    (attempt,) = shop("logs", task, "--attempt", "1", "--json").json["attempts"]
+    assert attempt["log"] == "\x1b[31mred 1\x1b[0m\x1b[2J"
+    assert "no attempt 3" in shop("logs", task, "-a", "3", code=1).err
+    assert "attempt 2  failed" in shop("tasks", "show", task).out

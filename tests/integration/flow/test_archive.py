@@ -163,7 +163,7 @@ async def test_an_applied_plan_in_the_history_cannot_be_rejected(database: Datab
 async def test_rows_of_the_history_have_the_columns_of_the_tables(database: Database) -> None:
     """Rows are moved as a whole."""
     world = await World.made(database, source("a"))
-    for table in ("plans", "data_invalidations", "dead_letters"):
+    for table in ("plans", "data_invalidations", "dead_letters", "task_attempts"):
         names = [
             await world.rows(
                 "SELECT attname, atttypid FROM pg_attribute "
@@ -188,7 +188,7 @@ async def test_the_role_of_the_engine_keeps_the_history(database: Database) -> N
         await conn.execute(sql.SQL("SET ROLE {}").format(role))
         try:
             assert await archive(conn, world.org, 0) > 0
-            assert len(await expire(conn, -70, 1)) == 3
+            assert len(await expire(conn, -70, 1)) == 4
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await conn.execute(b"CREATE TABLE knockon.mine ()")
         finally:

@@ -15,6 +15,7 @@ from tests.support.worlds import World, job, source
 
 _GROWING = (
     "tasks_history",
+    "task_attempts",
     "plans_history",
     "data_invalidations_history",
     "dead_letters_history",
@@ -34,6 +35,9 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "tasks.candidates": {"runtimes": ["local"], "closed": [], "limit": 20},
     "tasks.lock_dependents": {"ended": [_ID]},
     "tasks.unblock": {"ids": [_ID], "triggered": [], "changed": [_ID]},
+    "attempts.of_task": {"task": _ID, "number": None},
+    "attempts.summaries": {"task": _ID},
+    "history.attempts_of_archived_tasks": {"seconds": 60, "limit": 20},
     "views.progress": {"ids": [_ID]},
     "views.tasks_of_plans": {"plans": [_ID]},
     "views.obstacles": {"ids": [_ID]},

@@ -1,6 +1,7 @@
 """The python operator: callables of every kind, and their failures."""
 
 import asyncio
+import logging
 import sys
 import threading
 from types import ModuleType
@@ -165,3 +166,72 @@ async def test_an_unreadable_report_fails_the_attempt(database: Database, code: 
     code.run = lambda _: {"outputs": [{"dataset": 7}]}  # type: ignore[attr-defined]
     with pytest.raises(TaskFailed, match="report of the run is malformed"):
         await Python().run(await _context(database))
+
+
+def _prints(_: Context) -> None:
+    print("printed \x1b[31mred")
+    print("to stderr", file=sys.stderr)
+    logging.getLogger("of.the.job").warning("logged %s", 7)
+
+
+async def _prints_async(task: Context) -> None:
+    await asyncio.sleep(0)
+    _prints(task)
+
+
+@pytest.mark.parametrize("function", [_prints, _prints_async])
+async def test_the_log_is_what_the_function_prints_and_logs(
+    database: Database, code: ModuleType, capfd: pytest.CaptureFixture[str], function: Any
+) -> None:
+    code.run = function  # type: ignore[attr-defined]
+    before = sys.stdout, sys.stderr
+    task = await _context(database)
+    await Python().run(task)
+
+    printed, error, logged = task.log.text().splitlines()
+    assert (printed, error) == ("printed \x1b[31mred", "to stderr")
+    assert logged.endswith(" WARNING of.the.job: logged 7")
+    assert (sys.stdout, sys.stderr) == before
+    assert "printed" in capfd.readouterr().out
+
+
+async def test_a_failed_function_has_a_log(database: Database, code: ModuleType) -> None:
+    def run(_: Context) -> None:
+        print("half of it")
+        raise ZeroDivisionError
+
+    code.run = run  # type: ignore[attr-defined]
+    task = await _context(database)
+    with pytest.raises(TaskFailed):
+        await Python().run(task)
+    assert task.log.text() == "half of it\n"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_concurrent_runs_have_separate_logs(
+    database: Database, code: ModuleType, is_async: bool
+) -> None:
+    barrier, event, tasks = threading.Barrier(2), asyncio.Event(), []
+
+    def run(task: Context) -> None:
+        print("begin", task.lease.block_key)
+        barrier.wait(60)
+        print("end", task.lease.block_key)
+
+    async def run_async(task: Context) -> None:
+        print("begin", task.lease.block_key)
+        tasks.append(task)
+        if len(tasks) == 2:
+            event.set()
+        await event.wait()
+        print("end", task.lease.block_key)
+
+    code.run = run_async if is_async else run  # type: ignore[attr-defined]
+    days = "2013-02-13", "2013-02-14"
+    world = await World.made(
+        database, source("orders"), job("made", "orders", config={"callable": "jobs_of_test:run"})
+    )
+    await world.changed("orders", *days)
+    runs = [context(world, lease) for lease in await world.claim()]
+    await asyncio.gather(*(Python().run(task) for task in runs))
+    assert sorted(task.log.text() for task in runs) == [f"begin {day}\nend {day}\n" for day in days]

@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import InvalidInput, TaskFailed
 from engine.flow.execution.operator_actions import cancel
-from engine.model.task import Lease, Output
+from engine.model.task import MAX_LOG_BYTES, Lease, Output
 from engine.store.database import Database
 from engine.worker import Context, Result
 from engine.worker.operators.shell import Shell, environment
@@ -152,3 +152,43 @@ def _ends(pid: int) -> bool:
         return bool(select.select([handle], [], [], 30)[0])
     finally:
         os.close(handle)
+
+
+async def test_the_log_is_the_output_and_then_the_errors(database: Database) -> None:
+    task = await _context(database, "echo building; echo odd >&2; echo built")
+    await Shell().run(task)
+    assert task.log.text() == "building\nbuilt\n--- stderr ---\nodd\n"
+
+
+@pytest.mark.parametrize(("command", "log"), [("echo out", "out\n"), ("echo bad >&2", "bad\n")])
+async def test_a_log_of_one_stream_has_no_heading(
+    database: Database, command: str, log: str
+) -> None:
+    task = await _context(database, command)
+    await Shell().run(task)
+    assert task.log.text() == log
+
+
+async def test_the_log_has_the_ends_of_both_streams(database: Database) -> None:
+    write = "head -c 300000 /dev/zero | tr '\\0'"
+    task = await _context(database, f"{write} o; echo out; {write} e >&2; echo error >&2; exit 1")
+    with pytest.raises(TaskFailed):
+        await Shell().run(task)
+    out, errors = task.log.text().split("--- stderr ---\n")
+    for log, letter, last in (out, "o", "out"), (errors, "e", "error"):
+        assert "earlier bytes are omitted]" in log.splitlines()[0]
+        assert log.count(letter) > 30_000
+        assert log.endswith(f"{letter}{last}\n")
+    assert len(task.log.text().encode()) <= MAX_LOG_BYTES
+
+
+async def test_a_stopped_command_has_a_log(database: Database, tmp_path: Path) -> None:
+    pipe = tmp_path / "started"
+    os.mkfifo(pipe)
+    task = await _context(database, f"echo so far; echo > {pipe}; sleep 600")
+    running = asyncio.create_task(Shell().run(task))
+    await asyncio.to_thread(pipe.read_text)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert task.log.text() == "so far\n"

@@ -379,3 +379,47 @@ def test_more_tasks_than_connections_are_refused(database_url: str) -> None:
     settings = Settings(concurrency=9, database_pool=10)
     with pytest.raises(InvalidInput, match="KNOCKON_DATABASE_POOL to 11"):
         Worker(None, None, settings)  # type: ignore[arg-type]
+
+
+async def test_the_log_of_a_run_is_recorded_with_its_outcome(database: Database) -> None:
+    ok, bad = "echo fine", "echo started; echo odd >&2; exit 3"
+    world = await World.made(
+        database,
+        source("orders"),
+        job("made", "orders", operator="shell", config={"command": ok}),
+        job("lost", "orders", operator="shell", config={"command": bad}, max_attempts=1),
+    )
+    async with _working(worker(world)):
+        await _queue(world)
+        await _ended(world, "succeeded")
+        await _ended(world, "failed")
+    rows = await world.rows(
+        "SELECT outcome, error_message, log FROM task_attempts ORDER BY outcome"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("failed", "the command ended with code 3: odd", "started\n--- stderr ---\nodd\n"),
+        ("succeeded", None, "fine\n"),
+    ]
+
+
+async def test_an_error_of_the_database_is_recorded_in_full(database: Database) -> None:
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE orders (id int, dt date)")
+        await conn.execute("INSERT INTO orders VALUES (1, '2013-02-13')")
+        await conn.execute(
+            "CREATE FUNCTION no_luck(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'no luck' USING DETAIL = 'of all days', HINT = 'try again', "
+            "ERRCODE = 'P0042'; END $$"
+        )
+    select = "SELECT id, no_luck(id) AS n FROM orders"
+    world = await World.made(
+        database, source("orders"), sql_job("made", "orders", sql=select, max_attempts=1)
+    )
+    async with _working(worker(world)):
+        await _queue(world)
+        await _ended(world, "failed")
+    (row,) = await world.rows("SELECT error_message AS error FROM task_attempts")
+    first, *lines = row["error"].splitlines()
+    assert first == "the database refused the job's SELECT: no luck"
+    assert {"DETAIL:  of all days", "HINT:  try again", "SQLSTATE: P0042"} <= set(lines)
+    assert any(line.startswith("CONTEXT:  PL/pgSQL function no_luck") for line in lines)

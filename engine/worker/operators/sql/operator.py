@@ -22,6 +22,7 @@ from engine.model.task import Completion, Lease, Output
 from engine.partitions import TimeDimension
 from engine.store.as_org import AsOrg
 from engine.store.database import Connection, is_transient, reconnecting
+from engine.store.failures import full_text
 from engine.worker.context import Context, Result
 from engine.worker.operators.sql.existing import existing_inputs
 from engine.worker.operators.sql.follow import follow
@@ -65,7 +66,8 @@ class Sql:
             if is_transient(error):
                 raise
             self._permitted.discard(context.lease.job.id)
-            raise TaskFailed(f"the database refused the job's SELECT: {error}") from error
+            reason = full_text(error)
+            raise TaskFailed(f"the database refused the job's SELECT: {reason}") from error
 
     async def _transaction(self, context: Context, queries: Mapping[str, str]) -> Result:
         lease = context.lease

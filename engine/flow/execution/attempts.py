@@ -1,0 +1,33 @@
+"""Attempts at tasks, recorded when they end, with the end of the log."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from engine.model.states import AttemptOutcome
+from engine.model.task import MAX_LOG_BYTES
+from engine.model.text import bounded_tail
+from engine.store.database import Connection
+from engine.store.run import execute
+
+_ERROR_LENGTH = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An ended, unsuccessful attempt; ``log`` is the output of the run as text."""
+
+    outcome: AttemptOutcome
+    error: str = ""
+    log: str = ""
+
+
+async def record_attempt(conn: Connection, task: UUID, attempt: Attempt) -> None:
+    """Record the attempt at a locked task if the task is running; the task must end afterwards."""
+    await execute(
+        conn,
+        "attempts.record",
+        id=task,
+        outcome=attempt.outcome,
+        error=attempt.error[:_ERROR_LENGTH] or None,
+        log=bounded_tail(attempt.log, MAX_LOG_BYTES),
+    )

@@ -1,0 +1,48 @@
+"""The log of a run: the end of its output, within a bound, without secrets."""
+
+import os
+from threading import Lock
+from typing import BinaryIO, Self
+
+from engine.model.task import MAX_LOG_BYTES
+from engine.model.text import bounded_tail
+from engine.secrets import longest_secret, redacted
+
+_KEPT_BYTES = 2 * MAX_LOG_BYTES
+"""More than the bound, so that a secret at the cut is still found."""
+
+
+class LogTail:
+    """The end of an output; any thread may write."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._end = bytearray()
+        self._omitted = 0
+
+    @classmethod
+    def of_file(cls, file: BinaryIO) -> Self:
+        """Read the end of a file."""
+        log = cls()
+        size = file.seek(0, os.SEEK_END)
+        log._omitted = file.seek(max(0, size - _KEPT_BYTES))
+        log._end += file.read()
+        return log
+
+    def write(self, text: str) -> None:
+        """Append to the output."""
+        with self._lock:
+            self._end += text.encode(errors="replace")
+            if (excess := len(self._end) - _KEPT_BYTES) > _KEPT_BYTES:
+                del self._end[:excess]
+                self._omitted += excess
+
+    def end(self) -> str:
+        """Return the end of the output with secrets redacted, even one at the cut."""
+        with self._lock:
+            text, is_cut = self._end.decode(errors="replace"), self._omitted > 0
+        return redacted(text)[longest_secret() if is_cut else 0 :]
+
+    def text(self, most_bytes: int = MAX_LOG_BYTES) -> str:
+        """Return the end of the output within a bound, and the number of bytes before it."""
+        return bounded_tail(self.end(), most_bytes, self._omitted)
