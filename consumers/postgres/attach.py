@@ -164,8 +164,8 @@ async def _store_repeats(connection: AsyncConnection[Any], space: PartitionSpace
     for _, dimension in space.dimensions:
         if isinstance(dimension, TimeDimension):
             await connection.execute(statement("schema.check_zone"), {"zone": dimension.zone})
-            lasts = repeats(dimension.grain, dimension.zone)
-            window = {"zone": dimension.zone, "grain": dimension.grain}
+            lasts = repeats(dimension)
+            window = {"zone": dimension.zone, "grain": dimension.label}
             repeated = {"buckets": list(lasts), "lasts": list(lasts.values())}
             await connection.execute(statement("schema.store_repeats"), window | repeated)
 

@@ -12,10 +12,14 @@ from types import MappingProxyType
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from engine.errors import InvalidInput
+from engine.partitions.calendar import DAY
+from engine.partitions.day_calendar import ShiftedWeekCalendar
 from engine.partitions.dimension import Dimension
+from engine.partitions.grains import is_cron
 from engine.partitions.intervals import NEG, POS
 from engine.partitions.key_dimension import LONGEST, StaticDimension
 from engine.partitions.range_dimension import RangeDimension
+from engine.partitions.step_calendar import StepCalendar
 from engine.partitions.time_dimension import TimeDimension
 
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
@@ -37,7 +41,6 @@ _ON_THE_CLOCK: MappingProxyType[str, SQL] = MappingProxyType(
 )
 _SECONDS: MappingProxyType[str, int] = MappingProxyType(
     {
-        "hour": 3_600,
         "day": 86_400,
         "week": 7 * 86_400,
         "month": 28 * 86_400,
@@ -45,10 +48,9 @@ _SECONDS: MappingProxyType[str, int] = MappingProxyType(
         "year": 365 * 86_400,
     }
 )
-"""The approximate minimum length of a window by grain."""
+"""The approximate minimum length of a window by grain, except for steps."""
 _PATTERNS: MappingProxyType[str, str] = MappingProxyType(
     {
-        "hour": 'YYYY-MM-DD"T"HH24',
         "day": "YYYY-MM-DD",
         "week": 'IYYY-"W"IW',
         "month": "YYYY-MM",
@@ -56,6 +58,7 @@ _PATTERNS: MappingProxyType[str, str] = MappingProxyType(
         "year": "YYYY",
     }
 )
+"""The patterns of keys by grain, except for steps."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,14 @@ class TimeColumn(KeyColumn):
 
     def bucket(self, value: Composable) -> Composed:
         """See `KeyColumn`."""
-        zone = Literal(self.dimension.zone)
+        grid, zone = self.dimension.calendar, Literal(self.dimension.zone)
         reading = _ON_THE_CLOCK[self.type].format(value=value, zone=zone)
+        if grid.shift:
+            reading = SQL("({} - {})").format(reading, _interval(grid.shift))
+        if isinstance(grid, StepCalendar):
+            return SQL("date_bin({}, {}, timestamp '2000-01-01')").format(
+                _interval(grid.step), reading
+            )
         return SQL("date_trunc({}, {})").format(Literal(self.dimension.grain), reading)
 
     def valid_bucket(self, bucket: Composable) -> Composed:
@@ -128,12 +137,20 @@ class TimeColumn(KeyColumn):
 
     def extent(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
+        grid, seconds = self.dimension.calendar, _SECONDS.get(self.dimension.grain)
         return SQL("coalesce(extract(epoch FROM max({0}) - min({0})) / {1} + 1, 1)").format(
-            bucket, Literal(_SECONDS[self.dimension.grain])
+            bucket, Literal(grid.step if isinstance(grid, StepCalendar) else seconds)
         )
 
     def _first(self, bucket: Composable) -> Composed:
-        return SQL("to_char({}, {})").format(bucket, Literal(_PATTERNS[self.dimension.grain]))
+        grid, pattern = self.dimension.calendar, _PATTERNS.get(self.dimension.grain)
+        if isinstance(grid, StepCalendar):
+            pattern = 'YYYY-MM-DD"T"HH24' + (":MI" if grid.has_minutes else "")
+            bucket = SQL("({} + {})").format(bucket, _interval(grid.shift))
+        elif isinstance(grid, ShiftedWeekCalendar):
+            pattern = _PATTERNS["day"]
+            bucket = SQL("({} + {})").format(bucket, _interval(grid.days * DAY))
+        return SQL("to_char({}, {})").format(bucket, Literal(pattern))
 
     def _last(self, bucket: Composable) -> Composed:
         return SQL("coalesce({}, {})").format(self._repeated(bucket), self._first(bucket))
@@ -142,7 +159,7 @@ class TimeColumn(KeyColumn):
         return SQL(
             "(SELECT s.last FROM knockon_source.repeats s"
             " WHERE s.zone = {} AND s.grain = {} AND s.bucket = {})"
-        ).format(Literal(self.dimension.zone), Literal(self.dimension.grain), bucket)
+        ).format(Literal(self.dimension.zone), Literal(self.dimension.label), bucket)
 
 
 @dataclass(frozen=True)
@@ -270,6 +287,12 @@ def key_column(
             "a dimension; name a column of type numeric"
         )
     match dimension:
+        case TimeDimension() if is_cron(dimension.grain):
+            raise InvalidInput(
+                f"column {name!r}: triggers cannot compute keys by the cron expression "
+                f"{dimension.grain!r}; partition the table by `time` or `every`, and a dataset "
+                "computed from it by `cron`"
+            )
         case TimeDimension() if type_ in _ON_THE_CLOCK:
             return TimeColumn(name, dimension, type_)
         case TimeDimension():
@@ -281,6 +304,10 @@ def key_column(
         case StaticDimension():
             return ListedColumn(name, is_builtin, dimension)
     return TextColumn(name, is_builtin)
+
+
+def _interval(seconds: int) -> Composed:
+    return SQL("make_interval(secs => {})").format(Literal(seconds))
 
 
 def _unfit(name: str, type_: str, kind: str, types: Iterable[str]) -> InvalidInput:

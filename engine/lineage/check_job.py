@@ -14,7 +14,8 @@ from engine.model.dag_sources import KafkaSource, PostgresSource, ScheduleSource
 from engine.model.references import is_environment
 from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
-from engine.partitions import Mapping
+from engine.partitions import Mapping, TimeDimension
+from engine.partitions.grains import is_cron
 
 _OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -40,10 +41,8 @@ def _check_source(job: JobSpec, path: Path, context: DagContext) -> Iterator[Pro
     for name, field in JobSpec.model_fields.items():
         if name not in _OF_A_SOURCE and getattr(job, name) != field.default:
             yield Problem((*path, name), "source jobs do not run: delete this key")
-    if isinstance(job.source, PostgresSource) and len(job.outputs) > 1:
-        yield Problem(
-            (*path, "outputs"), "a table is a single dataset: write a source job for each output"
-        )
+    if isinstance(job.source, PostgresSource):
+        yield from _check_triggers(job, path, context)
     if isinstance(job.source, KafkaSource):
         yield from check_kafka(job, job.source, (*path, "source"), context.readable)
         if job.source.discover and job.source.discover.dag == context.dag.dag:
@@ -53,6 +52,22 @@ def _check_source(job: JobSpec, path: Path, context: DagContext) -> Iterator[Pro
             )
     if isinstance(job.source, ScheduleSource):
         yield from _check_schedule(job.source, (*path, "source"))
+
+
+def _check_triggers(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:
+    if len(job.outputs) > 1:
+        yield Problem(
+            (*path, "outputs"), "a table is a single dataset: write a source job for each output"
+        )
+    for o, output in enumerate(job.outputs):
+        readable = context.readable.get(output.dataset)
+        for name, dimension in readable.space.dimensions if readable else ():
+            if isinstance(dimension, TimeDimension) and is_cron(dimension.grain):
+                yield Problem(
+                    (*path, "outputs", o, "partitioning"),
+                    f"triggers cannot compute the keys of {name!r} by a cron expression: partition "
+                    "the table by `time` or `every`, and a dataset computed from it by `cron`",
+                )
 
 
 def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:

@@ -5,11 +5,36 @@ gap when clocks are set forward over its time. Expressions with an hour or minut
 ``*`` follow elapsed time.
 """
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 from cronsim import CronSim, CronSimError
 
 _FIELDS = 5
+_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class CronTimes:
+    """An expression without a time zone: the same ``minutes`` of each matching day.
+
+    ``is_day`` depends on the month, the day of the month and the day of the week.
+    """
+
+    minutes: tuple[int, ...]
+    is_day: Callable[[date], bool]
+
+    @staticmethod
+    def parse(expression: str) -> "CronTimes":
+        """Read an expression; raises ValueError if it is malformed or names no existing date."""
+        if previous_time(expression, _SOME_TIME) is None:
+            raise ValueError("it names no existing date")
+        times = _simulation(expression, _SOME_TIME)
+        minutes = (60 * hour + minute for hour in times.hours for minute in times.minutes)
+        return CronTimes(
+            tuple(sorted(minutes)), lambda day: day.month in times.months and times.match_day(day)
+        )
 
 
 def previous_time(expression: str, now: datetime) -> datetime | None:
@@ -18,15 +43,19 @@ def previous_time(expression: str, now: datetime) -> datetime | None:
     The expression is evaluated in the time zone of ``now``. Raises ValueError if the expression is
     malformed or names no existing date.
     """
+    times = _simulation(expression, now + _repeated(now), reverse=True)
+    in_utc = (time.astimezone(UTC) for time in times)
+    return next((time for time in in_utc if time < now), None)
+
+
+def _simulation(expression: str, start: datetime, *, reverse: bool = False) -> CronSim:
     fields = len(expression.split())
     if fields != _FIELDS:
         raise ValueError(f"{fields} fields instead of {_FIELDS}")
     try:
-        times = CronSim(expression, now + _repeated(now), reverse=True)
+        return CronSim(expression, start, reverse=reverse)
     except CronSimError as error:
         raise ValueError(str(error)) from None
-    in_utc = (time.astimezone(UTC) for time in times)
-    return next((time for time in in_utc if time < now), None)
 
 
 def _repeated(now: datetime) -> timedelta:

@@ -89,7 +89,9 @@ def form_tag(value: Any) -> str | None:
 def dimension_tag(value: Any) -> str | None:
     """Return the tag of a dimension, by the key specific to its kind."""
     keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
-    kinds = (kind for kind in ("time", "range", "static", "dynamic") if kind in keys)
+    kinds = (
+        kind for kind in ("time", "every", "cron", "range", "static", "dynamic") if kind in keys
+    )
     return next((f"<{kind}>" for kind in kinds), None)
 
 
@@ -119,12 +121,16 @@ _NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 _ALIAS = f"^{IDENTIFIER.pattern}$"
 _COLUMN = r"^[^\x00-\x1f]+$"
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+_TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_STEP = r"^[1-9][0-9]{0,4}[mh]$"
 _REFERENCE = r"^[A-Za-z_][A-Za-z0-9_]*\.[^\x00-\x1f]+$"
 PATTERNS = {
     _NAME: "a name: a letter or _, then letters, digits, _, . or -",
     _ALIAS: "an SQL identifier: a letter or _, then letters, digits or _, 63 at most",
     _COLUMN: "a column name: text without control characters",
     _REFERENCE: "an input column: write alias.column",
+    _TIME_OF_DAY: 'a time of day: write one like "06:00"',
+    _STEP: "a number of minutes or hours: write one like 15m or 4h",
     _TOPIC: "a topic's name: letters, digits, ., _ or -, 249 at most",
 }
 """The patterns in words."""
@@ -136,6 +142,8 @@ Alias = Annotated[str, StringConstraints(pattern=_ALIAS)]
 Column = Annotated[str, StringConstraints(pattern=_COLUMN, max_length=128)]
 ColumnReference = Annotated[str, StringConstraints(pattern=_REFERENCE, max_length=192)]
 Topic = Annotated[str, StringConstraints(pattern=_TOPIC)]
+TimeOfDay = Annotated[str, StringConstraints(pattern=_TIME_OF_DAY)]
+Step = Annotated[str, BeforeValidator(to_key_text), StringConstraints(pattern=_STEP)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 KeyText = Annotated[Text, BeforeValidator(to_key_text), ShortForm({"type": "integer"})]
 Duration = Annotated[

@@ -2,10 +2,11 @@
 
 From small to large: a `dimension_set` of one dimension's keys is an `intervals` for time and range,
 or a `keyset` for static and dynamic ones. A `dimension` defines keys: `range_dimension`,
-`key_dimension` and `time_dimension`, with a `calendar` for each grain (`grains`, `day_calendar`,
-`hour_calendar`, based on the `clock` of a zone and `civil` dates). `boxes` are products of sets,
-and `sets` of partitions are unions of boxes. A `space` is the partitioning of a dataset, read from
-a `spec`, with keys written as `text` and a `listing` of finite sets. A `mapping` relates spaces.
+`key_dimension` and `time_dimension`, with a `calendar` for each grid (`grains`, `day_calendar`,
+`step_calendar` and `cron_calendar`, based on the `clock` of a zone and `civil` dates). `boxes` are
+products of sets, and `sets` of partitions are unions of boxes. A `space` is the partitioning of a
+dataset, read from a `spec`, with keys written as `text` and a `listing` of finite sets. A `mapping`
+relates spaces.
 
 An ordinal is a key's integer on the grid of time or range. Sets of ordinals consist of half-open
 intervals and may be unbounded; a dimension's universe is the set of all possible keys.

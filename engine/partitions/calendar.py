@@ -10,18 +10,28 @@ from itertools import chain
 
 from engine.partitions.intervals import NEG, POS, Intervals
 
-HOUR = 3600
+MINUTE = 60
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 
 class Calendar(ABC):
-    """One grain in one zone."""
+    """One grid of windows in one zone."""
 
     example: str
     """Example of a key."""
 
     skipped: Intervals = Intervals()
     """Ordinals of empty windows, which the zone's clock skipped."""
+
+    is_daily: bool = True
+    """True if every window starts at midnight of a day, so that dates identify windows."""
+
+    shift: int = 0
+    """Seconds after the start of the plain grain (Monday, midnight) at which windows start."""
+
+    resolution: int = DAY
+    """Seconds; readings at which windows start are multiples, except after clock changes."""
 
     @abstractmethod
     def starts(self, ordinals: list[int]) -> list[int]:

@@ -9,7 +9,8 @@ EPOCH = date(1970, 1, 1).toordinal()
 YEARS = range(1000, 9999)
 """Years permitted in keys."""
 
-_CYCLE_DAYS = 146_097  # the Gregorian calendar repeats every 400 years
+CYCLE_DAYS = 146_097
+"""Days after which the Gregorian calendar repeats: 400 years."""
 _CYCLE_MONTHS = 4800
 
 
@@ -44,7 +45,7 @@ def date_of(days: int) -> date:
 
 def month_of(days: int) -> int:
     """Return months from January 1970 to the month of the day, for any integer."""
-    cycles, days = divmod(days, _CYCLE_DAYS)
+    cycles, days = divmod(days, CYCLE_DAYS)
     day = date_of(days)
     return cycles * _CYCLE_MONTHS + (day.year - 1970) * 12 + day.month - 1
 
@@ -53,4 +54,4 @@ def first_day(months: int) -> int:
     """Return days from 1970-01-01 to the first of the month, for any integer."""
     cycles, months = divmod(months, _CYCLE_MONTHS)
     day = date(1970 + months // 12, months % 12 + 1, 1)
-    return cycles * _CYCLE_DAYS + day.toordinal() - EPOCH
+    return cycles * CYCLE_DAYS + day.toordinal() - EPOCH

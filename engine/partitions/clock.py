@@ -21,6 +21,7 @@ _SINCE = int(datetime(1840, 1, 1, tzinfo=UTC).timestamp())
 _UNTIL = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
 _NEVER = -(2**80)  # below the reading of any ordinal of any grain
 _STEP = 5 * 86_400  # shorter than any period between two changes
+_LONGEST_OFFSET = 86_400  # no offset from UTC, and no change of one, is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,28 @@ class Clock:
     def segment(self, instant: int) -> int:
         """Return the index of the offset at an instant."""
         return bisect_right(self.cuts, instant) - 1
+
+    def shifted(self, seconds: int) -> Clock:
+        """Return a clock that is behind by a number of seconds."""
+        if seconds == 0:
+            return self
+        parts = (self.offsets, self.peaks, self.shown)
+        return Clock(self.cuts, *(tuple(n - seconds for n in part) for part in parts))
+
+    def latest(self, reading: int) -> int:
+        """Return the last instant at which the clock shows a reading, or an earlier one."""
+        i = self.segment(reading + _LONGEST_OFFSET)
+        while self.cuts[i] + self.offsets[i] > reading:
+            i -= 1
+        instant = reading - self.offsets[i]
+        return min(instant, self.cuts[i + 1] - 1) if i + 1 < len(self.cuts) else instant
+
+    def earliest_reading(self, instant: int) -> int:
+        """Return the earliest reading shown at an instant or later."""
+        i = self.segment(instant)
+        until = self.segment(instant + _LONGEST_OFFSET)
+        later = (self.cuts[n] + self.offsets[n] for n in range(i + 1, until + 1))
+        return min([instant + self.offsets[i], *later])
 
     def readings(self, instants: list[int]) -> list[int]:
         """Return the highest reading shown up to each instant, in ascending order.

@@ -1,7 +1,8 @@
 """Days, and the grains composed of whole days.
 
 A window starts when the zone's clock first reaches or passes midnight of the first day; days are
-23 or 25 hours long when the clock changes.
+23 or 25 hours long when the clock changes. On a clock that is behind by six hours, days start at
+06:00.
 """
 
 from __future__ import annotations
@@ -80,6 +81,33 @@ class WeekCalendar(Calendar):
         year, week = match_key(_WEEK, key)
         monday = date.fromisocalendar(year_of(year), int(week), 1)
         return (monday.toordinal() - EPOCH + 3) // 7
+
+
+class ShiftedWeekCalendar(WeekCalendar):
+    """Weeks from another day, on a clock that is behind by as many days: `2013-02-10`.
+
+    The key is the date of the first day.
+    """
+
+    def __init__(self, zone: Clock, days: int) -> None:
+        super().__init__(zone)
+        self.days = days
+        self.example = self.format(self.parse_day("2013-02-13"))
+
+    def format(self, ordinal: int) -> str:
+        """See `Calendar`."""
+        return date_of(ordinal * 7 - 3 + self.days).isoformat()
+
+    def parse(self, key: str) -> int:
+        """See `Calendar`."""
+        ordinal = self.parse_day(key)
+        if self.format(ordinal) != key:
+            raise ValueError(f"its week starts on {self.format(ordinal)}")
+        return ordinal
+
+    def parse_day(self, text: str) -> int:
+        """Return the ordinal of the week that includes a day; raises ValueError."""
+        return (days_of(text) - self.days + 3) // 7
 
 
 class MonthsCalendar(Calendar):

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.errors import InvalidPartition
 from engine.partitions.dimension import Dimension
+from engine.partitions.grains import WEEKDAYS, cron_grain, plain_grain, start_in_step, step_grain
 from engine.partitions.key_dimension import DynamicDimension, StaticDimension
 from engine.partitions.range_dimension import RangeDimension
 from engine.partitions.time_dimension import TimeDimension
@@ -55,8 +56,28 @@ def _check_fields(name: str, spec: Spec, types: Mapping[str, type]) -> None:
 
 
 def _time(spec: Spec) -> Dimension:
-    zone = spec.get("zone") or "UTC"
-    return TimeDimension(spec["time"], zone, spec.get("start"), spec.get("end"), spec.get("column"))
+    return _windows(plain_grain(spec["time"]), spec)
+
+
+def _every(spec: Spec) -> Dimension:
+    return _windows(step_grain(spec["every"]), spec)
+
+
+def _cron(spec: Spec) -> Dimension:
+    return _windows(cron_grain(spec["cron"]), spec)
+
+
+def _windows(grain: str, spec: Spec) -> Dimension:
+    starts_on = spec.get("starts_on")
+    return TimeDimension(
+        grain,
+        spec.get("zone") or "UTC",
+        spec.get("start"),
+        spec.get("end"),
+        spec.get("column"),
+        starts_on=None if starts_on == WEEKDAYS[0] else starts_on,
+        starts_at=start_in_step(grain, spec.get("starts_at")),
+    )
 
 
 def _range(spec: Spec) -> Dimension:
@@ -75,9 +96,13 @@ def _dynamic(spec: Spec) -> Dimension:
 
 _Reader = tuple[Callable[[Spec], Dimension], tuple[type, dict[str, type]]]
 
+_BOUNDS: dict[str, type] = {"zone": str, "start": str, "end": str}
+
 _READERS: MappingProxyType[str, _Reader] = MappingProxyType(
     {
-        "time": (_time, (str, {"zone": str, "start": str, "end": str})),
+        "time": (_time, (str, {"starts_on": str, "starts_at": str} | _BOUNDS)),
+        "every": (_every, (str, {"starts_at": str} | _BOUNDS)),
+        "cron": (_cron, (str, _BOUNDS)),
         "range": (_range, (int, {"start": int, "end": int})),
         "static": (_static, (list, {})),
         "dynamic": (_dynamic, (bool, {})),

@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 from engine.errors import InvalidPartition
 from engine.partitions.calendar import Calendar
 from engine.partitions.dimension import OrderedDimension
-from engine.partitions.grains import calendar
+from engine.partitions.grains import calendar, is_cron, is_step
 from engine.partitions.intervals import NEG, POS, Intervals
 
 
 @dataclass(frozen=True, slots=True)
 class TimeDimension(OrderedDimension):
-    """Windows of a `grain` (hour, day, week, month, quarter, year) in an IANA `zone`.
+    """Windows of a `grain` in an IANA `zone`.
 
-    `start` and `end` are keys, half-open; None is an open end. The grain's calendar defines the
-    keys.
+    The grain is hour, day, week, month, quarter, year, a step such as `15m` or `4h`, or a cron
+    expression. `starts_on` is the first day of weeks, and `starts_at` the time of day at which
+    windows start; None is Monday and midnight. `start` and `end` are keys, half-open; None is an
+    open end. The calendar defines the keys.
     """
 
     kind: ClassVar[str] = "time"
@@ -28,19 +30,28 @@ class TimeDimension(OrderedDimension):
     start: str | None = None
     end: str | None = None
     column: str | None = field(default=None, compare=False)
+    starts_on: str | None = None
+    starts_at: str | None = None
     calendar: Calendar = field(init=False, repr=False, compare=False)
     _universe: Intervals = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "calendar", calendar(self.grain, self.zone))
+        grid = calendar(self.grain, self.zone, self.starts_on, self.starts_at)
+        object.__setattr__(self, "calendar", grid)
         lo = NEG if self.start is None else self.ordinal(self.start, "start")
         hi = POS if self.end is None else self.ordinal(self.end, "end")
         universe = Intervals.of([(lo, hi)]) - self.calendar.skipped
         if not universe:
             raise InvalidPartition(
-                f"no {self.grain} is in [{self.start}, {self.end}); move the end past the start"
+                f"no {self._noun} is in [{self.start}, {self.end}); move the end past the start"
             )
         object.__setattr__(self, "_universe", universe)
+
+    @property
+    def label(self) -> str:
+        """The grid without its zone: `day`, `week from sunday 06:00`, `15m`."""
+        start = " ".join(filter(None, (self.starts_on, self.starts_at)))
+        return f"{self.grain} from {start}" if start else self.grain
 
     @property
     def universe(self) -> Intervals:
@@ -50,7 +61,7 @@ class TimeDimension(OrderedDimension):
     @property
     def grid(self) -> tuple[Any, ...]:
         """See `OrderedDimension`."""
-        return self.kind, self.grain, self.zone
+        return self.kind, self.grain, self.zone, self.starts_on, self.starts_at
 
     def ordinal(self, key: str, where: str) -> int:
         """See `OrderedDimension`."""
@@ -58,7 +69,7 @@ class TimeDimension(OrderedDimension):
             return self.calendar.parse(key)
         except ValueError as error:
             raise InvalidPartition(
-                f"{where}: {key!r} is not a {self.grain} in {self.zone} ({error}); "
+                f"{where}: {key!r} is not a {self._noun} in {self.zone} ({error}); "
                 f"write one like {self.calendar.example}"
             ) from error
 
@@ -68,7 +79,7 @@ class TimeDimension(OrderedDimension):
             return self.calendar.format(position)
         except (ValueError, OverflowError) as error:
             raise InvalidPartition(
-                f"{self.grain} number {position} has no key ({error}); bound the dimension"
+                f"{self._noun} number {position} has no key ({error}); bound the dimension"
             ) from error
 
     def windows(self, ordinals: Intervals) -> Intervals:
@@ -88,4 +99,23 @@ class TimeDimension(OrderedDimension):
     def to_spec(self) -> dict[str, Any]:
         """See `Dimension`."""
         zone = None if self.zone == "UTC" else self.zone
-        return {"time": self.grain, "zone": zone, "start": self.start, "end": self.end}
+        return {
+            self._form: self.grain,
+            "zone": zone,
+            "starts_on": self.starts_on,
+            "starts_at": self.starts_at,
+            "start": self.start,
+            "end": self.end,
+        }
+
+    @property
+    def _noun(self) -> str:
+        """A window, in messages."""
+        return self.label if self._form == "time" else f"window of {self.label!r}"
+
+    @property
+    def _form(self) -> str:
+        """The key of the grain in a spec."""
+        if is_cron(self.grain):
+            return "cron"
+        return "every" if is_step(self.grain) and self.grain != "hour" else "time"

@@ -1,6 +1,7 @@
 """Large sets of partitions as conditions: PostgreSQL selects the same rows as for single keys."""
 
 from collections.abc import Sequence
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -9,8 +10,10 @@ from psycopg import sql
 
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection, Database
+from engine.worker.operators.sql.parts import key_of, part_of
 from engine.worker.operators.sql.predicates import within
 from engine.worker.operators.sql.tables import Table
+from tests.property.partitions.windows import GRIDS, spec_of
 
 HAVANA = {"zone": "America/Havana"}
 """Its clocks go forward from midnight to one o'clock, and back from one o'clock to midnight."""
@@ -25,6 +28,9 @@ LOCAL_HOURS = (
     "SELECT timestamp '2013-10-20 00:00' + i * interval '30 minutes'"
     " FROM generate_series(0, 1999) AS i"
 )
+CHANGES = """SELECT timestamptz '2013-01-01 UTC' + d * interval '1 day' + i * interval '7 minutes'
+    FROM unnest(ARRAY[67, 68, 86, 89, 95, 96, 277, 278, 298, 299, 305, 306]) AS d,
+        generate_series(0, 205) AS i"""
 NUMBERS = "SELECT i FROM generate_series(-3000, 3000) AS i"
 
 
@@ -80,6 +86,32 @@ async def test_adjacent_windows_select_the_rows_of_each(
                 found = await _selected(conn, space, table, keys[first:end])
                 expected = [row for key in keys[first:end] for row in rows[key]]
                 assert sorted(found) == sorted(expected), keys[first:end]
+
+
+@pytest.mark.parametrize("grain", ["hour", "day", "week", "month", *GRIDS])
+async def test_rows_are_assigned_to_the_partition_that_selects_them(
+    database: Database, grain: str
+) -> None:
+    """On all days on which these clocks change, and of instants to the window of the instant."""
+    zones = ("America/Havana", "Antarctica/Troll", "Australia/Lord_Howe")
+    async with database.connection() as conn:
+        for zone, kind in product(zones, ("timestamptz", "timestamp", "date")):
+            space = PartitionSpace.from_spec({"k": spec_of(grain) | {"zone": zone}})
+            table = await _table(conn, kind, CHANGES)
+            part = part_of(space, table, "s")
+            query = sql.SQL("SELECT {} AS part, k FROM scattered AS s").format(part)
+            assigned: dict[str, set[Any]] = {}
+            for row in await (await conn.execute(query)).fetchall():
+                assigned.setdefault(key_of(space, row["part"]), set()).add(row["k"])
+            for key, values in assigned.items():
+                condition = within(space.parse(key), table)
+                query = sql.SQL("SELECT k FROM scattered WHERE {}").format(condition)
+                rows = await (await conn.execute(query)).fetchall()
+                assert {row["k"] for row in rows} == values
+                window = space.values(key)["k"]
+                if kind == "timestamptz":
+                    assert all(window.start <= value < window.end for value in values)
+            await conn.execute("DROP TABLE scattered")
 
 
 @pytest.mark.parametrize("kind", ["text", "character(6)", "character varying(6)"])

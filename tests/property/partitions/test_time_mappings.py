@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.partitions import Mapping, PartitionSpace
-from tests.property.partitions.windows import ANCHORS, Window, midnight, windows
+from engine.partitions import Mapping, PartitionSpace, TimeDimension
+from engine.partitions.clock import clock
+from tests.property.partitions.windows import ANCHORS, GRIDS, Window, midnight, spec_of, windows
 
-GRAINS = ["hour", "day", "week", "month", "quarter", "year"]
+GRAINS = ["hour", "day", "week", "month", "quarter", "year", *GRIDS]
 ZONES = list(ANCHORS)
 
 
@@ -23,7 +24,7 @@ class Side:
         self.lo = max(middle - before, 4)
         self.hi = min(middle + after, len(self.all) - 5)
         spec = {"start": self.all[self.lo].key, "end": self.all[self.hi].key}
-        self.space = PartitionSpace.from_spec({"t": {"time": grain, "zone": zone, **spec}})
+        self.space = PartitionSpace.from_spec({"t": {**spec_of(grain), "zone": zone, **spec}})
 
     def members(self) -> list[tuple[int, Window]]:
         inside = range(self.lo, self.hi)
@@ -91,7 +92,8 @@ def test_open_ends_stay_open_and_agree_with_bounded_ones(
 ) -> None:
     source, target = pair
     spec = source.space.to_spec()["t"]
-    endless = PartitionSpace.from_spec({"t": {"time": spec["time"], "zone": spec.get("zone")}})
+    grid = {field: value for field, value in spec.items() if field not in ("start", "end")}
+    endless = PartitionSpace.from_spec({"t": grid})
     bounded = Mapping.from_spec(None, source.space, target.space, "test")
     opened = Mapping.from_spec(None, endless, target.space, "test")
     if not source.keys():
@@ -103,6 +105,40 @@ def test_open_ends_stay_open_and_agree_with_bounded_ones(
         endless.parse(f"..{key}") - endless.parse(key)
     ) | opened.down(endless.parse(key))
     assert not endless.parse(f"{key}..").is_finite
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(GRAINS), st.sampled_from(ZONES), st.data())
+def test_windows_tile_all_time_and_each_has_one_key(
+    grain: str, zone: str, data: st.DataObject
+) -> None:
+    """Around every clock change from 1840 to 2200, and at any other time in keys."""
+    (dimension,) = (d for _, d in PartitionSpace.from_spec({"t": _in(grain, zone)}).dimensions)
+    assert isinstance(dimension, TimeDimension)
+    grid = dimension.calendar
+    changes = st.sampled_from(clock(zone).cuts[1:] or [0])
+    near = st.tuples(changes, st.integers(-100_000, 100_000)).map(sum)
+    anywhere = st.integers(*(int(datetime(y, 1, 1, tzinfo=UTC).timestamp()) for y in (1100, 9000)))
+    (first,) = grid.at([data.draw(near | anywhere)])
+    ordinals = [n for n in range(first - 3, first + 4) if n not in grid.skipped]
+    starts = grid.starts(ordinals)
+    assert starts == sorted(set(starts))
+    assert grid.starts([n + 1 for n in ordinals[:-1]]) == starts[1:]
+    assert grid.at(starts) == ordinals
+    assert grid.at([start - 1 for start in starts[1:]]) == ordinals[:-1]
+    keys = [grid.format(n) for n in ordinals]
+    assert [grid.parse(key) for key in keys] == ordinals
+
+
+@given(st.sampled_from(GRAINS), st.sampled_from(ZONES))
+def test_grids_are_equal_to_those_of_their_stored_specs(grain: str, zone: str) -> None:
+    space = PartitionSpace.from_spec({"t": _in(grain, zone)})
+    assert PartitionSpace.from_spec(space.to_spec()) == space
+    assert PartitionSpace.from_spec(space.to_spec()).is_alike(space)
+
+
+def _in(grain: str, zone: str) -> dict[str, str]:
+    return {**spec_of(grain), "zone": zone}
 
 
 def test_the_reference_walk_starts_at_midnight() -> None:

@@ -48,6 +48,11 @@ CONTRADICTIONS = [
         "6:5: jobs[0].inputs: source jobs do not run: delete this key",
     ),
     (
+        "partitioning: {dt: {time: day, end: 2014-01-01}}}\n  - name: mart",
+        "partitioning: {dt: {every: 7m}}}\n  - name: mart",
+        "7:42: jobs[0].outputs[0].partitioning: dimension 'dt': every 7m is not a step that div",
+    ),
+    (
         "{dataset: src, columns",
         "{dataset: src, column_lineage: openlineage, columns",
         "7:24: jobs[0].outputs[0].column_lineage: a source job has no runs to report lineage",
@@ -243,6 +248,13 @@ def test_each_contradiction_is_reported_with_its_line(right: str, wrong: str, li
         compile_text(DAG.replace(right, wrong))
     found = str(refused.value).splitlines()
     assert any(each.startswith(f"f.yaml:{line}") for each in found), found
+
+
+def test_a_table_cannot_be_partitioned_by_a_cron_expression() -> None:
+    wrong = DAG.replace("kind: manual", "kind: postgres, table: t")
+    wrong = wrong.replace("{time: day, end: 2014-01-01}", "{cron: 0 0 1 * *}")
+    with pytest.raises(InvalidDag, match="triggers cannot compute the keys of 'dt' by a cron"):
+        compile_dag(parse_dag(wrong, where="f"), {})
 
 
 def test_a_long_cycle_is_printed_starting_in_this_file() -> None:

@@ -77,6 +77,22 @@ def test_a_shared_partitioning_is_resolved_by_name() -> None:
 
 # Each case: replacement of a text in JOB, and the expected line of the error.
 MISTAKES = [
+    (
+        "{dataset: b}",
+        "{dataset: b, partitioning: {dt: {every: 15}}}",
+        "5:48: jobs[0].outputs[0].partitioning.dt.every: '15' is not a number of minutes or hours: "
+        "write one like 15m or 4h",
+    ),
+    (
+        "{dataset: b}",
+        "{dataset: b, partitioning: {dt: {time: day, starts_at: 6:00}}}",
+        "5:59: jobs[0].outputs[0].partitioning.dt.starts_at: '6:00' is not a time of day: write",
+    ),
+    (
+        "{dataset: b}",
+        "{dataset: b, partitioning: {dt: {time: week, starts_on: sun}}}",
+        "5:60: jobs[0].outputs[0].partitioning.dt.starts_on: 'sun' is not one of monday, tuesday, ",
+    ),
     ("dag: d", "dag: 1d", "1:1: dag: '1d' is not a name: a letter or _, then"),
     ("dag: d\n", "", "1:1: dag: this key is required: add it"),
     ("name: j", "name: 1", "3:5: jobs[0].name: this must be text: quote it"),

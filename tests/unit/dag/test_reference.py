@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.lineage.catalog import space_of
 from engine.lineage.compile import compile_dag
 from engine.model.dag import json_schema
 from engine.model.dagfile import parse_dag
@@ -67,6 +68,18 @@ def test_documented_mappings_are_valid(mapping: str) -> None:
 """
     )
     compile_dag(parse_dag(text, where="f"), {})
+
+
+def test_the_forms_of_partitions_by_time_have_the_documented_keys() -> None:
+    page = Path("docs/how-to/choose-partitions-by-time.md").read_text("utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    compile_dag(parse_dag(example, where="docs"), {})
+    rows = re.findall(r"\| `(dt: \{.*?\})` \| `(.*?)`", page)
+    assert len(rows) == 8
+    for dimension, key in rows:
+        dag = compile_dag(parse_dag(_with(f"{{{dimension}}}"), where="docs"), {})
+        (dataset,) = dag.datasets
+        assert space_of(dataset.partitioning).values(key)["dt"].key == key
 
 
 def _with(partitioning: str) -> str:

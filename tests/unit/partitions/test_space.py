@@ -188,7 +188,7 @@ def test_sets_of_different_spaces_cannot_be_combined() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"dt": {}}, "exactly one of time, range, static, dynamic"),
+        ({"dt": {}}, "exactly one of time, every, cron, range, static, dynamic"),
         ({"dt": "day"}, "exactly one of"),
         ({"dt": {"time": "day", "range": 1}}, "exactly one of"),
         ({"dt": {"time": "day", "size": 1}}, "unknown field 'size'"),

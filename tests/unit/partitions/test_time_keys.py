@@ -76,7 +76,7 @@ def test_a_skipped_hour_has_no_key() -> None:
         "2013-03-10T01",
         "2013-03-10T03",
     ]
-    with pytest.raises(InvalidPartition, match="the clock skips this hour"):
+    with pytest.raises(InvalidPartition, match="the clock skips this time"):
         space("hour", "America/New_York").parse("2013-03-10T02")
 
 

@@ -15,11 +15,12 @@ from engine.partitions import (
     RangeDimension,
     TimeDimension,
 )
+from engine.partitions.clock import clock
 from engine.partitions.intervals import NEG, POS, Span
 from engine.worker.operators.sql.tables import Table
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 a reading of any local clock
 _MOST_LISTED = 100
-_DAY_OF_HOURS = 24
 """Limit of keys or ranges in a condition; more are one constant, which is searched efficiently."""
 TRUE = sql.SQL("TRUE")
 FALSE = sql.SQL("FALSE")
@@ -46,7 +47,8 @@ def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
 def local_date(dimension: TimeDimension, ordinal: int) -> datetime:
     """Return the local midnight of the day on which a window starts."""
     # If a clock change skips midnight, the window starts later on the same day.
-    return datetime.combine(_local(dimension, ordinal), time.min)
+    start = datetime.fromtimestamp(_start(dimension, ordinal), ZoneInfo(dimension.zone))
+    return datetime.combine(start, time.min)
 
 
 def instant(dimension: TimeDimension, ordinal: int) -> datetime:
@@ -146,11 +148,10 @@ def _bound(dimension: Dimension, ordinal: int, kind: str) -> Any:
         return first_value(dimension, ordinal)
     if kind.startswith("timestamp") and kind.endswith("with time zone"):
         return instant(dimension, ordinal)
-    if kind == "date" and dimension.grain != "hour":
+    if kind == "date" and dimension.calendar.is_daily:
         return local_date(dimension, ordinal).date()
     if kind == "date" or kind.startswith("timestamp"):
-        hourly = dimension.grain == "hour"
-        return (_local if hourly else local_date)(dimension, ordinal)
+        return (local_date if dimension.calendar.is_daily else _local)(dimension, ordinal)
     raise InvalidInput(
         f"a column of type {kind} cannot store a time partition: "
         "change the type to date, timestamp or timestamptz"
@@ -161,17 +162,10 @@ def _local(dimension: TimeDimension, ordinal: int) -> datetime:
     """Return the local time, without offset, from which rows are in this window or a later one.
 
     A time repeated by a clock that is set back is in the later window, so the bound is the earliest
-    local start that follows.
+    local time that follows the start.
     """
-    start = _wall_time(dimension, ordinal)
-    if _wall_time(dimension, ordinal + _DAY_OF_HOURS) - start >= timedelta(days=1):
-        return start
-    return min(_wall_time(dimension, ordinal + hour) for hour in range(_DAY_OF_HOURS))
-
-
-def _wall_time(dimension: TimeDimension, ordinal: int) -> datetime:
-    zone = ZoneInfo(dimension.zone)
-    return datetime.fromtimestamp(_start(dimension, ordinal), zone).replace(tzinfo=None)
+    reading = clock(dimension.zone).earliest_reading(_start(dimension, ordinal))
+    return _EPOCH + timedelta(seconds=reading)
 
 
 def _start(dimension: TimeDimension, ordinal: int) -> int:

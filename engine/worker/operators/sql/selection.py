@@ -49,7 +49,7 @@ def _windows(space: PartitionSpace, column: str, kind: str) -> TimeDimension:
     """Return the windows by which the times of a column are compared."""
     for name, dimension in space.dimensions:
         if isinstance(dimension, TimeDimension) and column == (dimension.column or name):
-            grain = "hour" if dimension.grain == "hour" else "day"
+            grain = "day" if dimension.calendar.is_daily else "hour"
             return TimeDimension(grain, dimension.zone, column=column)
     return TimeDimension("day" if kind == "date" else "hour", column=column)
 

@@ -63,7 +63,7 @@ def constants(shape: Shape, partitions: PartitionSet) -> dict[str, sql.Literal]:
 
 def _type_of(column: str, dimension: Dimension) -> str:
     if isinstance(dimension, TimeDimension):
-        return "timestamp with time zone" if dimension.grain == "hour" else "date"
+        return "date" if dimension.calendar.is_daily else "timestamp with time zone"
     if isinstance(dimension, RangeDimension):
         if dimension.size > 1:
             raise TaskFailed(
@@ -84,6 +84,7 @@ def _value(column: str, dimension: Dimension, members: Intervals | KeySet) -> ob
         return key
     ((ordinal, _),) = members.spans
     if isinstance(dimension, TimeDimension):
-        hourly = dimension.grain == "hour"
-        return instant(dimension, ordinal) if hourly else local_date(dimension, ordinal).date()
+        if dimension.calendar.is_daily:
+            return local_date(dimension, ordinal).date()
+        return instant(dimension, ordinal)
     return ordinal

@@ -14,9 +14,13 @@ from engine.partitions.clock import clock
 from engine.partitions.intervals import Intervals
 from engine.partitions.key_dimension import DynamicDimension, StaticDimension, check_key
 from engine.partitions.range_dimension import RangeDimension
+from engine.partitions.spec import read_dimension
 from engine.partitions.time_dimension import TimeDimension
+from tests.property.partitions.windows import spec_of
 
-GRAINS = ["hour", "day", "week", "month", "quarter", "year"]
+GRAINS = [
+    *("hour", "day", "week", "month", "quarter", "year"),
+]
 ZONES = [
     "UTC",
     "America/New_York",
@@ -68,7 +72,13 @@ async def source(source):
 
 async def store(source, grain, zone):
     await source.run("DROP TABLE IF EXISTS z", "CREATE TABLE z (at date)")
-    await source.attach("z", {"at": {"time": grain, "zone": zone}})
+    await source.attach("z", {"at": spec_of(grain) | {"zone": zone}})
+
+
+def time_of(grain: str, zone: str) -> TimeDimension:
+    dimension = read_dimension("t", spec_of(grain) | {"zone": zone})
+    assert isinstance(dimension, TimeDimension)
+    return dimension
 
 
 def window(dimension: TimeDimension, instant: datetime) -> str:
@@ -80,20 +90,20 @@ def window(dimension: TimeDimension, instant: datetime) -> str:
 @pytest.mark.parametrize("grain", GRAINS)
 async def test_a_timestamp_with_zone_has_the_key_of_its_window(source, grain, zone):
     await store(source, grain, zone)
-    dimension, values = TimeDimension(grain, zone), list(instants(zone))
-    doubtful = 0
+    dimension, values = time_of(grain, zone), list(instants(zone))
+    doubtful, grid = 0, dimension.calendar  # at most three hours overlap
     actual = await keys(source, dimension, "timestamp with time zone", values)
     for value, key in zip(values, actual, strict=True):
         assert key is not None
         expected = window(dimension, value)
         if ".." in key:
             assert expected in key.split("..")
-            assert dimension.parse(key).count() <= 4  # three hours of overlap
+            assert dimension.parse(key).count() <= max(4, 4 * 3600 // grid.resolution)
             doubtful += 1
         else:
             assert key == expected
     assert bool(doubtful) == any(
-        SINCE < b.replace(tzinfo=UTC).timestamp() < UNTIL for b in repeats(grain, zone)
+        SINCE < b.replace(tzinfo=UTC).timestamp() < UNTIL for b in repeats(dimension)
     )
 
 
@@ -101,7 +111,7 @@ async def test_a_timestamp_with_zone_has_the_key_of_its_window(source, grain, zo
 @pytest.mark.parametrize("grain", GRAINS)
 async def test_a_timestamp_without_zone_uses_the_zone_of_the_dimension(source, grain, zone):
     await store(source, grain, zone)
-    dimension, values = TimeDimension(grain, zone), list(instants(zone))
+    dimension, values = time_of(grain, zone), list(instants(zone))
     readings = [
         value.replace(tzinfo=None) + timedelta(seconds=offset(zone, value)) for value in values
     ]
@@ -126,6 +136,20 @@ async def test_every_key_of_a_local_time_can_be_parsed(source, zone):
         for key in await keys(source, dimension, type_, readings):
             assert key is not None
             assert dimension.parse(key)
+
+
+async def test_a_date_belongs_to_the_window_of_its_midnight(source):
+    days = [date(2013, 2, 10), date(2013, 2, 13)]
+    sundays = await keys(source, time_of("week from sunday", "UTC"), "date", days)
+    assert sundays == ["2013-02-10", "2013-02-10"]
+    mornings = await keys(source, time_of("day from 06:00", "UTC"), "date", days)
+    assert mornings == ["2013-02-09", "2013-02-12"]
+
+
+def test_a_cron_expression_is_rejected_with_an_alternative():
+    dimension = TimeDimension("0 0 1,15 * *")
+    with pytest.raises(InvalidInput, match="partition the table by `time` or `every`"):
+        key_column(dimension, "value", "date")
 
 
 async def test_a_date_has_the_key_of_its_day(source):
