@@ -16,7 +16,16 @@ from engine.store.database import Database
 from tests.simulation.dagfile import describe
 from tests.simulation.draw import AnyTrial, trials_of
 from tests.simulation.invariants import Broken
-from tests.simulation.reach import FAILURES, HISTORY, PARALLEL, TABLES, WORLD, missing, report
+from tests.simulation.reach import (
+    FAILURES,
+    GRIDS,
+    HISTORY,
+    PARALLEL,
+    TABLES,
+    WORLD,
+    missing,
+    report,
+)
 from tests.simulation.trial import Trial, delete_all_data, shrunk
 from tests.support.databases import fresh_database, migrated_template
 from tests.support.servers import postgres_server
@@ -54,7 +63,9 @@ async def _simulate(url: str, seed: int, seconds: float, max_attempts: int) -> i
             if (current - seed) % WORLDS_PER_CLEANUP == WORLDS_PER_CLEANUP - 1:
                 await delete_all_data(database)
     print("\n".join(report(tally.counts)))
-    if not_reached := missing(tally.counts, (*WORLD, *HISTORY, *FAILURES, *TABLES, *PARALLEL)):
+    if not_reached := missing(
+        tally.counts, (*WORLD, *HISTORY, *FAILURES, *GRIDS, *TABLES, *PARALLEL)
+    ):
         print(f"not reached by these seeds: {', '.join(not_reached)}")
     print(tally.line())
     return int(failed is not None)

@@ -12,7 +12,7 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from tests.property.partitions.windows import windows
+from tests.property.partitions.windows import spec_of, windows
 
 Key = tuple[str, ...]
 """A text per dimension."""
@@ -69,7 +69,7 @@ class Dimension:
             return {"range": self.size} | keys
         ends = {"start": lo, "end": hi}
         keys = {name: self.grid[index] for name, index in ends.items() if index is not None}
-        return {"time": self.grain, "zone": self.zone} | keys
+        return spec_of(self.grain) | {"zone": self.zone} | keys
 
 
 @cache

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from tests.simulation.dimensions import Space
 from tests.simulation.mapping import Read
 from tests.simulation.reports import ReportDetail, report_detail
-from tests.simulation.spaces import ALPHABETS, GRAINS
+from tests.simulation.spaces import ALPHABETS, GRAINS, MORE_GRAINS
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
+
+GRIDS = tuple(f"partitioning: {grain}" for grain in MORE_GRAINS)
+"""Required features of worlds of grids."""
 
 WORLD = (
     *("graph: chain", "graph: fan", "graph: diamond", "graph: ladder", "graph: across DAGs"),
@@ -145,7 +148,7 @@ def missing(
 def report(counts: Counter[str]) -> list[str]:
     """Return the number of occurrences per feature, by group."""
     groups = {"worlds": WORLD, "histories": HISTORY, "failures": FAILURES}
-    groups |= {"tables": TABLES, "parallel": PARALLEL}
+    groups |= {"grids": GRIDS, "tables": TABLES, "parallel": PARALLEL}
     return [
         f"{group}: " + ", ".join(f"{name} {counts[name]}" for name in names)
         for group, names in groups.items()

@@ -30,6 +30,8 @@ ALPHABETS = (
 )
 """Keys of static and dynamic dimensions, and groups of rows."""
 GRAINS = ["hour", "day", "week", "month", "quarter", "year"]
+MORE_GRAINS = ["week from sunday", "day from 01:30", "15m", "4h", "0 0 1,15 * *", "30 1 * * 1-5"]
+"""Grains of the worlds of grids."""
 PARTITIONINGS = [(), ("time",), ("time",), ("time",), ("range",), ("static",), ("dynamic",)]
 PARTITIONINGS += [("time", "static"), ("time", "dynamic"), ("range", "static"), ("time", "range")]
 
@@ -42,6 +44,7 @@ class PartitioningGenerator:
     zone: str
     anchor: date
     alphabet: tuple[str, ...] = ALPHABETS[0]
+    more_grains: Sequence[str] = ()
 
     @staticmethod
     def random_place(rng: Random) -> PartitioningGenerator:
@@ -50,7 +53,8 @@ class PartitioningGenerator:
         )
 
     def space(self) -> Space:
-        return _small(tuple(self._dimension(kind) for kind in self.rng.choice(PARTITIONINGS)))
+        among = [p for p in PARTITIONINGS if "time" in p] if self.more_grains else PARTITIONINGS
+        return _small(tuple(self._dimension(kind) for kind in self.rng.choice(among)))
 
     def bounded_dimension(self) -> Dimension:
         """Return a bounded ordered dimension whose grid continues beyond the bound."""
@@ -79,7 +83,9 @@ class PartitioningGenerator:
 
     def _dimension(self, kind: str) -> Dimension:
         if kind == "time":
-            return self._time(self.rng.choice(["hour", "day", "day", "day", *GRAINS[2:]]))
+            common = ["hour", "day", "day", "day", *GRAINS[2:]]
+            grains = [*self.more_grains, "day"] if self.more_grains else common
+            return self._time(self.rng.choice(grains))
         if kind == "range":
             size = self.rng.choice([10, 20, 25])
             bounds = (0, None) if self.rng.random() < 0.2 else (0, self.rng.randint(2, 5))
@@ -92,6 +98,8 @@ class PartitioningGenerator:
         zone = self.zone if self.rng.random() < 0.7 else self.rng.choice(["UTC", "Asia/Kolkata"])
         bare = Dimension("dt", "time", grain=grain, zone=zone, anchor=self.anchor)
         middle = len(bare.grid) // 2 - (2 if grain == "day" else 0)
+        if grain == "15m":
+            middle += 8  # most clocks change two hours after midnight
         lo = middle - self.rng.randint(0, 2)
         hi = min(lo + self.rng.randint(2, 6), len(bare.grid) - 1)
         bounds: tuple[int | None, int | None] = (lo, hi)
@@ -102,7 +110,7 @@ class PartitioningGenerator:
     def _repartitioned(self, d: Dimension) -> Dimension:
         """Draw another grain, zone, size or list; unbounded dimensions never get a finer grain."""
         if d.kind == "time":
-            grains: Sequence[str] = GRAINS
+            grains: Sequence[str] = [*GRAINS, *self.more_grains]
             if not d.is_finite:
                 grains = [g for g in GRAINS[GRAINS.index(d.grain) :] if g in ("day", "month")]
             return self._time(self.rng.choice(grains))

@@ -6,10 +6,11 @@ import pytest
 
 from engine.store.database import Database
 from tests.simulation.dagfile import describe
-from tests.simulation.reach import missing
+from tests.simulation.reach import GRIDS, missing
 from tests.simulation.trial import Trial
 
 WORLDS = 90
+WORLDS_OF_GRIDS = 25
 
 
 @pytest.mark.slow
@@ -25,6 +26,19 @@ async def test_random_worlds_satisfy_the_laws_and_reach_every_situation(
             print("\n".join([*describe(trial.world), *trial.log]))
             raise AssertionError(f"make simulate SEED={seed}") from trial.failure
     assert missing(counts) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_worlds_of_more_grids_satisfy_the_laws(database: Database) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(WORLDS_OF_GRIDS):
+        trial = await Trial.of_grids(seed).run(database)
+        counts += trial.counts
+        if trial.failure is not None:
+            print("\n".join([*describe(trial.world), *trial.log]))
+            raise AssertionError(f"world of grids {seed}") from trial.failure
+    assert missing(counts, GRIDS) == []
 
 
 async def test_a_seed_determines_the_history(database: Database) -> None:

@@ -19,7 +19,7 @@ from tests.simulation.pauses import with_pauses
 from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
-from tests.simulation.worlds import WORLDS, with_empty_partitions, world
+from tests.simulation.worlds import WORLDS, with_empty_partitions, world, world_of_grids
 
 
 @dataclass
@@ -57,6 +57,11 @@ class Trial:
         generated = with_empty_partitions(world(seed)) if has_report_gaps else world(seed)
         steps = with_pauses(seed, history(seed)) if seed % 10 == 8 else history(seed)
         return Trial(generated, steps, has_twin=seed % 20 == 4, has_report_gaps=has_report_gaps)
+
+    @staticmethod
+    def of_grids(seed: int) -> Trial:
+        """Return the trial of a seed in a world of more grids."""
+        return Trial(world_of_grids(seed), history(seed))
 
     async def run(self, database: Database) -> Trial:
         """Run the trial in a new org, recording any error as its failure."""

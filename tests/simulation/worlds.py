@@ -11,7 +11,7 @@ from random import Random
 
 from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.generate import EIGHT_RANGES, WorldGenerator, reading_all
-from tests.simulation.spaces import PartitioningGenerator
+from tests.simulation.spaces import MORE_GRAINS, PartitioningGenerator
 from tests.simulation.world import Output, World
 
 THREE_RANGES = (Dimension("n", "range", size=10, bounds=(0, 3)),)
@@ -27,6 +27,13 @@ def world(seed: int) -> World:
     if shape < 0.15:
         return generator.chain(rng.randint(4, 6))
     return generator.any_world()
+
+
+def world_of_grids(seed: int) -> World:
+    """Return a random graph with weeks from Sunday, days from 01:30, steps and expressions."""
+    rng = Random(f"world of grids {seed}")
+    partitionings = replace(PartitioningGenerator.random_place(rng), more_grains=MORE_GRAINS)
+    return WorldGenerator(rng, partitionings).any_world()
 
 
 def narrow_world(seed: int) -> World:

@@ -20,6 +20,7 @@ from tests.property.partitions.windows import spec_of
 
 GRAINS = [
     *("hour", "day", "week", "month", "quarter", "year"),
+    *("week from thursday 18:30", "day from 01:30", "15m", "8h from 06:00"),
 ]
 ZONES = [
     "UTC",
