@@ -50,8 +50,8 @@ class SourceConnections:
     """Connections to the sources.
 
     ``name`` identifies the consumer in Knockon's database and is the Kafka consumer group. Without
-    ``bootstrap_servers`` no topics are read. ``start``, ``security``, ``dead_letter_topic`` and
-    ``client`` are as in KafkaSettings.
+    ``bootstrap_servers`` no topics are read. ``start``, ``security``, ``dead_letter_topic``,
+    ``client`` and ``reports_losses`` are as in KafkaSettings.
     """
 
     name: str
@@ -63,6 +63,7 @@ class SourceConnections:
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     dead_letter_topic: str | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
+    reports_losses: bool = True
 
 
 class Consumers:
@@ -173,6 +174,7 @@ class Consumers:
             dead_letter_topic=connections.dead_letter_topic,
             dead_letter_topics=sources.dead_letter_topics(),
             client=connections.client,
+            reports_losses=connections.reports_losses,
         )
 
     def _ingest_as(self, sources: Sources) -> Ingest:

@@ -130,6 +130,13 @@ class Settings(BaseSettings):
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."
     )
+    code_path: str = Field(
+        default=".",
+        description=(
+            "Directories with modules of python jobs, separated by `:`, searched after installed "
+            "packages. `deploy` searches the directory of the DAG file as well."
+        ),
+    )
     concurrency: int = Field(default=2, ge=1, description="Tasks run at once by one worker.")
     monitor_address: str | None = Field(
         default=None,

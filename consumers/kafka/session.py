@@ -156,9 +156,10 @@ class Session:
         )
 
     async def _store(self, offsets: Collection[StartOffset]) -> None:
-        """Persist positions that changed, and record messages that were lost."""
+        """Persist positions that changed, and record messages that a broker should have kept."""
         advances = tuple(offset.advance for offset in offsets if offset.advance)
-        losses = tuple(offset.loss for offset in offsets if offset.loss)
+        reports = self.settings.reports_losses
+        losses = tuple(offset.loss for offset in offsets if offset.loss and reports)
         for loss in losses:
             _log.error("messages lost", stream=loss.stream, position=loss.position, why=loss.error)
         if advances:

@@ -26,7 +26,8 @@ class KafkaSettings:
     `batch_size` counts messages. `security` has arguments of every aiokafka client:
     security_protocol, ssl_context, …. `dead_letter_topic` receives a copy of rejected messages,
     unless `dead_letter_topics` has another topic for the message's topic. `client` has further
-    arguments of AIOKafkaConsumer.
+    arguments of AIOKafkaConsumer. `reports_losses` is False for a broker that keeps no messages
+    when it stops: messages lost before they were read are then not rejections.
     """
 
     bootstrap_servers: str
@@ -39,6 +40,7 @@ class KafkaSettings:
     dead_letter_topic: str | None = None
     dead_letter_topics: Mapping[str, str] = field(default_factory=dict)
     client: Mapping[str, Any] = field(default_factory=dict)
+    reports_losses: bool = True
 
     @property
     def connection(self) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Broker:
 
     #: Further options for AIOKafkaConsumer, in milliseconds.
     consumer_options: ClassVar[dict[str, int]] = {}
+    #: False if messages are lost when the broker stops, by design.
+    keeps_messages: ClassVar[bool] = True
 
     def __init__(
         self, bootstrap_servers: str, security: Mapping[str, Any] = MappingProxyType({})
@@ -73,6 +75,7 @@ class EmbeddedBroker(Broker):
         "session_timeout_ms": 2000,
         "heartbeat_interval_ms": 300,
     }
+    keeps_messages: ClassVar[bool] = False
 
     def __init__(self, log: Path = Path(os.devnull)) -> None:
         self._port = free_port()

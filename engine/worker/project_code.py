@@ -47,7 +47,8 @@ def project_code(name: str) -> dict[str, str]:
         return {}
     if finder.find(name) is None:
         raise InvalidInput(
-            f"there is no module {name!r} here: install it (PYTHONPATH), or correct the name"
+            f"there is no module {name!r} here: install it, add its directory to "
+            "KNOCKON_CODE_PATH, or correct the name"
         )
     hashes: dict[str, str] = {}
     visited, pending = set[str](), {name, *_parents(name)}
@@ -83,7 +84,7 @@ def check_project_code(code: Mapping[str, str]) -> None:
 def _difference(finder: "_Finder", name: str, deployed: str) -> str | None:
     module = finder.find(name)
     if module is None or module.file is None:
-        return f"module {name} is missing"
+        return f"module {name} is missing (KNOCKON_CODE_PATH lists further directories)"
     local = _hash(name, module.file)
     return None if local == deployed else f"module {name} is {local}, not {deployed}"
 

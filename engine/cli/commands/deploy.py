@@ -13,15 +13,16 @@ from rich.tree import Tree
 
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
-from engine.cli.runtime.dag_files import read_dag
+from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
 from engine.cli.runtime.python_code import with_python_code
-from engine.cli.runtime.session import Session, run
+from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.wait import wait_for
 from engine.service.commands.deploys import Deployment
 from engine.service.commands.deploys import deploy as deploy_dag
 from engine.service.queries.deploys import preview
 from engine.service.queries.progress import build_of
 from engine.wording import counted
+from engine.worker.code_path import add_code_directories, directories_of
 
 app = typer.Typer(add_completion=False)
 
@@ -51,6 +52,8 @@ def deploy(
 
     Deploying unchanged content has no effect.
     """
+    code_path = directories_of(load_settings(options).code_path)
+    add_code_directories([*(file.parent for file in files if file != STANDARD_INPUT), *code_path])
     dags = [with_python_code(read_dag(file)) for file in files]
 
     async def work(session: Session) -> None:

@@ -22,6 +22,7 @@ from engine.loops.engine import Engine
 from engine.secrets import clear_environment
 from engine.store.database import display_url
 from engine.wording import counted
+from engine.worker.code_path import add_code_directories, directories_of
 from engine.worker.worker import Worker
 
 app = typer.Typer(add_completion=False)
@@ -50,13 +51,13 @@ def up(
     """Run the engine, consumers and workers in one process.
 
     An embedded database, with data under KNOCKON_HOME, and an embedded broker serve this and other
-    commands unless servers are set. The broker keeps messages in memory: they are lost when the
-    command ends, and after a restart each topic has a dead letter about messages possibly lost.
-    SIGINT or SIGTERM finishes running tasks and stops.
+    commands unless servers are set. The broker keeps messages in memory: messages not
+    yet read are lost when the command ends. SIGINT or SIGTERM finishes running tasks and stops.
     """
 
     async def work(session: Session) -> None:
         clear_environment()
+        add_code_directories(directories_of(session.settings.code_path))
         with running_broker(session.settings) as broker:
             if demo:
                 await _demo(session, broker)

@@ -11,6 +11,7 @@ from engine.cli.runtime.services import serve
 from engine.cli.runtime.session import Session, run
 from engine.errors import UnknownName
 from engine.secrets import clear_environment
+from engine.worker.code_path import add_code_directories, directories_of
 from engine.worker.runtimes import Runtime, installed_runtimes
 from engine.worker.worker import Worker
 
@@ -45,6 +46,7 @@ def worker(
 
     async def work(session: Session) -> None:
         clear_environment()
+        add_code_directories(directories_of(session.settings.code_path))
         runtimes = choose_runtimes(installed_runtimes(), runtime)
         worker = Worker(session.database, session.org_context, session.settings, runtimes=runtimes)
         await serve(session, worker.run)

@@ -23,6 +23,7 @@ class ForeignEmbeddedBroker(Broker):
     """An embedded broker of another process."""
 
     consumer_options = EmbeddedBroker.consumer_options
+    keeps_messages = EmbeddedBroker.keeps_messages
 
 
 @contextmanager

@@ -18,5 +18,6 @@ def consumers_for(session: Session, broker: Broker | None, group: str | None = N
         security=broker.security if broker else {},
         dead_letter_topic=settings.dead_letter_topic,
         client=broker.consumer_options if broker else {},
+        reports_losses=broker is None or broker.keeps_messages,
     )
     return Consumers(session.database, session.org_context, connections)

@@ -46,7 +46,8 @@ def _callable(job: Job) -> tuple[Callable[..., Any], Mapping[str, Any]]:
     except (ImportError, AttributeError) as error:
         raise InvalidInput(
             f"job {job.name!r}: {path} cannot be imported here ({error}): install its package "
-            "where the worker runs, or correct config.callable"
+            "where the worker runs, add its directory to the worker's KNOCKON_CODE_PATH, or "
+            "correct config.callable"
         ) from error
 
 

@@ -49,8 +49,9 @@ def test_a_worker_with_different_code_fails_the_task_once(
 
     error = knockon("deploy", file, code=1).err
     assert (
-        "jobs[1].config.callable: there is no module 'ours.job' here: install it (PYTHONPATH), or "
-        "correct the name; or give the job a `version`, and change the version with the code"
+        "jobs[1].config.callable: there is no module 'ours.job' here: install it, add its "
+        "directory to KNOCKON_CODE_PATH, or correct the name; or give the job a `version`, and "
+        "change the version with the code"
     ) in error
     deployed("deploy", file)
     knockon("invalidate", "orders")
@@ -69,6 +70,22 @@ def test_a_worker_with_different_code_fails_the_task_once(
     (done,) = old("deploy", file, "--dry-run", "--json").json["dags"]
     assert done["diff"]["changed"] == {"made": ["code"]}
     assert list(done["diff"]["regenerated"]) == ["made"]
-    DAG["jobs"][1]["version"] = "1"  # type: ignore[index]
-    file.write_text(json.dumps(DAG))
+    source, made = DAG["jobs"]
+    file.write_text(json.dumps(DAG | {"jobs": [source, {**made, "version": "1"}]}))
     knockon("deploy", file)
+
+
+def test_code_is_found_beside_its_dag_file(knockon: Knockon, tmp_path: Path) -> None:
+    project = _project(tmp_path / "project", "x = 1\n")
+    file = project / "dag.yaml"
+    file.write_text(json.dumps(DAG))
+    worker = Knockon(knockon.env | {"KNOCKON_CODE_PATH": f"{tmp_path}:{project}"})
+
+    knockon("deploy", file)
+    with (
+        knockon.running("engine", until="engine is up"),
+        worker.running("worker", until="worker is up"),
+    ):
+        knockon("invalidate", "orders", "--wait")
+    (task,) = knockon("tasks", "--json").json
+    assert (task["job"], task["status"]) == ("made", "succeeded")

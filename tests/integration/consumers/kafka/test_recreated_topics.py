@@ -36,6 +36,23 @@ async def test_a_topic_recreated_without_a_running_consumer(broker, consumer, le
     assert ledger.notes == [*"abc", *notes]
 
 
+@on_both
+async def test_a_broker_that_keeps_no_messages_loses_them_without_a_rejection(
+    broker, ledger, topic
+):
+    forgetful = settings(broker, topic.name, reports_losses=False)
+    await topic.send("a", "b", "c")
+    async with running(KafkaConsumer(forgetful, ledger.ingest, ledger.positions)):
+        await ledger.until(events=3)
+
+    await make_anew(broker, topic, "d")
+    async with running(KafkaConsumer(forgetful, ledger.ingest, ledger.positions)):
+        await ledger.until(events=4)
+
+    assert ledger.notes == ["a", "b", "c", "d"]
+    assert not ledger.rejections
+
+
 @on_kafka
 async def test_a_topic_recreated_while_it_is_consumed(broker, group, ledger, topic):
     attentive = settings(broker, topic.name, client={**group.client, "metadata_max_age_ms": 300})
