@@ -318,6 +318,16 @@ class JobSpec(Spec):
         None, description="Longest time a runtime may keep the job's resources without a task."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_operator(cls, data: Any) -> Any:
+        """Give jobs run by other programs the operator `external`, unless the job has SQL."""
+        if not isinstance(data, dict) or data.get("runtime") != "external" or "operator" in data:
+            return data
+        config = data.get("config")
+        has_sql = isinstance(config, dict) and "sql" in config
+        return data if has_sql else {**data, "operator": "external"}
+
 
 class DagFile(Spec):
     """A DAG: jobs and, through the jobs, datasets."""

@@ -58,8 +58,14 @@ def deploy(
 
     async def work(session: Session) -> None:
         operation = preview if dry_run else deploy_dag
-        deployments = [await operation(session.caller(), session.service, dag) for dag in dags]
-        show(options, _Deployed(dry_run, tuple(deployments)), _trees)
+        deployments: list[Deployment] = []
+        try:
+            for dag in dags:
+                deployments += [await operation(session.caller(), session.service, dag)]
+        finally:
+            # A rejected file does not undo the deploys before it.
+            if deployments:
+                show(options, _Deployed(dry_run, tuple(deployments)), _trees)
         if wait and not dry_run:
             await wait_for(session, await _builds(session, deployments))
 

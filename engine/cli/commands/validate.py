@@ -14,6 +14,7 @@ from rich.tree import Tree
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import print_error, show
 from engine.cli.runtime.dag_files import read_dag
+from engine.cli.runtime.plugins import missing_plugins
 from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import CurrentVersion, compile_among
 from engine.lineage.columns import EVERY, NO_COLUMN
@@ -51,8 +52,9 @@ def validate(
 ) -> None:
     """Check DAG files without a database; later files may read outputs of earlier files.
 
-    Notes list columns not derivable from SQL. Functions and operators named like a built-in are
-    assumed to be the built-in; deploy looks them up in the database.
+    Notes list columns not derivable from SQL, and operators and runtimes that are not installed
+    here. Functions and operators of SQL named like a built-in are assumed to be the built-in;
+    deploy looks them up in the database.
     """
     current: dict[str, CurrentVersion] = {}
     results = [_check(file, current, columns) for file in files]
@@ -69,13 +71,16 @@ def _check(file: Path, current: dict[str, CurrentVersion], columns: bool) -> _Ch
     except InvalidDag as error:
         return _Checked(str(file), None, 0, 0, tuple(str(error).splitlines()))
     current[compiled.name] = CurrentVersion(_NOT_STORED, compiled)
+    missing = list(missing_plugins(compiled))
+    if problems := tuple(f"{file}: {plugin.problem}" for plugin in missing if plugin.problem):
+        return _Checked(str(file), None, 0, 0, problems)
     return _Checked(
         file=str(file),
         dag=compiled.name,
         jobs=len(compiled.jobs),
         datasets=len(compiled.datasets),
         problems=(),
-        notes=compiled.notes,
+        notes=(*compiled.notes, *(plugin.note for plugin in missing)),
         columns=_columns(compiled) if columns else None,
     )
 

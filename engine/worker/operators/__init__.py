@@ -34,8 +34,12 @@ def operator_named(name: str) -> Operator:
         return _BUILT_IN[name]()
     for plugin in entry_points(group=GROUP, name=name):
         return cast("Operator", plugin.load()())
-    available = sorted({*_BUILT_IN, *(plugin.name for plugin in entry_points(group=GROUP))})
     raise InvalidInput(
         f"there is no operator {name!r} here: install its plug-in (entry point group {GROUP}), or "
-        f"use one of {', '.join(available)}"
+        f"use one of {', '.join(sorted(installed_operators()))}"
     )
+
+
+def installed_operators() -> frozenset[str]:
+    """Return the names of the operators of this environment."""
+    return frozenset({*_BUILT_IN, *(plugin.name for plugin in entry_points(group=GROUP))})

@@ -208,3 +208,41 @@ def test_a_table_is_granted_to_the_jobs_of_an_org_and_revoked(
         assert (
             "there is no org 'nosuch'" in knockon("grant", "nosuch", "orders", "read", code=1).err
         )
+
+
+PLUGINS = """
+dag: plugins
+jobs:
+  - {name: src, activation: source, source: {kind: manual}, outputs: [{dataset: a}]}
+  - {name: made, operator: OPERATOR, runtime: RUNTIME, inputs: [a], outputs: [{dataset: b}],
+     config: {command: [make], callable: "os:getcwd"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("operator", "runtime", "problem"),
+    [
+        ("pyton", "local", "job 'made': there is no operator 'pyton'; did you mean 'python'?"),
+        ("shell", "lokal", "job 'made': there is no runtime 'lokal'; did you mean 'local'?"),
+    ],
+)
+def test_validate_rejects_misspelt_plug_ins(
+    tmp_path: Path, operator: str, runtime: str, problem: str
+) -> None:
+    text = PLUGINS.replace("OPERATOR", operator).replace("RUNTIME", runtime)
+    error = Knockon(environment(tmp_path))("validate", "-", stdin=text, code=1).err
+    assert f"-: {problem}" in error
+
+
+def test_validate_notes_plug_ins_installed_elsewhere(tmp_path: Path) -> None:
+    text = PLUGINS.replace("OPERATOR", "spark").replace("RUNTIME", "yarn")
+    out = " ".join(Knockon(environment(tmp_path))("validate", "-", stdin=text).out.split())
+    assert "note: b: runtime 'yarn' is not installed here" in out
+    assert "note: b: operator 'spark' is not installed here" in out
+
+
+def test_deploy_shows_the_files_before_a_rejected_one(knockon: Knockon) -> None:
+    bad = MINIMAL.read_text().replace("dag: minimal", "dag: another")
+    result = knockon("deploy", MINIMAL, "-", stdin=bad, code=1)
+    assert "minimal is deployed" in result.out
+    assert "another is deployed" not in result.out

@@ -236,3 +236,15 @@ def test_equal_partitionings_have_equal_text() -> None:
         "{hour: {end: '2014-01-01T00', zone: UTC, start: 2013-01-01T00, time: hour}}",
     )
     assert dataset(compiled(text), "events") == dataset(compiled(), "events")
+
+
+def test_jobs_of_other_programs_need_no_operator() -> None:
+    text = """
+dag: d
+jobs:
+  - {name: a, activation: source, source: {kind: manual}, outputs: [{dataset: a}]}
+  - {name: b, runtime: external, inputs: [a], outputs: [{dataset: b}], config: {depth: 3}}
+  - {name: c, runtime: external, inputs: [a], outputs: [{dataset: c}], config: {sql: SELECT 1}}
+"""
+    dag = compiled(text)
+    assert [job(dag, name).operator for name in "abc"] == ["source", "external", "sql"]
