@@ -8,7 +8,7 @@ from engine.errors import InvalidMapping
 from engine.lineage.catalog import DagContext, Readable
 from engine.lineage.check_kafka import check_kafka
 from engine.model.cron import previous_time
-from engine.model.dag import Input, JobSpec, Output
+from engine.model.dag import AllBut, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
 from engine.model.dag_sources import KafkaSource, PostgresSource, ScheduleSource
 from engine.model.references import is_environment
@@ -223,7 +223,16 @@ def _check_mapping(
         return
     universe = source.universe
     most = 1 if mapping.is_identity else universe.count() if universe.is_finite else None
-    if isinstance(read.wait_for, int) and most is not None and read.wait_for > most:
+    if most is None or isinstance(read.wait_for, str):
+        return
+    if isinstance(read.wait_for, AllBut):
+        if read.wait_for.all_but >= most:
+            yield Problem(
+                (*path, "wait_for"),
+                f"no output partition has more than {most} input partitions of {read.dataset!r}: "
+                "write any",
+            )
+    elif read.wait_for > most:
         yield Problem(
             (*path, "wait_for"),
             f"no output partition has {read.wait_for} input partitions of {read.dataset!r}: "

@@ -25,7 +25,7 @@ from engine.lineage.derive import with_derived
 from engine.lineage.sql import NOTHING_DEFINED, Derived, Read, Reads, UserDefined
 from engine.model.dag import DagFile, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
-from engine.model.job import Awaited
+from engine.model.job import AllBut, Awaited, WaitFor
 from engine.model.source_positions import Problem
 from engine.model.states import Activation
 
@@ -117,10 +117,20 @@ def _input(spec: Input, job: JobSpec, context: DagContext) -> CompiledInput:
         dataset=spec.dataset,
         alias=spec.alias,
         mapping=partitions.Mapping.from_spec(spec.mapping, source, target).to_spec(),
-        wait_for=spec.wait_for if isinstance(spec.wait_for, int) else Awaited(spec.wait_for),
+        wait_for=_wait_for(spec),
         cursor=spec.cursor.model_dump() if spec.cursor else None,
         preserved_columns=_preserved_columns(spec, job, context) or None,
     )
+
+
+def _wait_for(spec: Input) -> WaitFor:
+    match spec.wait_for:
+        case int(number):
+            return number
+        case str(text):
+            return Awaited(text)
+        case exception:
+            return AllBut(exception.all_but)
 
 
 def _preserved_columns(

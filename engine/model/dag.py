@@ -153,6 +153,12 @@ class Cursor(Spec):
     )
 
 
+class AllBut(Spec):
+    """All input partitions except for some, whichever they are."""
+
+    all_but: int = Field(ge=1, description="Number of input partitions that may be missing.")
+
+
 class Input(Spec):
     """A dataset read by a job, from this DAG or another DAG."""
 
@@ -167,9 +173,11 @@ class Input(Spec):
         None,
         description="Input partitions of each output partition; inferred if unambiguous.",
     )
-    wait_for: Annotated[Literal["any", "all"] | int, BeforeValidator(check_wait_for)] = Field(
-        "any",
-        description="Input partitions that must exist before the first run of an output partition.",
+    wait_for: Annotated[Literal["any", "all"] | int | AllBut, BeforeValidator(check_wait_for)] = (
+        Field(
+            "any",
+            description="Input partitions that must exist before an output partition's first run.",
+        )
     )
     cursor: Cursor | None = Field(None, description="Follow this input row by row (PerUpdate).")
     passes: (

@@ -56,11 +56,14 @@ def to_seconds(value: Any) -> Any:
 
 
 def check_wait_for(value: Any) -> Any:
-    """Reject anything but ``any``, ``all`` and a positive number of partitions."""
-    if value in ("any", "all") or (type(value) is int and value >= 1):
+    """Reject anything but ``any``, ``all``, ``{all_but: 3}`` and a number of partitions."""
+    is_mapping = isinstance(value, dict) and value.keys() == {"all_but"}
+    number = value["all_but"] if is_mapping else value
+    if value in ("any", "all") or (type(number) is int and number >= 1):
         return value
     raise rejection(
-        f"{shown(value)} is not valid for wait_for: write any, all or a number of partitions from 1"
+        f"{shown(value)} is not valid for wait_for: write any, all, a number of partitions from 1, "
+        "or {all_but: number}"
     )
 
 

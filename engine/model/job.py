@@ -18,7 +18,13 @@ class Awaited(StrEnum):
     ALL = "all"
 
 
-WaitFor = Awaited | int
+class AllBut(msgspec.Struct, frozen=True, gc=False):
+    """All input partitions except for some, whichever they are."""
+
+    all_but: int
+
+
+WaitFor = Awaited | int | AllBut
 
 
 class JobInput(msgspec.Struct, frozen=True, gc=False):

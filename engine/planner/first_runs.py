@@ -1,8 +1,8 @@
 """First runs: the partitions never built, and the inputs for which they wait.
 
-The condition ``wait_for`` (all, any or N) counts the inputs of an output partition that must exist
-before it is built for the first time. A change to any input of an existing partition always
-triggers a rebuild.
+The condition ``wait_for`` (all, any, N or all but N) counts the inputs of an output partition that
+must exist before it is built for the first time. A change to any input of an existing partition
+always triggers a rebuild.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from engine.lineage.graph import Edge, Lineage
-from engine.model.job import Awaited, Job, WaitFor
+from engine.model.job import AllBut, Awaited, Job, WaitFor
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, product
 from engine.planner.inputs import up
@@ -125,5 +125,7 @@ def _is_enough(wait_for: WaitFor, needed: PartitionSet, missing: PartitionSet) -
     if not needed.is_finite:
         # An unbounded set has no 'all': whatever exists counts as complete, once anything does.
         return missing != needed
+    if isinstance(wait_for, AllBut):
+        return missing.count() <= wait_for.all_but
     least = needed.count() if wait_for == Awaited.ALL else min(int(wait_for), needed.count())
     return needed.count() - missing.count() >= least

@@ -69,7 +69,9 @@ def _passes(job: Job, read: Read) -> list[str]:
 
 
 def _input(job: Job, read: Read) -> dict[str, Any]:
-    entry: dict[str, Any] = {"dataset": read.dataset, "wait_for": read.wait_for}
+    is_exception = isinstance(read.wait_for, int) and read.wait_for < 0
+    awaited = {"all_but": -int(read.wait_for)} if is_exception else read.wait_for
+    entry: dict[str, Any] = {"dataset": read.dataset, "wait_for": awaited}
     if read.spec is not None:
         entry["mapping"] = read.spec
     if passes := _passes(job, read):

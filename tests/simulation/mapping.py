@@ -12,12 +12,16 @@ from tests.simulation.dimensions import Dimension, Key, Space
 
 @dataclass(frozen=True)
 class Link:
-    """Mapping between a source dimension and a target dimension, both by index."""
+    """Mapping between a source dimension and a target dimension, both by index.
+
+    ``window`` gives offsets on the target's grid, or with ``counts_sources`` on the source's.
+    """
 
     source: int
     target: int
     window: tuple[int, int] | None = None
     keymap: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    counts_sources: bool = False
 
     def required_keys(self, source: Dimension, target: Dimension) -> dict[str, frozenset[str]]:
         """Return the required source keys by target key."""
@@ -34,12 +38,26 @@ def _required_keys(link: Link, source: Dimension, target: Dimension) -> dict[str
         return {t: frozenset({t}) & set(source.universe) for t in target.universe}
     first, last = link.window or (0, 0)
     sources_by_key = {}
+    if link.counts_sources:
+        return {
+            t: _around(source, target.span(target.grid.index(t)), first, last)
+            for t in target.universe
+        }
     for t in target.universe:
         index = target.grid.index(t)
         window = range(max(index + first, 0), min(index + last + 1, len(target.grid)))
         spans = [target.span(n) for n in window]
         sources_by_key[t] = frozenset(s for s in source.universe if _overlaps(source, s, spans))
     return sources_by_key
+
+
+def _around(source: Dimension, span: tuple[Any, Any], first: int, last: int) -> frozenset[str]:
+    """Return the source keys at the offsets from those that overlap a span."""
+    overlapping = [i for i, key in enumerate(source.grid) if _overlaps(source, key, [span])]
+    indexes = {i + offset for i in overlapping for offset in range(first, last + 1)}
+    return frozenset(source.grid[i] for i in indexes if 0 <= i < len(source.grid)) & {
+        *source.universe
+    }
 
 
 def _overlaps(source: Dimension, key: str, spans: Iterable[tuple[Any, Any]]) -> bool:
@@ -53,7 +71,8 @@ class Read:
 
     ``latest`` is the index of a dimension of which only the last key is read. ``grouped`` is the
     index of an output dimension keyed by the rows' ``g``: an output partition reads only rows of
-    its own group. ``cursor``: the job follows the rows by id.
+    its own group. ``cursor``: the job follows the rows by id. A negative ``wait_for`` is the number
+    of partitions that may be missing.
     """
 
     dataset: str

@@ -14,7 +14,10 @@ from tests.simulation.reports import ReportDetail, report_detail
 from tests.simulation.spaces import ALPHABETS, GRAINS, MORE_GRAINS
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
-GRIDS = tuple(f"partitioning: {grain}" for grain in MORE_GRAINS)
+GRIDS = (
+    *(f"partitioning: {grain}" for grain in MORE_GRAINS),
+    *("mapping: window of inputs", "mapping: last of a list", "wait_for: all but"),
+)
 """Required features of worlds of grids."""
 
 WORLD = (
@@ -247,6 +250,8 @@ def _waits(job: Job) -> Iterator[str]:
     for read in job.reads:
         if read.wait_for != "any":
             yield "wait_for: all" if read.wait_for == "all" else "wait_for: number"
+        if isinstance(read.wait_for, int) and read.wait_for < 0:
+            yield "wait_for: all but"
 
 
 def _columns(job: Job, output: Output) -> Iterator[str]:
@@ -262,6 +267,8 @@ def _columns(job: Job, output: Output) -> Iterator[str]:
 def _mapping(read: Read, source: Space, target: Space) -> Iterator[str]:
     if read.spec in ("all", "last", "identity"):
         yield f"mapping: {read.spec}"
+    if read.latest is not None and not source[read.latest].is_ordered:
+        yield "mapping: last of a list"
     linked = {link.target for link in read.links}
     if linked and len(linked) < len(target):
         yield "mapping: to a product"
@@ -271,6 +278,7 @@ def _mapping(read: Read, source: Space, target: Space) -> Iterator[str]:
         one, other = source[link.source], target[link.target]
         features = {
             "mapping: window": link.window,
+            "mapping: window of inputs": link.counts_sources,
             "mapping: key map": link.keymap,
             "mapping: another grain": one.grain != other.grain,
             "mapping: another zone": one.kind == "time" and one.zone != other.zone,

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.mapping import Link, Read
+from tests.simulation.spaces import MORE_GRAINS
 
 
 def any_read(rng: Random, dataset: str, source: Space, target: Space) -> Read:
@@ -19,10 +20,15 @@ def any_read(rng: Random, dataset: str, source: Space, target: Space) -> Read:
     ordered = [i for i, d in enumerate(source) if d.is_ordered]
     if rng.random() < 0.12 and len(ordered) == 1:
         links, latest = (), ordered[0]
+        lists = [i for i, d in enumerate(source) if d.kind == "static"]
+        if lists and source[latest].grain in MORE_GRAINS:
+            latest = lists[0]
     read = Read(dataset, links, latest, _spec(rng, source, target, links, latest))
     if _may_wait(source, target, read) and rng.random() < 0.15:
         many = source != target and prod(len(d.universe) for d in source) > 1
-        return replace(read, wait_for=rng.choice(["all", 1, 2 if many else 1]))
+        wait_for = rng.choice(["all", 1, 2 if many else 1])
+        has_grids = {d.grain for d in (*source, *target)} & {*MORE_GRAINS}
+        return replace(read, wait_for=-1 if has_grids and many and wait_for == 2 else wait_for)
     return read
 
 
@@ -74,7 +80,10 @@ def _link(rng: Random, s: int, t: int, source: Dimension, target: Dimension) -> 
     chance = rng.random()
     if target.is_ordered and chance < 0.3:
         first = rng.randint(-2, 1)
-        return Link(s, t, window=(first, rng.randint(first, min(first + 2, 2))))
+        last = rng.randint(first, min(first + 2, 2))
+        # Only in worlds of more grids, and without a draw, so that other worlds stay the same.
+        counts_sources = {source.grain, target.grain} & {*MORE_GRAINS} and (first + last) % 2 == 0
+        return Link(s, t, window=(first, last), counts_sources=bool(counts_sources))
     if not target.is_ordered and chance < 0.2:
         keymap = {
             key: tuple(rng.sample(target.keys, rng.randint(0, len(target.keys))))
@@ -88,7 +97,10 @@ def _spec(
     rng: Random, source: Space, target: Space, links: Sequence[Link], latest: int | None
 ) -> Any:
     if latest is not None:
-        return "last"
+        if source[latest].is_ordered:
+            return "last"
+        name = source[latest].name
+        return {name: {"last": True} if name in [d.name for d in target] else "last"}
     straight = all(
         link.source == link.target and not link.window and not link.keymap for link in links
     )
@@ -101,6 +113,7 @@ def _spec(
         entry: dict[str, Any] = {"from": source[link.source].name}
         if link.window:
             entry["window"] = list(link.window)
+            entry |= {"unit": "input"} if link.counts_sources else {}
         if link.keymap is not None:
             entry["map"] = {key: list(targets) for key, targets in link.keymap}
         mapping[target[link.target].name] = entry
@@ -118,6 +131,8 @@ def _may_wait(source: Space, target: Space, read: Read) -> bool:
 
 def _covers_reads(source: Dimension, target: Dimension, link: Link) -> bool:
     """Return whether the short grid of the source covers everything the target can read."""
+    if link.counts_sources:
+        return False
     if not source.is_ordered or source.grid == target.grid:
         return True
     before, after = link.window or (0, 0)

@@ -258,5 +258,6 @@ def _lacks(
     source = world.producers[read.dataset].space
     among = {*universe(source)}
     all_needed = {s for key in keys for s in needed(read, source, job.space, key, among)}
-    least = len(all_needed) if read.wait_for == "all" else min(int(read.wait_for), len(all_needed))
-    return len(all_needed & {*existing}) < least
+    total = len(all_needed)
+    least = total if read.wait_for == "all" else min(int(read.wait_for), total)
+    return len(all_needed & {*existing}) < (least if least >= 0 else total + least)

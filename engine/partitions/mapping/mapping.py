@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.partitions.boxes import Box
+from engine.partitions.dimension_set import DimensionSet
 from engine.partitions.intervals import POS, Intervals
+from engine.partitions.key_dimension import StaticDimension
+from engine.partitions.keyset import KeySet
 from engine.partitions.mapping.infer import infer
 from engine.partitions.mapping.link import Links
 from engine.partitions.mapping.relation import Same
@@ -24,7 +28,7 @@ class Mapping:
     subsets of one universe to subsets of the other.
 
     An unmapped target dimension stands for all of its keys. `existing` is the set of existing
-    source partitions. Only the form `last` uses this set, and selects the greatest partition;
+    source partitions. Only the form `last` uses this set, and selects the greatest key;
     without existing partitions, the last of the universe counts, or any if the universe is
     unbounded.
     """
@@ -54,8 +58,10 @@ class Mapping:
         """Read a mapping from JSON data; None infers one. `where` is the start of messages.
 
         The forms are "identity", "all", "last" and an object with an entry for each target
-        dimension: "all", "last", a source dimension's name, or `{"from": name, "window": [a, b]}`
-        or `{"from": name, "map": {key: key or [keys]}}`. All keys of a target dimension without an
+        dimension: "all", "last", a source dimension's name, `{"from": name, "last": true}`,
+        `{"from": name, "window": [a, b], "unit": "output" or "input"}` or
+        `{"from": name, "map": {key: key or [keys]}}`. An entry "last" may also name a dimension
+        that only the source has. All keys of a target dimension without an
         entry are affected, and all keys of an unused source dimension are needed.
 
         Raises:
@@ -93,7 +99,7 @@ class Mapping:
             image[link.target] = link.relation.down(box[link.source])
         return tuple(image)
 
-    def _up_box(self, box: Box, latest: dict[int, Intervals]) -> Box:
+    def _up_box(self, box: Box, latest: dict[int, DimensionSet]) -> Box:
         image = list(self.source.universe.boxes[0])
         for i, last in latest.items():
             image[i] = last
@@ -101,16 +107,18 @@ class Mapping:
             image[link.source] = link.relation.up(box[link.target])
         return tuple(image)
 
-    def _latest(self, existing: PartitionSet | None) -> dict[int, Intervals]:
+    def _latest(self, existing: PartitionSet | None) -> dict[int, DimensionSet]:
         """Return the last key of each dimension in `latest`, or all keys of an unbounded one."""
         boxes = (existing.boxes if existing else ()) or self.source.universe.boxes
-        return {
-            i: self._last(i, max(box[i].spans[-1][1] for box in boxes)) for i in self.links.latest
-        }
+        return {i: self._last(i, [box[i] for box in boxes]) for i in self.links.latest}
 
-    def _last(self, i: int, end: int) -> Intervals:
-        universe: Intervals = self.source.universe.boxes[0][i]
-        return universe if end == POS else Intervals.single(end - 1)
+    def _last(self, i: int, members: Sequence[Any]) -> DimensionSet:
+        _, dimension = self.source.dimensions[i]
+        if isinstance(dimension, StaticDimension):
+            last = max(dimension.positions(KeySet.union(members)))
+            return KeySet.of(dimension.format(last))
+        end = max(intervals.spans[-1][1] for intervals in members)
+        return dimension.universe if end == POS else Intervals.single(end - 1)
 
     def _moved(self, partitions: PartitionSet, space: PartitionSpace) -> PartitionSet:
         # Equal spaces may have different columns, so the set must refer to the right space.

@@ -50,21 +50,32 @@ class Overlap:
     """Relates keys with overlapping half-open windows, across grains, zones and sizes.
 
     `first` and `last` extend a target key to the windows at these offsets on the target's grid,
-    even out of the target's bounds: a trailing week of days is -6, 0.
+    even out of the target's bounds: a trailing week of days is -6, 0. With `counts_sources` they
+    extend the source keys that overlap the target key, on the source's grid.
     """
 
     source: OrderedDimension
     target: OrderedDimension
     first: int = 0
     last: int = 0
+    counts_sources: bool = False
 
     def down(self, sources: Intervals, /) -> Intervals:
-        """See `Relation`; aligns first, then applies the offsets reversed and negated."""
+        """See `Relation`; aligns first, then applies the offsets reversed and negated.
+
+        Offsets of sources are applied before the alignment.
+        """
+        if self.counts_sources:
+            shifted = _shifted(sources, -self.last, -self.first)
+            return self.target.overlapping(self.source.windows(shifted)) & self.target.universe
         aligned = self.target.overlapping(self.source.windows(sources))
         return _shifted(aligned, -self.last, -self.first) & self.target.universe
 
     def up(self, targets: Intervals, /) -> Intervals:
         """See `Relation`."""
+        if self.counts_sources:
+            aligned = self.source.overlapping(self.target.windows(targets))
+            return _shifted(aligned, self.first, self.last) & self.source.universe
         shifted = _shifted(targets, self.first, self.last)
         return self.source.overlapping(self.target.windows(shifted)) & self.source.universe
 

@@ -9,13 +9,15 @@ from typing import Any
 
 from engine.errors import InvalidMapping, InvalidPartition
 from engine.partitions.dimension import Dimension, OrderedDimension
+from engine.partitions.key_dimension import StaticDimension
 from engine.partitions.mapping.infer import compatible
 from engine.partitions.mapping.link import Link, Links
 from engine.partitions.mapping.relation import KeyMap, Overlap, Relation, Same
 from engine.partitions.space import PartitionSpace
 from engine.partitions.time_dimension import TimeDimension
 
-_FIELDS = ("from", "window", "map")
+_ORDERED = "take the last key of a dimension of the kind time, range or static"
+_FIELDS = ("from", "window", "unit", "map", "last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,14 @@ class SpecReader:
         links: list[Link] = []
         latest: list[int] = []
         for name, entry in spec.items():
+            if entry == "last" and name in self.source.names and name not in self.target.names:
+                latest.append(self._last_entry(name, {"last": True}))
+                continue
             target = self._find(self.target, name)
             if entry == "last":
                 latest.append(self._last_of(name))
+            elif isinstance(entry, MappingOf) and "last" in entry:
+                latest.append(self._last_entry(name, entry))
             elif entry != "all":
                 links.append(self._entry(name, target, entry))
         used = [link.source for link in links] + latest
@@ -81,7 +88,7 @@ class SpecReader:
             raise self._error(
                 f"{name!r} has {entry!r}",
                 'write "all", "last", an input dimension, or {"from": input dimension} with '
-                '"window": [-6, 0] or "map": {key: [keys]}',
+                '"window": [-6, 0], "map": {key: [keys]} or "last": true',
             )
         origin = fields.get("from", name)
         source = self._find(self.source, origin)
@@ -94,9 +101,9 @@ class SpecReader:
             return self._key_map(name, source, target, fields)
         if isinstance(source, OrderedDimension) and isinstance(target, OrderedDimension):
             if source.kind == target.kind:
-                return self._overlap(name, source, target, fields.get("window"))
-        elif "window" in fields:
-            raise self._error(f"{name!r} has no order", "remove the window")
+                return self._overlap(name, source, target, fields)
+        elif {"window", "unit"} & fields.keys():
+            raise self._error(f"{name!r} has no order", "remove window and unit")
         if compatible(source, target):
             return Same(source, target)
         raise self._error(
@@ -105,19 +112,30 @@ class SpecReader:
         )
 
     def _overlap(
-        self, name: str, source: OrderedDimension, target: OrderedDimension, window: Any
+        self,
+        name: str,
+        source: OrderedDimension,
+        target: OrderedDimension,
+        fields: MappingOf[str, Any],
     ) -> Relation:
+        unit = fields.get("unit", "output")
+        if unit not in ("input", "output") or ("unit" in fields and "window" not in fields):
+            raise self._error(
+                f"{name!r} has the unit {unit!r}",
+                "write input or output, together with a window such as [-6, 0]",
+            )
+        window = fields.get("window")
         first, last = (0, 0) if window is None else self._window(name, window)
         if first == last == 0 and _same_keys(source, target):
             return Same(source, target)
-        return Overlap(source, target, first, last)
+        return Overlap(source, target, first, last, unit == "input")
 
     def _window(self, name: str, window: Any) -> tuple[int, int]:
         pair = list(window) if isinstance(window, list | tuple) else []
         if [type(end) for end in pair] != [int, int] or pair[0] > pair[1]:
             raise self._error(
                 f"{name!r} has the window {window!r}",
-                "write first and last offset in output units, such as [-6, 0]",
+                "write first and last offset in output units, such as [-6, 0], or add unit: input",
             )
         return pair[0], pair[1]
 
@@ -130,25 +148,44 @@ class SpecReader:
                 f"{name!r} has an invalid map",
                 "write {key: [keys]} between static or dynamic dimensions",
             )
-        if "window" in fields:
+        if {"window", "unit"} & fields.keys():
             raise self._error(f"{name!r} has both a map and a window", "remove one")
         try:
             return KeyMap(source, target, dict(_pairs(source, target, key_map)))
         except InvalidPartition as error:
             raise self._error(f"the map of {name!r} is invalid", str(error)) from error
 
+    def _last_entry(self, name: str, entry: MappingOf[str, Any]) -> int:
+        origin = entry.get("from", name)
+        if entry["last"] is not True or not entry.keys() <= {"from", "last"}:
+            raise self._error(
+                f"{name!r} has {dict(entry)!r}", f'write {{"from": {origin}, "last": true}}'
+            )
+        if not _has_order(self._find(self.source, origin)):
+            raise self._error(f"the input dimension {origin!r} has no last key", _ORDERED)
+        return self.source.index(origin)
+
     def _last_of(self, name: str | None) -> int:
         """Return the index of the dimension for `last`: of that name, or the only candidate."""
         source = self.source
-        ordered = [n for n, dimension in source.dimensions if dimension.is_ordered]
+        known = [n for n, dimension in source.dimensions if _has_order(dimension)]
+        ordered = [n for n in known if source[n].is_ordered]
         times = [n for n in ordered if isinstance(source[n], TimeDimension)]
-        for candidates in ([n for n in ordered if n == name], ordered, times):
+        lists = [n for n in known if not ordered and n == name]
+        for candidates in ([n for n in ordered if n == name], ordered, times, lists, known):
             if len(candidates) == 1:
                 return source.index(candidates[0])
-        raise self._error(
-            f"last needs one time or range dimension, and the input has {ordered}",
-            "map the dimensions one by one",
-        )
+        if not known:
+            raise self._error(f"no dimension of the input {source.names} has a last key", _ORDERED)
+        several = times or ordered or known
+        entries = [self._last_form(origin, name) for origin in several]
+        raise self._error(f"last could mean any of {several}", f"write {' or '.join(entries)}")
+
+    def _last_form(self, origin: str, name: str | None) -> str:
+        """Return the entry that selects the last key of an input dimension."""
+        if name is None and origin not in self.target.names:
+            return f"{{{origin}: last}}"
+        return f"{{{name or origin}: {{from: {origin}, last: true}}}}"
 
     def _link(self, source: str, target: str, relation: Relation) -> Link:
         return Link(self.source.index(source), self.target.index(target), relation)
@@ -163,6 +200,10 @@ class SpecReader:
 
     def _error(self, problem: str, remedy: str) -> InvalidMapping:
         return InvalidMapping(f"{self.where}: {problem}; {remedy}")
+
+
+def _has_order(dimension: Dimension) -> bool:
+    return dimension.is_ordered or isinstance(dimension, StaticDimension)
 
 
 def _same_keys(source: Dimension, target: Dimension) -> bool:

@@ -37,18 +37,21 @@ def ranges(draw: st.DrawFn) -> tuple[Any, list[str], Any, list[str], Any, Meets]
         BUCKETS[draw(st.sampled_from(sorted(BUCKETS)))] for _ in range(2)
     )
     first, last = sorted(draw(st.tuples(st.integers(-2, 2), st.integers(-2, 2))))
+    unit = draw(st.sampled_from(["output", "input"]))
 
     def meets(s: str, t: str) -> bool:
         lo, hi = bucket(t)
         low, high = bucket(s)
-        return any(
-            max(low, lo + k * width) <= min(high, hi + k * width) for k in range(first, last + 1)
-        )
+        step, sign = (width, 1) if unit == "output" else (size, -1)
+        shifts = (sign * k * step for k in range(first, last + 1))
+        if unit == "output":
+            return any(max(low, lo + n) <= min(high, hi + n) for n in shifts)
+        return any(max(low + n, lo) <= min(high + n, hi) for n in shifts)
 
     return (
         source, [bucket_key(n, size) for n in starts],
         target, [bucket_key(n, width) for n in places],
-        {"from": "s", "window": [first, last]}, meets,
+        {"from": "s", "window": [first, last], "unit": unit}, meets,
     )  # fmt: skip
 
 
@@ -132,6 +135,11 @@ SPECS = [
     {"dt": "all"},
     {"dt": "last", "origin": "origin"},
     {"dt": {"window": [-6, 0]}},
+    {"dt": {"window": [-6, 1], "unit": "input"}},
+    {"dt": {"last": True}},
+    {"dt": {"from": "origin", "last": True}},
+    {"dt": "dt", "origin": "last"},
+    {"origin": "last"},
 ]
 
 

@@ -50,6 +50,12 @@ def needs(target: Side, place: int, source: Window, first: int, last: int) -> bo
     return any(window.overlaps(source) for window in around)
 
 
+def needs_by_inputs(source: Side, place: int, target: Window, first: int, last: int) -> bool:
+    """Return whether a source is at an offset from `first` to `last` from one that overlaps."""
+    around = source.all[max(place - last, 0) : place - first + 1]
+    return any(window.overlaps(target) for window in around)
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.sampled_from(ZONES).flatmap(sides))
 def test_keys_and_windows_follow_the_wall_clock(side: Side) -> None:
@@ -82,6 +88,29 @@ def test_an_output_needs_every_overlapping_input(
     for place, t in target.members()[:3] + target.members()[-3:]:
         up = mapping.up(target.space.parse(t.key))
         needed = [s.key for _, s in source.members() if needs(target, place, s, first, last)]
+        assert list(source.space.keys(up)) == needed
+
+
+@settings(deadline=None, max_examples=100)
+@given(pairs, offsets, st.data())
+def test_offsets_may_count_inputs(
+    pair: tuple[Side, Side], window: list[int], data: st.DataObject
+) -> None:
+    source, target = pair
+    spec = {"t": {"from": "t", "window": window, "unit": "input"}}
+    mapping = Mapping.from_spec(spec, source.space, target.space, "test")
+    some = st.lists(st.sampled_from(source.members()), max_size=6, unique=True)
+    touched = data.draw(some) if source.members() else []
+    wanted = [
+        t.key
+        for _, t in target.members()
+        if any(needs_by_inputs(source, place, t, *window) for place, _ in touched)
+    ]
+    down = mapping.down(source.space.from_keys(s.key for _, s in touched))
+    assert list(target.space.keys(down)) == wanted
+    for _, t in target.members()[:3] + target.members()[-3:]:
+        up = mapping.up(target.space.parse(t.key))
+        needed = [s.key for i, s in source.members() if needs_by_inputs(source, i, t, *window)]
         assert list(source.space.keys(up)) == needed
 
 

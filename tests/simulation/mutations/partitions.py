@@ -100,7 +100,8 @@ def the_first_partition_counts_as_the_last(patch: Patch) -> None:
     def first(self: Mapping, known: Any) -> Any:
         boxes = (known.boxes if known else ()) or self.source.universe.boxes
         return {
-            i: self._last(i, min(b[i].spans[0][0] for b in boxes) + 1) for i in self.links.latest
+            i: self._last(i, [Intervals.single(min(b[i].spans[0][0] for b in boxes))])
+            for i in self.links.latest
         }
 
     around(patch, Mapping, "_latest", lambda _: first)

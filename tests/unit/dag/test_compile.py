@@ -197,6 +197,7 @@ def config_hash(old: str = "", new: str = "") -> str:
         ("idle_timeout: 5m", "idle_timeout: 6m"),
         ("n: [], ", "n: [e.notes], "),
         ("wait_for: 24", "wait_for: 23"),
+        ("wait_for: 24", "wait_for: {all_but: 2}"),
         ("unique_key: [day]", "unique_key: [day]\n    description: new"),
         ("- {dataset: other.kinds, mapping: all}", "- other.kinds"),
         ("- dataset: daily\n", "- dataset: daily\n        read_roles: [x]\n"),

@@ -145,6 +145,11 @@ CONTRADICTIONS = [
     ),
     (
         "{dataset: src}",
+        "{dataset: src, wait_for: {all_but: 1}}",
+        "10:24: jobs[1].inputs[0].wait_for: no output partition has more than 1 input partitions",
+    ),
+    (
+        "{dataset: src}",
         "{dataset: src, wait_for: 2}",
         "10:24: jobs[1].inputs[0].wait_for: no output partition has 2 input partitions of 'src'",
     ),

@@ -161,12 +161,17 @@ MISTAKES = [
     (
         "[a]",
         "[{dataset: a, wait_for: 0}]",
-        "4:27: jobs[0].inputs[0].wait_for: 0 is not valid for wait_for: write any, all or a number",
+        "4:27: jobs[0].inputs[0].wait_for: 0 is not valid for wait_for: write any, all, a number",
     ),
     (
         "[a]",
         "[{dataset: a, wait_for: al}]",
         "4:27: jobs[0].inputs[0].wait_for: 'al' is not valid for wait_for: write any, all",
+    ),
+    (
+        "[a]",
+        "[{dataset: a, wait_for: {all_but: 0}}]",
+        "4:27: jobs[0].inputs[0].wait_for: {'all_but': 0} is not valid for wait_for: write any",
     ),
     (
         "[a]",

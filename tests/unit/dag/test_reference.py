@@ -50,11 +50,16 @@ def test_documented_time_keys_are_valid(grain: str, key: str) -> None:
         "{region: {from: origin, map: {JFK: east, SFO: [west, pacific]}}}",
         "{dt: all}",
         "{dt: last}",
+        "{dt: {from: hour, window: [-2, 0], unit: input}}",
+        "{dt: {from: updated, last: true}}",
+        "{version: last}",
     ],
 )
 def test_documented_mappings_are_valid(mapping: str) -> None:
     assert f"| `{mapping.removeprefix('{').removesuffix('}')}` |" in REFERENCE
     source = "{hour: {time: hour}}" if "hour" in mapping else "{dt: {time: day}}"
+    if "updated" in mapping or "version" in mapping:
+        source = "{updated: {time: day}, version: {static: [v1, v2]}}"
     if "origin" in mapping:
         source = "{origin: {static: [JFK, SFO]}}"
     target = "{day: {time: day}, dt: {time: day}, region: {static: [east, west, pacific]}}"

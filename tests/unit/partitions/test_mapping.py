@@ -178,5 +178,97 @@ def test_identity_requires_the_same_grid() -> None:
 
 
 def test_last_requires_an_ordered_dimension() -> None:
-    with pytest.raises(InvalidMapping, match="last needs one time or range dimension"):
+    with pytest.raises(InvalidMapping, match=r"no dimension of the input .* has a last key; take"):
         Mapping.from_spec("last", ORIGINS, WHOLE)
+
+
+TWO_TIMES = PartitionSpace.from_spec({"u1": {"time": "day"}, "u2": {"time": "day"}})
+LISTED = PartitionSpace.from_spec({"version": {"static": ["v1", "v2", "v10"]}})
+
+
+def test_offsets_may_count_inputs() -> None:
+    spec = {"dt": {"from": "hour", "window": [-2, 0], "unit": "input"}}
+    mapping = Mapping.from_spec(spec, HOURS, DAYS)
+    assert up(mapping, "2013-03-10") == ["2013-03-09T22..2013-03-10T23"]
+    assert down(mapping, "2013-03-09T21") == ["2013-03-09"]
+    assert down(mapping, "2013-03-09T22") == ["2013-03-09..2013-03-10"]
+    assert Mapping.from_spec(mapping.to_spec(), HOURS, DAYS) == mapping
+
+
+def test_offsets_that_count_inputs_reach_beyond_the_bounds_of_outputs() -> None:
+    spec = {"dt": {"from": "hour", "window": [1, 25], "unit": "input"}}
+    mapping = Mapping.from_spec(spec, HOURS, DAYS)
+    assert up(mapping, "2013-12-31") == ["2013-12-31T01..2014-01-02T00"]
+    assert down(mapping, "2014-01-02T00") == ["2013-12-31"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "target"),
+    [
+        ({"u1": "last"}, WHOLE),
+        ({"dt": {"from": "u1", "last": True}}, OPEN_DAYS),
+        ({"u1": "last"}, OPEN_DAYS),
+        ({"u1": {"last": True}}, PartitionSpace.from_spec({"u1": {"time": "month"}})),
+    ],
+)
+def test_last_selects_one_of_several_dimensions(spec: Any, target: PartitionSpace) -> None:
+    mapping = Mapping.from_spec(spec, TWO_TIMES, target)
+    existing = "u1=2013-02-01..2013-02-03/u2=2013-02-05"
+    assert mapping.source.texts(mapping.up(target.universe, mapping.source.parse(existing))) == [
+        "u1=2013-02-03"
+    ]
+    assert Mapping.from_spec(mapping.to_spec(), TWO_TIMES, target) == mapping
+
+
+def test_an_ambiguous_last_is_rejected_with_the_mappings_to_choose_from() -> None:
+    message = r"last could mean any of \['u1', 'u2'\]; write {u1: last} or {u2: last}"
+    with pytest.raises(InvalidMapping, match=message):
+        Mapping.from_spec("last", TWO_TIMES, WHOLE)
+    message = "write {dt: {from: u1, last: true}} or {dt: {from: u2, last: true}}"
+    with pytest.raises(InvalidMapping, match=message):
+        Mapping.from_spec({"dt": "last"}, TWO_TIMES, OPEN_DAYS)
+    for spec in ({"u1": "last"}, {"u2": "last"}):
+        assert Mapping.from_spec(spec, TWO_TIMES, WHOLE).takes_last
+    for origin in ("u1", "u2"):
+        spec = {"dt": {"from": origin, "last": True}}
+        assert Mapping.from_spec(spec, TWO_TIMES, OPEN_DAYS).takes_last
+
+
+@pytest.mark.parametrize("spec", ["last", {"version": "last"}])
+def test_the_last_of_a_list_follows_its_order(spec: Any) -> None:
+    mapping = Mapping.from_spec(spec, LISTED, WHOLE)
+    assert up(mapping, "*") == ["v10"]
+    assert up(mapping, "*", "v1..v2") == ["v2"]
+    assert down(mapping, "v1", "v1..v2") == []
+    assert down(mapping, "v2", "v1..v2") == ["*"]
+
+
+def test_the_last_key_of_one_dimension_is_combined_with_equal_keys_of_another() -> None:
+    source = PartitionSpace.from_spec(
+        {"version": {"static": ["v1", "v2"]}, "origin": {"dynamic": True}}
+    )
+    mapping = Mapping.from_spec({"origin": "origin", "version": "last"}, source, ORIGINS)
+    assert up(mapping, "JFK", "version=v1") == ["version=v1/origin=JFK"]
+    assert up(mapping, "JFK") == ["version=v2/origin=JFK"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"dt": {"from": "u1", "unit": "input"}}, "together with a window such as"),
+        ({"dt": {"from": "u1", "window": [0, 1], "unit": "hour"}}, "has the unit 'hour'; write in"),
+        ({"dt": {"from": "u1", "last": False}}, r"has .*; write {\"from\": u1, \"last\": true}"),
+        ({"dt": {"from": "u1", "last": True, "window": [0, 1]}}, "has .*; write {"),
+        ({"dt": {"from": "u3", "last": True}}, "the input has no dimension 'u3'"),
+        ({"u3": "last"}, "the output has no dimension 'u3'"),
+        ({"dt": "u1", "u1": "last"}, "uses an input dimension twice"),
+    ],
+)
+def test_an_invalid_unit_or_last_is_rejected(spec: Any, message: str) -> None:
+    with pytest.raises(InvalidMapping, match=message):
+        Mapping.from_spec(spec, TWO_TIMES, OPEN_DAYS)
+
+
+def test_a_dynamic_dimension_has_no_last_key() -> None:
+    with pytest.raises(InvalidMapping, match="'origin' has no last key; take the last key of a"):
+        Mapping.from_spec({"dt": {"from": "origin", "last": True}}, ORIGINS, OPEN_DAYS)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.model.job import AllBut
 from engine.planner import input_partitions, lookup_in, missing_inputs, step_blocks, upstream
 from engine.planner.inputs import ANY_PARTITION
 from tests.support.lineages import (
@@ -165,6 +166,21 @@ BOUNDED = {"dt": {"time": "day", "start": "2013-02-01"}}
             WEEK, "all", "2013-02-01..2013-02-03", ["2013-02-03"], None, id="all within bounds"
         ),
         pytest.param(WEEK, 3, "2013-02-08..2013-02-10", ["2013-02-10"], None, id="enough"),
+        pytest.param(
+            WEEK, AllBut(2), "2013-02-05..2013-02-09", ["2013-02-10"], None, id="two may be missing"
+        ),
+        pytest.param(
+            WEEK,
+            AllBut(1),
+            "2013-02-05..2013-02-09",
+            ["2013-02-10"],
+            ["2013-02-04", "2013-02-10"],
+            id="more than one is missing",
+        ),
+        pytest.param(
+            WEEK, AllBut(2), None, ["2013-02-02"], None, id="no more than two within bounds"
+        ),
+        pytest.param("all", AllBut(9), None, ["2013-02-10"], ["*"], id="all but some of no end"),
         pytest.param(
             WEEK,
             3,
