@@ -187,3 +187,13 @@ async def test_a_single_run_job_waits_for_the_inputs_of_each_new_partition(
         assert (await world.task("full[*]", "blocked"))["waiting_for"] == {"late": [day]}
         await world.changed("late", day)
         assert await world.run() == ["full[*]"]
+
+
+async def test_a_first_run_may_lack_some_inputs(database: Database) -> None:
+    read = {"dataset": "a", "mapping": {"dt": {"from": "dt", "window": [-3, 0]}}}
+    world = await World.made(database, source("a"), job("b", read | {"wait_for": {"all_but": 1}}))
+    await world.changed("a", "2013-02-13..2013-02-14")
+    await world.plan()
+    assert await world.run() == []
+    await world.changed("a", "2013-02-16")
+    assert await world.run() == ["b[2013-02-16]"]

@@ -60,6 +60,29 @@ async def test_rows_determine_their_hour_even_if_it_is_repeated(database: Databa
     }
 
 
+async def test_rows_determine_their_window_of_any_grid(database: Database) -> None:
+    grids = {
+        "at": {"every": "30m", "zone": "America/New_York"},
+        "half": {"cron": "0 0 1,15 * *", "zone": "America/New_York", "column": "dt"},
+    }
+    world = await _world(database, grids, "SELECT id, at, dt FROM flights")
+    await world.rows(
+        "INSERT INTO flights SELECT i, timestamptz '2013-11-03 01:00-04' + i * interval '20 min',"
+        " date '2013-10-31' + i FROM generate_series(0, 5) i RETURNING id"
+    )
+
+    await _run(world)
+
+    counts = {key: count for key, (count, _) in (await _partitions(world)).items()}
+    assert counts == {
+        "at=2013-11-03T01:00/half=2013-10-15": 1,
+        "at=2013-11-03T01:00/half=2013-11-01": 1,
+        "at=2013-11-03T01:30/half=2013-11-01": 1,
+        "at=2013-11-03T01:00-0500/half=2013-11-01": 2,
+        "at=2013-11-03T01:30-0500/half=2013-11-01": 1,
+    }
+
+
 async def test_only_differing_partitions_are_written_and_reported(database: Database) -> None:
     world = await _world(database, CELLS, "SELECT id, dt, origin FROM flights")
     await world.rows(

@@ -206,6 +206,32 @@ async def test_hours_are_added_as_instants_and_weeks_as_their_monday(orders: Dat
     assert await world.rows("SELECT week::text FROM by_week") == [{"week": "2013-02-11"}]
 
 
+async def test_windows_of_other_grids_read_the_days_that_they_overlap(orders: Database) -> None:
+    """Windows that start at midnight have dates, and others instants."""
+    halves = {"half": {"cron": "0 0 1,15 * *", "start": "2013-01-01"}}
+    steps = {"at": {"every": "6h", "start": "2013-02-12T18", "end": "2013-02-14T06"}}
+    mornings = {"day": {"time": "day", "starts_at": "06:00", "start": "2013-02-12"}}
+    count = "SELECT count(*) AS n FROM orders"
+    world = await World.made(
+        orders,
+        source("orders"),
+        sql_job("by_half", "orders", sql=count, partitioning=halves),
+        sql_job("by_step", "orders", sql=count, partitioning=steps),
+        sql_job("by_morning", "orders", sql=count, partitioning=mornings),
+    )
+
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+
+    half = await world.rows("SELECT half::text, pg_typeof(half)::text AS type, n FROM by_half")
+    assert half == [{"half": "2013-02-01", "type": "date", "n": 3}]
+    found = await world.rows("SELECT at, n FROM by_step ORDER BY at")
+    at = [datetime(2013, 2, 13, hour, tzinfo=UTC) for hour in (0, 6, 12, 18)]
+    assert found == [{"at": hour, "n": 3} for hour in at]
+    found = await world.rows("SELECT day, n FROM by_morning ORDER BY day")
+    assert found == [{"day": datetime(2013, 2, day, 6, tzinfo=UTC), "n": 3} for day in (12, 13)]
+
+
 async def test_several_outputs_are_written_atomically(orders: Database) -> None:
     daily = {"dt": {"time": "day", "start": "2013-01-01", "end": "2014-01-01"}}
     sql = {"low": "SELECT id FROM orders WHERE id < 3", "high": "SELECT 6 / (id - 3) FROM orders"}

@@ -10,7 +10,14 @@ DAYS = TimeDimension("day", "America/New_York", start="2013-11-02", end="2013-11
 HOURS = TimeDimension("hour", "America/New_York")
 
 
-@pytest.mark.parametrize("dimension", [DAYS, HOURS], ids=["day", "hour"])
+MORNINGS = TimeDimension("day", "America/New_York", starts_at="06:00")
+QUARTERS = TimeDimension("15m", "America/New_York")
+TIMES = TimeDimension("30 1,18 * * *", "America/New_York")
+
+
+@pytest.mark.parametrize(
+    "dimension", [DAYS, HOURS, MORNINGS, QUARTERS, TIMES], ids=lambda d: d.label
+)
 def test_the_key_of_an_instant_is_independent_of_earlier_lookups(dimension: TimeDimension) -> None:
     instants = range(NOVEMBER, NOVEMBER + 3 * 86_400, 1799)
     met, backwards = Windows(dimension), Windows(dimension)

@@ -27,6 +27,19 @@ async def test_an_insert_logs_each_partition_once(flights):
     assert logged == [("insert", ["JFK", "LGA"], None, 3)]
 
 
+async def test_rows_are_logged_by_the_windows_of_other_grids(source):
+    await source.run("CREATE TABLE clicks (at timestamptz, day date)")
+    steps = {"every": "15m", "zone": "America/New_York"}
+    weeks = {"time": "week", "starts_on": "sunday"}
+    await source.attach("clicks", {"at": steps, "day": weeks})
+    logged = await source.logged(
+        "INSERT INTO clicks VALUES ('2013-02-13 05:20-05', '2013-02-13'),"
+        " ('2013-02-13 05:29-05', '2013-02-16'), ('2013-11-03 01:40-05', '2013-02-17')"
+    )
+    repeated = "at=2013-11-03T01:30..2013-11-03T01:30-0500/day=2013-02-17"
+    assert logged == [("insert", ["at=2013-02-13T05:15/day=2013-02-10", repeated], None, 3)]
+
+
 async def test_a_delete_logs_the_partitions_of_deleted_rows(flights):
     logged = await flights.logged("DELETE FROM flights WHERE origin = 'JFK'")
     assert logged == [("delete", ["JFK"], None, 2)]
