@@ -7,12 +7,14 @@ buckets. The key of a value outside the dimension (null, out of bounds, not list
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from engine.errors import InvalidInput
-from engine.partitions.calendar import DAY
+from engine.partitions.calendar import DAY, HOUR
+from engine.partitions.clock import clock
 from engine.partitions.day_calendar import ShiftedWeekCalendar
 from engine.partitions.dimension import Dimension
 from engine.partitions.grains import is_cron
@@ -22,6 +24,8 @@ from engine.partitions.range_dimension import RangeDimension
 from engine.partitions.step_calendar import StepCalendar
 from engine.partitions.time_dimension import TimeDimension
 
+_YEARS = tuple(int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1001, 9998))
+"""Limits of readings with a key."""
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 _FLOATING = SQL(
     "(CASE WHEN {value} >= {lo}::pg_catalog.float8 AND {value} < {hi}::pg_catalog.float8"
@@ -112,7 +116,12 @@ class TimeColumn(KeyColumn):
         return SQL("date_trunc({}, {})").format(Literal(self.dimension.grain), reading)
 
     def valid_bucket(self, bucket: Composable) -> Composed:
-        """See `KeyColumn`; keys of one grain sort like their texts."""
+        """See `KeyColumn`; keys of one grain sort like their texts, except for repeated steps."""
+        grid = self.dimension.calendar
+        if isinstance(grid, StepCalendar) and grid.step != HOUR:
+            return SQL("CASE WHEN {0} >= {1} AND {0} < {2} THEN {0} END").format(
+                bucket, *map(_timestamp, self._certain_steps(grid))
+            )
         return SQL(
             "CASE WHEN {bucket} >= '1001-01-01' AND {bucket} < '9998-01-01'"
             ' AND {first} >= {start} COLLATE "C" AND {last} < {end} COLLATE "C" THEN {bucket} END'
@@ -123,6 +132,18 @@ class TimeColumn(KeyColumn):
             start=Literal(self.dimension.start or ""),
             end=Literal(self.dimension.end or "~"),
         )
+
+    def _certain_steps(self, grid: StepCalendar) -> tuple[int, int]:
+        """The limits of buckets within the bounds, also where the clock repeats them."""
+        local = clock(self.dimension.zone).shifted(grid.shift)
+        first, end = _YEARS
+        if self.dimension.start is not None:
+            (start,) = grid.starts([grid.parse(self.dimension.start)])
+            first = (local.readings([start - 1])[0] // grid.step + 1) * grid.step
+        if self.dimension.end is not None:
+            (start,) = grid.starts([grid.parse(self.dimension.end)])
+            end = local.earliest_reading(start) // grid.step * grid.step
+        return first, end
 
     def key(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
@@ -304,6 +325,11 @@ def key_column(
         case StaticDimension():
             return ListedColumn(name, is_builtin, dimension)
     return TextColumn(name, is_builtin)
+
+
+def _timestamp(reading: int) -> Composed:
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=reading)
+    return SQL("timestamp {}").format(Literal(f"{at:%Y-%m-%d %H:%M:%S}"))
 
 
 def _interval(seconds: int) -> Composed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from math import gcd
 from types import MappingProxyType
 
@@ -41,7 +41,7 @@ _GRAINS: MappingProxyType[str, Callable[[Clock], Calendar]] = MappingProxyType(
 )
 
 
-@cache
+@lru_cache(maxsize=1024)
 def calendar(
     grain: str, zone: str, starts_on: str | None = None, starts_at: str | None = None
 ) -> Calendar:

@@ -1,10 +1,14 @@
 """Time to time, any grains and zones, checked against windows from datetime arithmetic."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from cronsim import CronSim
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from engine.errors import InvalidPartition
 from engine.partitions import Mapping, PartitionSpace, TimeDimension
 from engine.partitions.clock import clock
 from tests.property.partitions.windows import ANCHORS, GRIDS, Window, midnight, spec_of, windows
@@ -39,6 +43,12 @@ def sides(draw: st.DrawFn, anchor: str) -> Side:
     grain = draw(st.sampled_from(GRAINS))
     zone = draw(st.sampled_from([anchor, anchor, *ZONES]))
     return Side(grain, zone, anchor, draw(st.integers(1, 40)), draw(st.integers(1, 40)))
+
+
+def _instants(first: int, end: int) -> st.SearchStrategy[datetime]:
+    """Return whole seconds between the first days of two years."""
+    bounds = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (first, end))
+    return st.integers(*bounds).map(lambda second: datetime.fromtimestamp(second, UTC))
 
 
 pairs = st.sampled_from(ZONES).flatmap(lambda anchor: st.tuples(sides(anchor), sides(anchor)))
@@ -147,7 +157,7 @@ def test_windows_tile_all_time_and_each_has_one_key(
     grid = dimension.calendar
     changes = st.sampled_from(clock(zone).cuts[1:] or [0])
     near = st.tuples(changes, st.integers(-100_000, 100_000)).map(sum)
-    anywhere = st.integers(*(int(datetime(y, 1, 1, tzinfo=UTC).timestamp()) for y in (1100, 9000)))
+    anywhere = _instants(1100, 9000).map(lambda instant: int(instant.timestamp()))
     (first,) = grid.at([data.draw(near | anywhere)])
     ordinals = [n for n in range(first - 3, first + 4) if n not in grid.skipped]
     starts = grid.starts(ordinals)
@@ -164,6 +174,52 @@ def test_grids_are_equal_to_those_of_their_stored_specs(grain: str, zone: str) -
     space = PartitionSpace.from_spec({"t": _in(grain, zone)})
     assert PartitionSpace.from_spec(space.to_spec()) == space
     assert PartitionSpace.from_spec(space.to_spec()).is_alike(space)
+
+
+def _field(low: int, high: int) -> st.SearchStrategy[str]:
+    number = st.integers(low, high)
+    pair = st.tuples(number, number).map(sorted).map(lambda ends: f"{ends[0]}-{ends[1]}")
+    step = st.integers(1, high).map(lambda n: f"*/{n}")
+    several = st.lists(number.map(str) | pair, min_size=1, max_size=3).map(",".join)
+    return st.just("*") | step | several
+
+
+expressions = st.tuples(
+    _field(0, 59), _field(0, 23), _field(1, 31) | st.just("L"), _field(1, 12), _field(0, 6)
+).map(" ".join)
+
+
+@settings(deadline=None, max_examples=200)
+@given(expressions, _instants(1500, 2900))
+def test_windows_of_an_expression_start_at_its_times(expression: str, now: datetime) -> None:
+    try:
+        grid = TimeDimension(expression).calendar
+    except InvalidPartition:
+        assume(False)
+    following = list(itertools.islice(CronSim(expression, now), 5))
+    before = next(CronSim(expression, now + timedelta(seconds=1), reverse=True))
+    (first,) = grid.at([int(now.timestamp())])
+    starts = grid.starts(list(range(first, first + len(following) + 1)))
+    assert [datetime.fromtimestamp(start, UTC) for start in starts] == [before, *following]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(["30 1 * * *", "30 2 * * *", "15,45 2 * * *", "5 0,1,2,3 * * *"]),
+    st.sampled_from(["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "UTC"]),
+    _instants(1990, 2030),
+)
+def test_windows_of_fixed_times_start_when_a_scheduler_runs(
+    expression: str, zone: str, around: datetime
+) -> None:
+    """Of several times skipped at once, a scheduler runs each, and the window is that of one."""
+    start = around.astimezone(ZoneInfo(zone))
+    times = [time.astimezone(UTC) for time in itertools.islice(CronSim(expression, start), 400)]
+    grid = TimeDimension(expression, zone).calendar
+    (first,) = grid.at([int(times[0].timestamp())])
+    (last,) = grid.at([int(times[-1].timestamp())])
+    starts = grid.starts(list(range(first, last + 1)))
+    assert [datetime.fromtimestamp(at, UTC) for at in starts] == list(dict.fromkeys(times))
 
 
 def _in(grain: str, zone: str) -> dict[str, str]:

@@ -187,6 +187,29 @@ async def test_a_bound_within_a_repeated_hour_excludes_both_windows(source):
     assert actual == ["2013-11-03T00", None]
 
 
+async def test_bounds_within_a_repeated_hour_exclude_the_steps_of_both_passes(source):
+    quarters = {"every": "15m", "zone": "America/New_York"}
+    await store(source, "15m", "America/New_York")
+    values = [f"2013-11-03 {at}" for at in ("00:45", "01:00", "01:30", "02:00")]
+    later = read_dimension("t", quarters | {"start": "2013-11-03T01:15-0500"})
+    found = await keys(source, later, "timestamp without time zone", values)
+    assert found == [None, None, None, "2013-11-03T02:00"]
+    earlier = read_dimension("t", quarters | {"end": "2013-11-03T01:30"})
+    found = await keys(source, earlier, "timestamp without time zone", values)
+    assert found == ["2013-11-03T00:45", None, None, None]
+
+
+async def test_a_step_out_of_bounds_has_no_key(source):
+    shifts = {"every": "8h", "starts_at": "06:00"}
+    bounded = read_dimension("t", shifts | {"start": "2013-02-13T14", "end": "2013-02-14T06"})
+    values = [
+        *("2013-02-13 13:59:59", "2013-02-13 14:00", "2013-02-14 05:59", "2013-02-14 06:00"),
+        *("infinity", "-infinity", "19999-02-13 00:00"),
+    ]
+    found = await keys(source, bounded, "timestamp without time zone", values)
+    assert found == [None, "2013-02-13T14", "2013-02-13T22", *[None] * 4]
+
+
 @pytest.mark.parametrize("type_", ["smallint", "bigint", "numeric", "double precision"])
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 async def test_a_number_has_the_key_of_its_bucket(source, size, type_):
