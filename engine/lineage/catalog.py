@@ -9,7 +9,8 @@ import msgspec
 
 from engine.errors import InvalidPartition
 from engine.lineage.sql import NOTHING_DEFINED, Derived, UserDefined
-from engine.model.dag import DagFile, Dimensions, JobSpec, Output
+from engine.model.dag import DagFile, JobSpec, Output
+from engine.model.dag_dimensions import Dimensions
 from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import PartitionSpace
 

@@ -115,8 +115,8 @@ def start_in_step(grain: str, starts_at: str | None) -> str | None:
 
 
 def cron_grain(expression: str) -> str:
-    """Return the grain of a cron expression, with single spaces; raises InvalidPartition."""
-    fields = expression.split()
+    """Return the grain of a cron expression, in one spelling; raises InvalidPartition."""
+    fields = expression.upper().split()
     if len(fields) < 2:
         raise _not_cron(expression, "it has one field")
     return " ".join(fields)

@@ -135,6 +135,7 @@ def test_days_that_start_in_the_morning_are_related_to_two_calendar_days() -> No
         ({"every": "120m"}, {"every": "2h"}),
         ({"every": "8h", "starts_at": "14:00"}, {"every": "8h", "starts_at": "06:00"}),
         ({"cron": " 0  0 1,15 * * "}, {"cron": "0 0 1,15 * *"}),
+        ({"cron": "0 0 * * mon-Fri"}, {"cron": "0 0 * * MON-FRI"}),
         ({"time": "day", "zone": "UTC", "column": "at"}, {"time": "day", "column": "at"}),
     ],
 )
