@@ -188,6 +188,21 @@ SELECT partition_key, decision, decided_by, decided_at, plan_id, task_id FROM kn
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
   AND (%(keys)s::text[] IS NULL OR partition_key = ANY(%(keys)s))
 
+-- :name canceled_tasks
+-- Canceled tasks after an id with partitions that are still left stale, of one job or (null) of all
+-- jobs.
+SELECT t.id, t.dag_name, t.job_name AS job, t.status, t.partitions
+FROM (SELECT DISTINCT d.task_id
+      FROM knockon.current_datasets c
+      JOIN knockon.datasets s ON s.id = c.dataset_uuid
+      JOIN knockon.stale_decisions d
+          ON d.dataset_uuid = c.dataset_uuid AND d.dataset_version = c.dataset_version
+      WHERE c.org_id = %(org_id)s AND d.decision = 'canceled' AND d.task_id > %(after)s
+        AND (%(job)s::text IS NULL OR s.producer_job_name = %(job)s)
+      ORDER BY d.task_id LIMIT %(limit)s) AS left_stale
+JOIN knockon.all_tasks t ON t.id = left_stale.task_id
+ORDER BY t.id
+
 -- :name decided
 -- The partitions of dataset versions that decisions leave stale.
 SELECT d.dataset_uuid, d.partition_key

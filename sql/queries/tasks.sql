@@ -328,6 +328,36 @@ WHERE t.org_id = %(org_id)s AND t.status = 'failed' AND t.id > %(after)s
 ORDER BY t.id LIMIT %(limit)s
 FOR UPDATE OF t
 
+-- :name lock_matching
+-- Lock unfinished tasks in some statuses after an id, of one job or (null) of all jobs, in the order
+-- in which completions lock.
+SELECT t.id, t.job_id, t.block_key, t.status, t.partitions, t.row_filters
+FROM knockon.tasks t
+WHERE t.status = ANY(%(statuses)s::text[]) AND t.id IN (
+    SELECT m.id FROM knockon.tasks m JOIN knockon.jobs j ON j.id = m.job_id
+    WHERE m.org_id = %(org_id)s AND m.id > %(after)s
+      AND m.status IN ('blocked', 'queued', 'running', 'failed')
+      AND m.status = ANY(%(statuses)s::text[])
+      AND (%(job)s::text IS NULL OR j.name = %(job)s)
+    ORDER BY m.id LIMIT %(limit)s)
+ORDER BY t.status = 'running' DESC, t.id
+FOR UPDATE OF t
+
+-- :name retried
+-- A task to be retried, finished or not.
+SELECT t.id, t.dag_name, t.job_name AS job, t.status, t.partitions
+FROM knockon.all_tasks t
+WHERE t.org_id = %(org_id)s AND t.id = %(id)s
+
+-- :name newer
+-- Newer tasks for partitions of a task that will build them or have built them.
+SELECT t.id, t.status, t.partitions
+FROM knockon.all_tasks t
+WHERE t.org_id = %(org_id)s AND t.job_name = %(job)s AND t.dag_name = %(dag)s AND t.id > %(id)s
+  AND (t.status IN ('blocked', 'queued', 'running', 'failed') OR t.status = 'succeeded')
+  AND (t.block_key = '*' OR t.partitions && %(partitions)s::text[])
+ORDER BY t.id
+
 -- :name cancel
 -- Cancel tasks.
 UPDATE knockon.tasks

@@ -108,7 +108,7 @@ def test_every_path_exists(page: Path) -> None:
         ("knockon statsu", ["statsu"]),
         ("knockon tasks retry --faild", ["--faild"]),
         ("knockon --json status --jsn", ["--jsn"]),
-        ("knockon tasks retry --failed --job NAME  # of a job", []),
+        ("knockon tasks retry --status failed --job NAME  # of a job", []),
         ("knockon deploy - < dag.yaml", []),
         ('knockon psql -c "SELECT 1"', []),
     ],

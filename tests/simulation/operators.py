@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidInput
-from engine.flow.execution.operator_actions import cancel, retry
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.retry import Retried, retry
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import ResponseLost
 from tests.simulation.dimensions import Key, read_text, text
@@ -23,6 +24,14 @@ _FAILED = "SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'failed' ORD
 _ANY = """
 SELECT t.id, t.status, j.name FROM tasks t JOIN jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org)s ORDER BY t.id DESC LIMIT 40
+"""
+_CANCELED = """
+SELECT id FROM tasks WHERE org_id = %(org)s AND status = 'canceled' ORDER BY id DESC LIMIT 5
+"""
+_REQUESTED = """
+SELECT i.id, d.name, i.partition_key
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.id = ANY(%(ids)s) ORDER BY i.id
 """
 _FINISHED = ("succeeded", "skipped", "canceled")
 _TASK = """
@@ -54,9 +63,24 @@ class Operators:
         return [row["id"] for row in await self.state.rows(_FAILED)]
 
     async def retry(self, task: UUID, rng: Random | None = None) -> None:
-        self.state.log_line("retry a failed task", "failed task retried")
+        """Retry a task; a canceled one is requested like an output invalidated by hand."""
+        self.state.log_line("retry a task")
         org = self.state.org_context(rng)
-        await self.state.do("retry", lambda conn: retry(conn, org, task), rng)
+        try:
+            retried = await self.state.do("retry", lambda conn: retry(conn, org, task), rng)
+        except ResponseLost as lost:
+            await self._record(lost.response)
+            raise
+        await self._record(retried)
+
+    async def _record(self, retried: Retried) -> None:
+        self.state.counts["failed task retried"] += retried.queued
+        self.state.counts["canceled task retried"] += retried.requested
+        for row in await self.state.rows(_REQUESTED, ids=[*retried.invalidations]):
+            partitions = None if row["partition_key"] is None else (row["partition_key"],)
+            event = SourceEvent(dataset=row["name"], partitions=partitions, reason="manual")
+            self.state.log_line(f"… invalidates {event_text(event)}")
+            self.state.record_events([row["id"]], [event])
 
     async def _cancel(self, task: UUID, rng: Random) -> None:
         """Cancel a task, leaving its partitions stale until a later change or request."""
@@ -86,8 +110,17 @@ class Operators:
         await self._decide(self._cancel, rng, newest=True)
 
     async def retry_any(self, rng: Random) -> None:
-        """Retry a random task; rejected unless it has failed."""
+        """Retry a random task; rejected unless it has failed or was canceled."""
         await self._decide(self.retry, rng)
+
+    async def retry_canceled(self, rng: Random) -> None:
+        """Retry one of the tasks canceled last; rejected if a newer one covers its partitions."""
+        rows = await self.state.rows(_CANCELED)
+        try:
+            if rows:
+                await self.retry(rng.choice(rows)["id"], rng)
+        except InvalidInput as error:
+            self.state.log_line(f"… refused: {error}", "operator action refused")
 
     async def _decide(
         self,

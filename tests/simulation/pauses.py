@@ -58,12 +58,12 @@ class Pauses:
 
 
 def with_pauses(seed: int, steps: Sequence[Step]) -> Sequence[Step]:
-    """Return a history with pauses and resumes among its steps, which stay the same."""
+    """Return a history with decisions of operators among its steps, which stay the same."""
     rng = Random(f"pauses {seed}")
     paused: list[Step] = []
     for step in steps:
         paused.append(step)
         if rng.random() < _RATE:
-            verb = rng.choices(["pause", "resume"], [3, 2])[0]
+            verb = rng.choices(["pause", "resume", "cancel", "retry_canceled"], [3, 2, 1, 2])[0]
             paused.append(Step(verb, rng.randrange(2**32)))
     return paused

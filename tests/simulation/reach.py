@@ -83,6 +83,7 @@ HISTORY = (
     "deploy: column added or removed",
     *("deploy: wait_for removed", "deploy during a run"),
     *("PerPartition run", "PerUpdate run", "Full run", "SQL run", "all rows reread"),
+    "canceled task retried",
     *("pause of kind job", "pause of kind dataset", "pause of kind org", "resume"),
     *("filtered rows reread", "new rows read", "task waiting for inputs"),
     *("partition changed", "partition unchanged"),

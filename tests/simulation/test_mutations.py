@@ -100,8 +100,8 @@ CAUGHT_BY = {
     "pending_invalidations_are_planned_anyway": 13,
     "a_position_moves_without_its_invalidations": 85,
     "partial_writes_count_as_unwritten": 87,
-    "a_paused_dataset_is_planned": 8,
-    "a_paused_job_is_claimed": 8,
+    "a_paused_dataset_is_planned": 28,
+    "a_paused_job_is_claimed": 18,
     "a_resume_drops_gathered_invalidations": 8,
 }
 """Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried.

@@ -15,10 +15,10 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table, short, status_text
 from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
-from engine.model.states import TaskStatus
-from engine.service.commands.tasks import cancel as cancel_task
+from engine.model.states import UNFINISHED_STATUSES, TaskStatus
+from engine.service.commands.tasks import Retried, cancel_all, retry_all
+from engine.service.commands.tasks import cancel as cancel_tasks
 from engine.service.commands.tasks import retry as retry_tasks
-from engine.service.commands.tasks import retry_failed
 from engine.service.queries.explain_task import ExplainedTask, explain_task
 from engine.service.queries.tasks import TaskRow
 from engine.service.queries.tasks import tasks as list_tasks
@@ -26,6 +26,11 @@ from engine.wording import counted, some, summary
 
 _MOST_LISTED = 20
 app = typer.Typer(add_completion=False, invoke_without_command=True)
+_Ids = Annotated[
+    list[str] | None,
+    typer.Argument(help="Ids of tasks, or the last characters.", metavar="TASK"),
+]
+_Job = Annotated[str | None, typer.Option("--job", "-j", help="Job of the tasks.")]
 _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]
 
 
@@ -72,37 +77,65 @@ def show_(options: GlobalOptions, task: _Id) -> None:
 @command
 def retry(
     options: GlobalOptions,
-    tasks: Annotated[
-        list[str] | None,
-        typer.Argument(help="Ids of tasks, or the last characters.", metavar="TASK"),
-    ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Retry all failed tasks.")] = False,
-    job: Annotated[
-        str | None, typer.Option("--job", "-j", help="With --failed: job of the tasks.")
+    tasks: _Ids = None,
+    all_: Annotated[bool, typer.Option("--all", help="Retry tasks of all jobs.")] = False,
+    job: _Job = None,
+    status: Annotated[
+        list[TaskStatus] | None,
+        typer.Option("--status", "-s", help="failed (default) or canceled; repeatable."),
     ] = None,
 ) -> None:
-    """Queue failed tasks again, with a full number of attempts."""
-    if bool(tasks) == failed or (job and not failed):
-        raise InvalidInput("name the tasks to retry, or pass --failed, optionally with --job")
+    """Retry failed or canceled tasks, by id or all of a job or status.
 
-    async def work(session: Session) -> int:
-        if failed:
-            return await retry_failed(session.caller(), session.service, job)
-        return await retry_tasks(session.caller(), session.service, tasks or ())
+    Failed tasks are queued again, with a full number of attempts. The partitions of canceled tasks
+    are rebuilt by new tasks, unless newer tasks cover them.
+    """
+    _require_choice("retry", tasks, bool(all_ or job or status))
 
-    show(options, {"retried": run(options, work)}, _retried)
+    async def work(session: Session) -> Retried:
+        if tasks:
+            return await retry_tasks(session.caller(), session.service, tasks)
+        chosen = status or [TaskStatus.FAILED]
+        return await retry_all(session.caller(), session.service, statuses=chosen, job=job)
+
+    show(options, run(options, work), _retried)
 
 
 @app.command()
 @command
-def cancel(options: GlobalOptions, task: _Id, by: By = None) -> None:
-    """Cancel a task; dependents continue as if its outputs were unchanged."""
-    id_ = run(options, lambda session: cancel_task(session.caller(by), session.service, task))
+def cancel(
+    options: GlobalOptions,
+    tasks: _Ids = None,
+    all_: Annotated[bool, typer.Option("--all", help="Cancel tasks of all jobs.")] = False,
+    job: _Job = None,
+    status: Annotated[
+        list[TaskStatus] | None,
+        typer.Option("--status", "-s", help="Unfinished status; repeatable; default: all."),
+    ] = None,
+    by: By = None,
+) -> None:
+    """Cancel tasks, by id or all of a job or status.
+
+    Dependents continue as if the outputs were unchanged.
+    """
+    _require_choice("cancel", tasks, bool(all_ or job or status))
+
+    async def work(session: Session) -> int:
+        if tasks:
+            return len(await cancel_tasks(session.caller(by), session.service, tasks))
+        chosen = status or UNFINISHED_STATUSES
+        return await cancel_all(session.caller(by), session.service, statuses=chosen, job=job)
+
     show(
         options,
-        {"task": id_, "done": "canceled"},
-        lambda view: Text(f"task {view['task']} is canceled"),
+        {"canceled": run(options, work)},
+        lambda view: Text(f"{counted(view['canceled'], 'task')} canceled"),
     )
+
+
+def _require_choice(verb: str, tasks: list[str] | None, is_filtered: bool) -> None:
+    if bool(tasks) == is_filtered:
+        raise InvalidInput(f"name the tasks to {verb}, or pass --job, --status or --all")
 
 
 def _details(view: ExplainedTask) -> RenderableType:
@@ -131,9 +164,15 @@ def _fields(view: ExplainedTask) -> Iterator[tuple[str, str | Text]]:
     yield "plans", some(map(short, task.plan_ids))
 
 
-def _retried(view: dict[str, int]) -> RenderableType:
-    count = view["retried"]
-    return Text(f"{counted(count, 'task')} {'is' if count == 1 else 'are'} queued again")
+def _retried(view: Retried) -> RenderableType:
+    lines = [f"{counted(view.queued, 'failed task')} queued again"]
+    if view.requested:
+        lines.append(f"{counted(view.requested, 'canceled task')} to be planned anew")
+    if view.covered:
+        lines.append(f"{counted(view.covered, 'canceled task')} left to newer tasks")
+    if not view.queued and lines[1:]:
+        lines = lines[1:]
+    return Text("; ".join(lines))
 
 
 def _table(rows: list[TaskRow]) -> RenderableType:

@@ -80,7 +80,7 @@ def _failures(view: Status) -> Check:
         "tasks",
         failed == 0,
         f"{failed:,} failed",
-        "see 'knockon tasks --status failed', fix the cause, then 'knockon tasks retry --failed'",
+        "see 'knockon tasks --status failed', fix the cause, then 'knockon tasks retry --all'",
     )
 
 

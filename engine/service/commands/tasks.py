@@ -3,47 +3,98 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from engine.errors import InvalidInput
 from engine.flow.execution import operator_actions
-from engine.model.states import Role
+from engine.flow.execution import retry as retries
+from engine.flow.execution.retry import Retried
+from engine.model.states import UNFINISHED_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
 from engine.service.job_names import find_job
 from engine.service.service import Service
 
+__all__ = ["RETRIABLE_STATUSES", "Retried", "cancel", "cancel_all", "retry", "retry_all"]
+
+RETRIABLE_STATUSES = (TaskStatus.FAILED, TaskStatus.CANCELED)
+
 
 @requires(Role.WRITER)
-async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> int:
-    """Queue failed tasks again with a full number of attempts, all or none; return the count.
+async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> Retried:
+    """Retry failed and canceled tasks, all or none; return the counts.
 
-    Raises UnknownName, or InvalidInput if a task has not failed.
+    Failed tasks are queued again with a full number of attempts. The partitions of canceled tasks
+    are invalidated and planned as new tasks. Raises UnknownName, or InvalidInput if a task has
+    neither failed nor been canceled, or if newer tasks cover the partitions of a canceled one.
     """
     async with service.transaction(caller) as (conn, org):
         ids = {await task_id(conn, org, task) for task in tasks}
-        await operator_actions.retry(conn, org, *ids)
-        return len(ids)
+        return await retries.retry(conn, org, *ids)
 
 
 @requires(Role.WRITER)
-async def retry_failed(caller: Caller, service: Service, job: str | None = None) -> int:
-    """Queue all failed tasks of the org or of one job again; return the count.
+async def retry_all(
+    caller: Caller,
+    service: Service,
+    *,
+    statuses: Sequence[TaskStatus] = (TaskStatus.FAILED,),
+    job: str | None = None,
+) -> Retried:
+    """Retry all failed or canceled tasks of the org or of one job; return the counts.
 
-    A few hundred tasks per transaction, because locks would otherwise grow without bound. Raises
-    UnknownName if no task has failed, and no current DAG has the job.
+    Of the canceled tasks, those with partitions still left stale. A few hundred tasks per
+    transaction, because locks would otherwise grow without bound. Raises InvalidInput for other
+    statuses, and UnknownName if there are no such tasks, and no current DAG has the job.
     """
+    _require(statuses, RETRIABLE_STATUSES, "retry")
+    total = Retried()
     async with service.connection(caller) as (conn, org):
-        count = await operator_actions.retry_failed(conn, org, job)
+        if TaskStatus.FAILED in statuses:
+            total += Retried(queued=await retries.retry_failed(conn, org, job))
+        if TaskStatus.CANCELED in statuses:
+            total += await retries.retry_canceled(conn, org, job)
+        if job is not None and total == Retried():
+            find_job(await org.lineage(conn), job)
+    return total
+
+
+@requires(Role.WRITER)
+async def cancel(caller: Caller, service: Service, tasks: Sequence[str]) -> list[UUID]:
+    """Cancel tasks, all or none; return their ids.
+
+    Dependents continue as if the outputs were unchanged. Raises UnknownName, or InvalidInput if a
+    task has ended.
+    """
+    async with service.transaction(caller) as (conn, org):
+        ids = sorted({await task_id(conn, org, task) for task in tasks})
+        for id_ in ids:
+            await operator_actions.cancel(conn, org, id_, by=caller.user)
+        return ids
+
+
+@requires(Role.WRITER)
+async def cancel_all(
+    caller: Caller,
+    service: Service,
+    *,
+    statuses: Sequence[TaskStatus] = UNFINISHED_STATUSES,
+    job: str | None = None,
+) -> int:
+    """Cancel all tasks in some unfinished statuses, of the org or of one job; return the count.
+
+    A hundred tasks per transaction. Raises InvalidInput for other statuses, and UnknownName if
+    there are no such tasks, and no current DAG has the job.
+    """
+    _require(statuses, UNFINISHED_STATUSES, "cancel")
+    async with service.connection(caller) as (conn, org):
+        count = await operator_actions.cancel_all(conn, org, statuses, job, by=caller.user)
         if job is not None and not count:
             find_job(await org.lineage(conn), job)
         return count
 
 
-@requires(Role.WRITER)
-async def cancel(caller: Caller, service: Service, task: str) -> UUID:
-    """Cancel a task and return the id; dependents continue as if the outputs were unchanged.
-
-    Raises UnknownName, or InvalidInput if the task has ended.
-    """
-    async with service.transaction(caller) as (conn, org):
-        id_ = await task_id(conn, org, task)
-        await operator_actions.cancel(conn, org, id_, by=caller.user)
-        return id_
+def _require(statuses: Sequence[TaskStatus], allowed: Sequence[TaskStatus], verb: str) -> None:
+    if others := [*set(statuses) - set(allowed)]:
+        raise InvalidInput(
+            f"tasks that are {others[0]} cannot be chosen to {verb}: give one or several of "
+            f"{', '.join(allowed)}"
+        )

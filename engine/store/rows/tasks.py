@@ -106,6 +106,24 @@ class LockedTask(msgspec.Struct, frozen=True):
     row_filters: list[Any]
 
 
+class RetriedTask(msgspec.Struct, frozen=True):
+    """A task to be retried, by the names of its job."""
+
+    id: UUID
+    dag_name: str
+    job: str
+    status: TaskStatus
+    partitions: list[str]
+
+
+class NewerTask(msgspec.Struct, frozen=True):
+    """A task for partitions of an earlier one."""
+
+    id: UUID
+    status: TaskStatus
+    partitions: list[str]
+
+
 class UnfinishedTask(msgspec.Struct, frozen=True):
     """A locked task that has not ended."""
 

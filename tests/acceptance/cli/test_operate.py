@@ -1,4 +1,4 @@
-"""Commands of operators: pause and resume."""
+"""Commands of operators: pause and resume, and retry and cancel of many tasks."""
 
 from tests.acceptance.cli.conftest import Knockon
 from tests.acceptance.cli.test_changes import WEEK, planned
@@ -30,3 +30,14 @@ def test_a_paused_dataset_gathers_its_changes(shop: Knockon) -> None:
     assert shop("resume", "dataset", "orders", "--json").json["name"] == "orders"
     assert "takes no name" in shop("pause", "org", "orders", code=1).err
     assert "the org is paused" in shop("pause", "org").out
+
+
+def test_tasks_are_canceled_and_retried_together(shop: Knockon) -> None:
+    planned(shop, "orders", *WEEK)
+    task = shop("tasks", "--json").json[0]["id"]
+    assert "1 task canceled" in shop("tasks", "cancel", task, "--by", "ann").out
+    assert shop("tasks", "cancel", "--job", "daily_sales", "--json").json == {"canceled": 6}
+    assert "0 failed tasks queued again" in shop("tasks", "retry", "--all").out
+    assert "1 canceled task to be planned anew" in shop("tasks", "retry", task).out
+    counts = shop("tasks", "retry", "--status", "canceled", "--json").json
+    assert (counts["queued"], counts["requested"], counts["covered"]) == (0, 7, 0)

@@ -6,9 +6,10 @@ from uuid import UUID
 import pytest
 
 from engine.errors import InvalidInput, UnknownName
-from engine.flow.execution import operator_actions
+from engine.flow.execution import retry as retries
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel, retry, retry_failed
+from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.retry import retry, retry_failed
 from engine.model.task import Output
 from engine.store.database import Database
 from engine.store.ids import new_id
@@ -83,7 +84,7 @@ async def test_a_new_change_gives_a_failed_task_all_its_attempts_again(database:
 async def test_only_failed_tasks_can_be_retried(failed: World) -> None:
     waiting = await failed.task(f"c[{DAY}]", "blocked")
     async with failed.conn() as conn:
-        with pytest.raises(InvalidInput, match="blocked, not failed"):
+        with pytest.raises(InvalidInput, match="blocked, neither failed nor canceled"):
             await retry(conn, failed.org, waiting["id"])
         with pytest.raises(UnknownName):
             await cancel(conn, failed.org, new_id())
@@ -300,7 +301,7 @@ async def test_several_tasks_are_retried_atomically(many_failed: World) -> None:
     ids = [row["id"] for row in rows]
     async with many_failed.conn() as conn:
         await retry(conn, many_failed.org, *ids[:3], ids[0])
-        with pytest.raises(InvalidInput, match="not failed"):
+        with pytest.raises(InvalidInput, match="neither failed"):
             await retry(conn, many_failed.org, *ids[3:], ids[0])
     counts = {status: len(names) for status, names in (await many_failed.tasks()).items()}
     assert counts == {"queued": 3, "failed": 7}
@@ -309,7 +310,7 @@ async def test_several_tasks_are_retried_atomically(many_failed: World) -> None:
 async def test_all_failed_tasks_of_a_job_are_retried(
     many_failed: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operator_actions, "_RETRIED_AT_ONCE", 2)
+    monkeypatch.setattr(retries, "_RETRIED_AT_ONCE", 2)
     async with many_failed.conn() as conn:
         assert await retry_failed(conn, many_failed.org, "b") == 5
         assert await retry_failed(conn, many_failed.org, "b") == 0

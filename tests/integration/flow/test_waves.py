@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import retry
+from engine.flow.execution.retry import retry
 from engine.store.database import Database
 from tests.support.worlds import DAILY, WEEKLY, World, job, source
 

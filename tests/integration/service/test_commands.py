@@ -16,7 +16,7 @@ from engine.service.commands.jobs import run
 from engine.service.commands.orgs import set_blast_radius
 from engine.service.commands.plans import apply, approve, reject
 from engine.service.commands.proposals import propose
-from engine.service.commands.tasks import cancel, retry, retry_failed
+from engine.service.commands.tasks import Retried, cancel, retry, retry_all
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
 from engine.service.queries.invalidations import invalidations
@@ -117,11 +117,11 @@ async def test_tasks_are_retried_atomically(world: World) -> None:
     await world.changed("a", DAY, NEXT)
     ids = [str(each.id) for each in await tasks(world.caller, world.service)]
     await world.rows("UPDATE tasks SET status = 'failed' WHERE id = %s RETURNING id", ids[0])
-    with pytest.raises(InvalidInput, match="not failed"):
+    with pytest.raises(InvalidInput, match="neither failed nor canceled"):
         await retry(world.caller, world.service, ids[:2])
     assert len((await world.tasks())["failed"]) == 1
-    assert await retry(world.caller, world.service, ids[:1]) == 1
-    assert await retry_failed(world.caller, world.service) == 0
+    assert (await retry(world.caller, world.service, ids[:1])).queued == 1
+    assert await retry_all(world.caller, world.service) == Retried()
 
 
 async def test_the_limit_of_an_org_is_set_within_bounds(world: World) -> None:
@@ -149,7 +149,7 @@ async def test_names_and_ids_of_another_org_are_unknown(world: World) -> None:
     attempts: list[Callable[[], Awaitable[object]]] = [
         lambda: explain_task(eve, service, task),
         lambda: explain_partition(eve, service, "b", DAY),
-        lambda: cancel(eve, service, task),
+        lambda: cancel(eve, service, [task]),
         lambda: retry(eve, service, [task]),
         lambda: plan(eve, service, str(row.id)),
         lambda: apply(eve, service, str(row.id)),
@@ -168,7 +168,7 @@ async def test_a_reader_reads_and_changes_nothing(world: World) -> None:
     reader = Caller(world.caller.org, "rea", Role.READER)
     (task, *_) = await tasks(reader, world.service)
     with pytest.raises(Forbidden, match="requires the role writer in org 'default'"):
-        await cancel(reader, world.service, str(task.id))
+        await cancel(reader, world.service, [str(task.id)])
     with pytest.raises(Forbidden):
         await invalidate(reader, world.service, change(NEXT))
     assert not await invalidations(reader, world.service, only_open=True)

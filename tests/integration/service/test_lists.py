@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from engine.errors import InvalidInput, UnknownName
-from engine.service.commands.tasks import retry_failed
+from engine.service.commands.tasks import retry_all
 from engine.service.ids import task_id
 from engine.service.queries.invalidations import invalidations
 from engine.service.queries.lineage import LineageNode, lineage_tree
@@ -38,7 +38,7 @@ async def test_an_unknown_filter_is_rejected(database: Database) -> None:
     assert await invalidations(world.caller, world.service, dataset="alpha") == []
     for listed in (
         tasks(world.caller, world.service, job="betta"),
-        retry_failed(world.caller, world.service, "betta"),
+        retry_all(world.caller, world.service, job="betta"),
     ):
         with pytest.raises(UnknownName, match=r"no job 'betta'; did you mean 'beta'\?"):
             await listed

@@ -32,6 +32,8 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "tasks.inputs": {"id": _ID},
     "tasks.blockers": {"id": _ID},
     "tasks.counts": {},
+    "tasks.retried": {"id": _ID},
+    "tasks.newer": {"id": _ID, "dag": "shop", "job": "b", "partitions": [_KEY]},
     "tasks.candidates": {"runtimes": ["local"], "closed": [], "limit": 20},
     "tasks.lock_dependents": {"ended": [_ID]},
     "tasks.unblock": {"ids": [_ID], "triggered": [], "changed": [_ID]},

@@ -151,7 +151,8 @@ def pending_invalidations_are_planned_anyway(patch: Patch) -> None:
 
 @mutation
 def a_paused_dataset_is_planned(patch: Patch) -> None:
-    statement(patch, "invalidations.lock_open", "AND p.kind = 'dataset'", "AND false")
+    for name in ("planning_attempts.next_batch", "invalidations.lock_open"):
+        statement(patch, name, "AND p.kind = 'dataset'", "AND false")
 
 
 @classified(INGEST)

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from consumers.manual import invalidate
-from engine.flow.execution.operator_actions import retry
 from engine.flow.execution.reap import reap
+from engine.flow.execution.retry import retry
 from engine.model.event import SourceEvent
 from engine.model.task import Lease
 from tests.simulation.dimensions import text
