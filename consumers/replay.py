@@ -18,7 +18,7 @@ from engine.store.run import execute, fetch
 
 _LOST = (
     "the lost messages cannot be read again: invalidate the datasets of the topic, then "
-    "close the dead letter with 'knockon dead-letters close'"
+    "discard the dead letter with 'knockon dead-letters discard'"
 )
 
 

@@ -54,7 +54,7 @@ COMMANDS = {
     "logs": (_INSPECT, "Show the attempts at a task, with their output."),
     "invalidations": (_INSPECT, "List or replay invalidations."),
     "lineage": (_INSPECT, "Show the lineage of datasets."),
-    "dead-letters": (_INSPECT, "List, show, replay or close dead letters."),
+    "dead-letters": (_INSPECT, "List, show, replay or discard dead letters."),
 }
 """Panel and help by command; the code is in the module of the same name."""
 

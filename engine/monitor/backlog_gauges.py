@@ -44,7 +44,7 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
     "workers": ("knockon_busy_workers", "Workers with a leased task."),
     "dead_letters": (
         "knockon_open_dead_letters",
-        "Dead letters neither replayed nor closed, counted up to 100,000.",
+        "Dead letters neither replayed nor discarded, counted up to 100,000.",
     ),
     "plans_pending_approval": ("knockon_plans_pending_approval", "Plans pending approval."),
     "oldest_pending_approval": (

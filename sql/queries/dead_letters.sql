@@ -34,3 +34,17 @@ UPDATE knockon.dead_letters
 SET closed_at = clock_timestamp(), closed_by = %(by)s, close_reason = %(reason)s
 WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL AND closed_at IS NULL
 RETURNING id
+
+-- :name close_matching
+-- Close some open dead letters of a stream or of the streams below it (null: of all streams), with a
+-- text in the error (null: any error).
+UPDATE knockon.dead_letters
+SET closed_at = clock_timestamp(), closed_by = %(by)s, close_reason = %(reason)s
+WHERE id IN (
+    SELECT l.id FROM knockon.dead_letters l
+    WHERE l.org_id = %(org_id)s AND l.replayed_at IS NULL AND l.closed_at IS NULL
+      AND (%(stream)s::text IS NULL OR l.stream = %(stream)s OR starts_with(l.stream, %(stream)s || '/'))
+      AND (%(error)s::text IS NULL OR strpos(l.error, %(error)s) > 0)
+    ORDER BY l.id LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED)
+RETURNING id

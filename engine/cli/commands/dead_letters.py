@@ -1,4 +1,4 @@
-"""`knockon dead-letters`: list, show, replay and close."""
+"""`knockon dead-letters`: list, show, replay and discard."""
 
 from typing import Annotated
 
@@ -12,8 +12,8 @@ from engine.cli.render.console import show as print_view
 from engine.cli.render.elements import ago, empty_table, short
 from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
-from engine.service.commands.dead_letters import Replayed, replay_all
-from engine.service.commands.dead_letters import close as close_letters
+from engine.service.commands.dead_letters import Replayed, discard_all, replay_all
+from engine.service.commands.dead_letters import discard as discard_letters
 from engine.service.commands.dead_letters import replay as replay_letters
 from engine.service.queries.dead_letters import DeadLetter, dead_letter, dead_letters
 from engine.wording import counted
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, invoke_without_command=True)
 _WithDone = Annotated[
     bool,
     typer.Option(
-        "--with-done", "--with-replayed", help="Include dead letters already replayed or closed."
+        "--with-done", "--with-replayed", help="Include dead letters already replayed or discarded."
     ),
 ]
 _Limit = Annotated[
@@ -33,7 +33,7 @@ _Limit = Annotated[
 @app.callback()
 @command
 def letters(options: GlobalOptions, with_done: _WithDone = False, limit: _Limit = 50) -> None:
-    """List dead letters, newest first; subcommands show, replay or close them."""
+    """List dead letters, newest first; subcommands show, replay or discard them."""
     _list(options, with_done, limit)
 
 
@@ -84,20 +84,37 @@ def replay(
 
 @app.command()
 @command
-def close(
+def discard(
     options: GlobalOptions,
+    reason: Annotated[str, typer.Option("--reason", help="Reason for a discard without a replay.")],
     ids: Annotated[
-        list[str], typer.Argument(help="Ids of dead letters, or the last characters.", metavar="ID")
-    ],
-    reason: Annotated[str, typer.Option("--reason", help="Reason for closing without a replay.")],
+        list[str] | None,
+        typer.Argument(help="Ids of dead letters, or the last characters.", metavar="ID"),
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option("--stream", help="Stream of the dead letters, like kafka/orders.")
+    ] = None,
+    error: Annotated[
+        str | None, typer.Option("--error", help="Text in the error of the dead letters.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Discard all open dead letters.")] = False,
     by: By = None,
 ) -> None:
-    """Close dead letters without a replay."""
-    closed = run(
+    """Discard dead letters without a replay, by id or all of a stream or error."""
+    if bool(ids) == bool(stream or error or all_):
+        raise InvalidInput("name the dead letters to discard, or pass --stream, --error or --all")
+
+    async def work(session: Session) -> int:
+        caller, service = session.caller(by), session.service
+        if ids:
+            return len(await discard_letters(caller, service, ids, reason=reason))
+        return await discard_all(caller, service, stream=stream, error=error, reason=reason)
+
+    print_view(
         options,
-        lambda session: close_letters(session.caller(by), session.service, ids, reason=reason),
+        {"discarded": run(options, work)},
+        lambda view: Text(f"{counted(view['discarded'], 'dead letter')} discarded"),
     )
-    print_view(options, closed, lambda ids: Text(f"{counted(len(ids), 'dead letter')} closed"))
 
 
 def _list(options: GlobalOptions, with_done: bool, limit: int) -> None:
@@ -127,7 +144,7 @@ def _details(letter: DeadLetter) -> RenderableType:
         "stream": f"{letter.stream} at {letter.position}",
         "received": ago(letter.created_at),
         "replayed": ago(letter.replayed_at) or "no",
-        **({"closed": _closing(letter)} if letter.closed_at else {}),
+        **({"discarded": _discard(letter)} if letter.closed_at else {}),
         **{f"header {name}": value for name, value in letter.headers.items()},
     }
     lines = [Text.assemble((f"{name:<10} ", "bold"), value) for name, value in rows.items()]
@@ -140,10 +157,10 @@ def _details(letter: DeadLetter) -> RenderableType:
 def _done(letter: DeadLetter) -> str:
     if letter.replayed_at is not None:
         return f"replayed {ago(letter.replayed_at)}"
-    return f"closed {ago(letter.closed_at)}" if letter.closed_at else ""
+    return f"discarded {ago(letter.closed_at)}" if letter.closed_at else ""
 
 
-def _closing(letter: DeadLetter) -> str:
+def _discard(letter: DeadLetter) -> str:
     by = f" by {letter.closed_by}" if letter.closed_by else ""
     return f"{ago(letter.closed_at)}{by}: {letter.close_reason}"
 

@@ -72,8 +72,9 @@ async def _cancel(
     conn: Connection, org: OrgContext, rows: Sequence[LockedTask], outcome: str, by: str | None
 ) -> None:
     ids = [row.id for row in rows]
-    for id_ in ids:
-        await record_attempt(conn, id_, Attempt(AttemptOutcome.CANCELED))
+    for row in rows:
+        if row.status == TaskStatus.RUNNING:
+            await record_attempt(conn, row.id, Attempt(AttemptOutcome.CANCELED))
     await execute(conn, "tasks.cancel", ids=ids, outcome=f"canceled: {outcome}")
     lineage = await org.lineage(conn)
     for row in rows:

@@ -1,11 +1,15 @@
-"""Replay or close dead letters."""
+"""Replay or discard dead letters."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from consumers.replay import Replayed
 from consumers.replay import replay as ingest_again
-from engine.flow.ingestion.close_letters import close_letters
+from engine.flow.ingestion.discard_letters import (
+    LetterFilter,
+    discard_letters,
+    discard_matching,
+)
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
@@ -13,7 +17,7 @@ from engine.service.service import Service
 from engine.store.rows.dead_letters import DeadLetterId
 from engine.store.run import fetch
 
-__all__ = ["Replayed", "close", "replay", "replay_all"]
+__all__ = ["Replayed", "discard", "discard_all", "replay", "replay_all"]
 
 
 @requires(Role.WRITER)
@@ -36,11 +40,32 @@ async def replay_all(caller: Caller, service: Service) -> list[Replayed]:
 
 
 @requires(Role.WRITER)
-async def close(caller: Caller, service: Service, ids: Sequence[str], *, reason: str) -> list[UUID]:
-    """Close dead letters without a replay, all or none; return their ids.
+async def discard(
+    caller: Caller, service: Service, ids: Sequence[str], *, reason: str
+) -> list[UUID]:
+    """Discard dead letters without a replay, all or none; return their ids.
 
-    Raises InvalidInput if the reason is empty or a letter is not open, UnknownName.
+    They are kept with the user and the reason, and cannot be replayed. Raises UnknownName, or
+    InvalidInput if the reason is empty or a letter is not open.
     """
     async with service.transaction(caller) as (conn, org):
         letters = [await dead_letter_id(conn, org, id_) for id_ in ids]
-        return await close_letters(conn, org, letters, reason=reason, by=caller.user)
+        return await discard_letters(conn, org, letters, reason=reason, by=caller.user)
+
+
+@requires(Role.WRITER)
+async def discard_all(
+    caller: Caller,
+    service: Service,
+    *,
+    stream: str | None = None,
+    error: str | None = None,
+    reason: str,
+) -> int:
+    """Discard all open dead letters of a stream or with a text in the error; return the count.
+
+    A thousand per transaction. Raises InvalidInput if the reason is empty.
+    """
+    async with service.connection(caller) as (conn, org):
+        matching = LetterFilter(stream, error)
+        return await discard_matching(conn, org, matching, reason=reason, by=caller.user)

@@ -38,7 +38,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 async def dead_letters(
     caller: Caller, service: Service, *, with_done: bool = False, limit: int = 50
 ) -> list[DeadLetter]:
-    """List dead letters, newest first; ``with_done`` includes replayed and closed ones."""
+    """List dead letters, newest first; ``with_done`` includes replayed and discarded ones."""
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
             conn, "dead_letters.list", DeadLetterRow, org_id=org.id, all=with_done, limit=limit

@@ -51,7 +51,7 @@ COMMANDS = [
     ["plans", "show", "PLAN"],
     ["dead-letters", "show", "LETTER"],
     ["dead-letters", "replay", "LETTER"],
-    ["dead-letters", "close", "LETTER", "--reason", NASTY, "--by", NASTY],
+    ["dead-letters", "discard", "LETTER", "--reason", NASTY, "--by", NASTY],
     ["dead-letters", "--with-done"],
     ["impact", "orders", "-p", "key" + NASTY],
     ["impact", "orders", "-c", NASTY],

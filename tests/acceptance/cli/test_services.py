@@ -127,9 +127,12 @@ def test_a_dead_letter_is_shown_and_replayed(
     assert "kafka/orders/0" in knockon("dead-letters", "--with-replayed").out
     _bury(knockon.env["KNOCKON_DATABASE_URL"], "8")
     (letter,) = knockon("dead-letters", "list", "--json").json
-    closing = ("dead-letters", "close", letter["id"][-8:], "--by", "me", "--reason")
-    assert "1 dead letter closed" in knockon(*closing, "sent again").out
-    assert "closed already" in knockon(*closing, "again", code=1).err
+    closing = ("dead-letters", "discard", letter["id"][-8:], "--by", "me", "--reason")
+    assert "1 dead letter discarded" in knockon(*closing, "sent again").out
+    assert "pass --stream" in knockon("dead-letters", "discard", "--reason", "x", code=1).err
+    filtered = ("dead-letters", "discard", "--stream", "kafka/orders", "--reason", "x", "--json")
+    assert knockon(*filtered).json == {"discarded": 0}
+    assert "discarded already" in knockon(*closing, "again", code=1).err
     assert "by me: sent again" in knockon("dead-letters", "show", letter["id"]).out
     assert knockon("dead-letters").out == "no dead letters\n"
 

@@ -7,7 +7,8 @@ import pytest
 
 from consumers.replay import Replayed, replay
 from engine.errors import InvalidInput
-from engine.flow.ingestion.close_letters import close_letters
+from engine.flow.ingestion import discard_letters as discarding
+from engine.flow.ingestion.discard_letters import LetterFilter, discard_letters, discard_matching
 from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Rejection
 from engine.service.commands.dead_letters import replay_all
@@ -126,18 +127,18 @@ async def test_lost_messages_are_not_replayed(database: Database) -> None:
     letter = await a_loss(world)
     (done,) = await replayed(world, letter)
     assert done.error is not None
-    assert "dead-letters close" in done.error
+    assert "dead-letters discard" in done.error
     stored = await dead_letter(world.caller, world.service, str(letter))
     assert await replay_all(world.caller, world.service) == []
     assert (stored.error, stored.replayed_at) == ("lost: the broker deleted offsets 3 to 5", None)
 
 
-async def test_a_closed_letter_records_the_caller_and_the_reason(database: Database) -> None:
+async def test_a_discarded_letter_records_the_caller_and_the_reason(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     loss, other = await a_loss(world), await a_letter(world, b"{")
     async with world.conn() as conn:
-        closed = await close_letters(conn, world.org, [loss], reason="invalidated a", by="me")
-        assert closed == [loss]
+        discarded = await discard_letters(conn, world.org, [loss], reason="invalidated a", by="me")
+        assert discarded == [loss]
         assert [entry.id for entry in await dead_letters(world.caller, world.service)] == [other]
         assert (await status(world.caller, world.service)).dead_letters == 1
         stored = await dead_letter(world.caller, world.service, str(loss))
@@ -148,21 +149,57 @@ async def test_a_closed_letter_records_the_caller_and_the_reason(database: Datab
     assert await replayed(world, loss) == []
 
 
-async def test_letters_are_closed_atomically(database: Database) -> None:
+async def test_letters_are_discarded_atomically(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     loss, other = await a_loss(world), await a_letter(world, b"{")
     async with world.conn() as conn:
-        await close_letters(conn, world.org, [loss], reason="x", by=None)
-        with pytest.raises(InvalidInput, match="nothing was closed"):
-            await close_letters(conn, world.org, [loss, other], reason="x", by=None)
+        await discard_letters(conn, world.org, [loss], reason="x", by=None)
+        with pytest.raises(InvalidInput, match="nothing was discarded"):
+            await discard_letters(conn, world.org, [loss, other], reason="x", by=None)
         with pytest.raises(InvalidInput, match="reason is empty"):
-            await close_letters(conn, world.org, [other], reason=" ", by=None)
+            await discard_letters(conn, world.org, [other], reason=" ", by=None)
         assert [entry.id for entry in await dead_letters(world.caller, world.service)] == [other]
+
+
+@pytest.mark.parametrize(
+    ("matching", "expected"),
+    [
+        (LetterFilter(), 3),
+        (LetterFilter(stream="kafka/a"), 2),
+        (LetterFilter(stream="kafka"), 3),
+        (LetterFilter(stream="kaf"), 0),
+        (LetterFilter(error="deleted"), 1),
+        (LetterFilter(stream="kafka/b/0", error="once"), 1),
+        (LetterFilter(stream="kafka/b/0", error="%"), 0),
+    ],
+)
+async def test_matching_letters_are_discarded_in_batches(
+    database: Database, monkeypatch: pytest.MonkeyPatch, matching: LetterFilter, expected: int
+) -> None:
+    monkeypatch.setattr(discarding, "_DISCARDED_AT_ONCE", 1)
+    world = await World.made(database, topic("a"), job("b", "a"))
+    for stream, error in (("a/0", "deleted"), ("a/1", "once"), ("b/0", "once")):
+        await world.rows(
+            "INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, error) "
+            "VALUES (gen_random_uuid(), %s, 'k', 'kafka/' || %s, '7', '', %s) RETURNING id",
+            world.org.id,
+            stream,
+            error,
+        )
+    async with world.conn() as conn:
+        count = await discard_matching(conn, world.org, matching, reason="x", by="ann")
+        assert count == expected
+        assert await discard_matching(conn, world.org, matching, reason="x", by="eve") == 0
+        with pytest.raises(InvalidInput, match="reason is empty"):
+            await discard_matching(conn, world.org, matching, reason="", by="eve")
+    letters = await dead_letters(world.caller, world.service, with_done=True)
+    assert [letter.closed_by for letter in letters if letter.closed_at] == ["ann"] * expected
+    assert (await status(world.caller, world.service)).dead_letters == 3 - expected
 
 
 async def test_a_loss_reported_again_is_reopened(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     loss = await a_loss(world)
     async with world.conn() as conn:
-        await close_letters(conn, world.org, [loss], reason="x", by=None)
+        await discard_letters(conn, world.org, [loss], reason="x", by=None)
     assert await a_loss(world) == loss

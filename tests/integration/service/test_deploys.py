@@ -14,7 +14,7 @@ from engine.model.event import Batch, Rejection
 from engine.model.states import Role
 from engine.service.caller import Caller
 from engine.service.commands.audit import mend
-from engine.service.commands.dead_letters import close
+from engine.service.commands.dead_letters import discard
 from engine.service.commands.deploys import deploy
 from engine.service.queries.audit import audit
 from engine.service.queries.dead_letters import dead_letter, dead_letters
@@ -66,8 +66,8 @@ async def test_closing_a_dead_letter_records_the_caller(world: World) -> None:
     (row,) = await dead_letters(world.caller, world.service)
     ann = Caller(world.caller.org, "ann", Role.WRITER)
     with pytest.raises(InvalidInput, match="reason is empty"):
-        await close(ann, world.service, [str(row.id)], reason=" ")
-    assert await close(ann, world.service, [str(row.id)[-8:]], reason="sent again") == [row.id]
+        await discard(ann, world.service, [str(row.id)], reason=" ")
+    assert await discard(ann, world.service, [str(row.id)[-8:]], reason="sent again") == [row.id]
     stored = await dead_letter(ann, world.service, str(row.id))
     assert (stored.closed_by, stored.close_reason) == ("ann", "sent again")
 
