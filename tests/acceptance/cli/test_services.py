@@ -65,7 +65,7 @@ def test_a_failed_task_is_reported_retried_and_canceled(shop: Knockon, database_
     (task,) = shop("tasks", "-s", "failed", "--json").json
     assert "no table public.orders" in task["error_message"]
     assert "queued again" in shop("tasks", "retry", task["id"]).out
-    assert "not failed" in shop("tasks", "retry", task["id"], code=1).err
+    assert "neither failed nor canceled" in shop("tasks", "retry", task["id"], code=1).err
     assert "canceled" in shop("tasks", "cancel", task["id"]).out
     assert shop("status", "--json").json["tasks"] == {"canceled": 1}
 
