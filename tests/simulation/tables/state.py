@@ -47,7 +47,7 @@ class TableState:
     now: int = 0
     is_granted_by_hand: bool = False
     retained: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
-    """Partitions that existed, or were planned, at a deploy: later versions contain them as well."""
+    """Partitions that existed, or were planned, at a deploy."""
 
     @staticmethod
     async def start(
