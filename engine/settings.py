@@ -122,8 +122,8 @@ class Settings(BaseSettings):
         default=365,
         gt=0,
         description=(
-            "Retention period of the history, in whole months; `inf`: without end. What explains an "
-            "existing partition is kept longer."
+            "Retention period of the history, in whole months; `inf`: without end. What explains "
+            "an existing partition is kept longer."
         ),
     )
     idempotency_days: float = Field(
