@@ -11,10 +11,11 @@ from uuid import UUID
 from engine.flow.shared.invalidations import NewInvalidation, own_invalidation
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.stale import stale_keys, stale_partitions
-from engine.lineage.columns import stored_columns
+from engine.lineage.columns import read_columns, stored_columns
 from engine.lineage.graph import Edge, Lineage
 from engine.lineage.scope import reaches_more
 from engine.lineage.widening import Widening, widened_datasets
+from engine.model.dataset import Dataset
 from engine.model.invalidation import OwnReason
 from engine.model.job import Job
 from engine.model.states import Activation, Reason
@@ -53,6 +54,8 @@ async def invalidate_pruned(
             *await _raised(conn, now, job, wider),
         }
         invalidations += _of_partitions(now, job, keys, source)
+        for edge in wider:
+            invalidations += await _read_by_first_runs(conn, now, job, edge, source)
     return invalidations
 
 
@@ -76,9 +79,9 @@ async def _invalidate_widened(
     The runs behind the outputs may be fresh, but their changes were propagated too narrowly. Only
     readers run that have not run since the last change.
     """
-    invalidations = []
+    invalidations: list[NewInvalidation] = []
     for id_, widening in widened.items():
-        dataset, space = lineage.dataset(id_), lineage.space(id_)
+        dataset = lineage.dataset(id_)
         columns = stored_columns(widening.columns)
         await execute(conn, "tasks.forget_propagated", jobs=[lineage.producer(id_).id])
         rows = await fetch(
@@ -90,16 +93,8 @@ async def _invalidate_widened(
             columns=columns,
             of_rows=widening.rows,
         )
-        if rows:
-            found = own_invalidation(
-                id_,
-                dataset.version,
-                space.texts(space.from_keys(row.key for row in rows)),
-                reason=OwnReason.FOUND,
-                source=source,
-                columns=None if widening.rows else columns,
-            )
-            invalidations.append(found)
+        found_in = None if widening.rows else columns
+        invalidations += _found(lineage, dataset, rows, found_in, source)
         for edge in lineage.readers(id_) if widening.rows else ():
             job = lineage.job(edge.job)
             if job.activation != Activation.MANUAL:
@@ -123,6 +118,45 @@ async def _newly_stale(
     return [
         key for key in found if not set(stale[job.id, key]) <= set(known.get((earlier.id, key), ()))
     ]
+
+
+async def _read_by_first_runs(
+    conn: Connection, lineage: Lineage, job: Job, edge: Edge, source: str
+) -> list[NewInvalidation]:
+    """Return invalidations of inputs that have changed since first runs in progress read them.
+
+    There is no evidence of these runs yet. When they are completed, the job runs again if stale.
+    """
+    read, output = lineage.dataset(edge.dataset), lineage.dataset(job.outputs[0])
+    columns = stored_columns(read_columns(edge.columns))
+    rows = await fetch(
+        conn,
+        "stale.changed_during_first_runs",
+        PartitionKey,
+        job=job.id,
+        output=output.id,
+        output_version=output.version,
+        input=read.id,
+        input_version=read.version,
+        columns=columns,
+    )
+    return _found(lineage, read, rows, columns, source)
+
+
+def _found(
+    lineage: Lineage,
+    dataset: Dataset,
+    rows: Sequence[PartitionKey],
+    columns: Collection[str] | None,
+    source: str,
+) -> list[NewInvalidation]:
+    """Return the invalidation of partitions for readers that are stale; empty without any."""
+    if not rows:
+        return []
+    space = lineage.space(dataset.id)
+    texts = space.texts(space.from_keys(row.key for row in rows))
+    where, reason = (dataset.id, dataset.version, texts), OwnReason.FOUND
+    return [own_invalidation(*where, reason=reason, source=source, columns=columns)]
 
 
 async def _raised(conn: Connection, lineage: Lineage, job: Job, edges: Sequence[Edge]) -> set[str]:

@@ -54,6 +54,31 @@ async def test_a_column_added_to_the_lineage_rebuilds_its_readers(
     assert await _lost(world) == 0
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+async def test_a_change_pruned_during_a_first_run_is_made_up_for(
+    database: Database, strategy: dict[str, Any]
+) -> None:
+    world = await World.made(database, _source(), _b(NARROW, **strategy))
+    await world.changed("a")
+    leases = await world.claim()
+    await world.changed("a", columns=("w",))
+    await world.deploy(_source(), _b(WIDE, **strategy))
+    for lease in leases:
+        await world.finish(lease)
+    assert sorted(await world.run()) == sorted(world.log[: len(leases)])
+    assert await _lost(world) == 0
+
+
+async def test_a_first_run_without_a_pruned_change_is_not_repeated(database: Database) -> None:
+    world = await World.made(database, _source(), _b(NARROW))
+    await world.changed("a")
+    (lease,) = await world.claim()
+    await world.changed("a", columns=("k",))
+    await world.deploy(_source(), _b(WIDE))
+    await world.finish(lease)
+    assert await world.run() == []
+
+
 async def test_lineage_removed_from_the_file_rebuilds_the_readers_of_all_columns(
     database: Database,
 ) -> None:
