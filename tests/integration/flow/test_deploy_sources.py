@@ -203,6 +203,23 @@ async def test_readers_of_a_moved_source_without_events_are_rebuilt(
     assert await world.run() == built
 
 
+@pytest.mark.parametrize("has_events", [False, True])
+async def test_manual_readers_are_not_run_after_a_source_moves(
+    database: Database, has_events: bool
+) -> None:
+    world = await World.made(database, source("a"), dag="one")
+    await world.deploy(job("b", "a", activation="manual"), dag="two")
+    if has_events:
+        await world.changed("a", KEPT)
+    await world.changed("b", KEPT, reason="manual")
+    assert await world.run() == [f"b[{KEPT}]"]
+    moved = source("a", DAILY)
+    moved["outputs"][0]["storage"] = {"table": "elsewhere"}
+    await world.deploy(moved, dag="one")
+    await world.plan()
+    assert await world.run() == []
+
+
 async def test_readers_of_partitions_not_named_are_rebuilt_after_a_source_moves(
     database: Database,
 ) -> None:
