@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from engine.errors import InvalidInput
 
 _PREFIX = "KNOCKON_"
+_YEAR = 365 * 86400
 
 
 class Settings(BaseSettings):
@@ -114,18 +115,19 @@ class Settings(BaseSettings):
     archive_seconds: float = Field(
         default=3600,
         ge=0,
+        le=_YEAR,
         description="Time after which finished work moves to the history.",
     )
     history_days: float = Field(
         default=365,
         gt=0,
         description=(
-            "Retention period of the history, in whole months. What explains an existing partition "
-            "is kept longer."
+            "Retention period of the history, in whole months; `inf`: without end. What explains "
+            "an existing partition is kept longer."
         ),
     )
     idempotency_days: float = Field(
-        default=90, gt=0, description="Retention period of idempotency keys."
+        default=90, gt=0, description="Retention period of idempotency keys; `inf`: without end."
     )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."

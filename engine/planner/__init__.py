@@ -37,7 +37,7 @@ from engine.planner.propagated import (
     parse_propagated,
     propagated_scopes,
 )
-from engine.planner.retained import retained_partitions
+from engine.planner.retained import given_partitions, retained_partitions
 from engine.planner.triggering_edges import TriggeringEdges, triggering_edges_of
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "exceeded_limits",
     "expected_partitions",
     "first_run_is_due",
+    "given_partitions",
     "is_expected",
     "hops_of",
     "input_partitions",

@@ -50,6 +50,19 @@ def retained_partitions(
     return {dataset: partitions for dataset, partitions in further.items() if partitions}
 
 
+def given_partitions(lineage: Lineage, dataset: UUID, known: PartitionLookup) -> PartitionSet:
+    """Return the known partitions of a dataset; without any, those its inputs give.
+
+    Raises:
+        MissingState: raised by ``known``; names all datasets found to be missing in one pass.
+    """
+    extents = Extents(lineage, known)
+    given = extents.of(dataset)
+    if extents.missing:
+        raise MissingState(extents.missing)
+    return given
+
+
 def _discovers(lineage: Lineage, job: Job) -> bool:
     return job.is_single_run and not lineage.job_space(job).universe.is_finite
 

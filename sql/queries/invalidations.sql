@@ -81,6 +81,15 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
   AND (processed_at IS NULL OR outcome = 'not_current')
 ORDER BY id FOR UPDATE
 
+-- :name open_requests
+-- Lock the invalidations that ask for partitions of an earlier version of a produced dataset and are
+-- not planned yet, or part of a plan pending approval.
+SELECT id, partition_key FROM knockon.data_invalidations
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
+  AND processed_at IS NULL AND planning_error IS NULL AND partition_key IS NOT NULL
+  AND reason NOT IN ('rewritten', 'found')
+ORDER BY id FOR UPDATE
+
 -- :name inherit
 -- Assign invalidations to a new dataset version; a null key is the whole dataset. Those of a plan
 -- pending approval keep it; any other plan was made for the earlier version, and is void.

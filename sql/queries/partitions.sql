@@ -103,6 +103,22 @@ WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
   AND p.partition_key = ANY(%(keys)s) AND p.attributed_fingerprints IS NOT NULL
 RETURNING p.partition_key AS key
 
+-- :name widen_changes
+-- Let the last change of partitions count as a change of further columns (null: of all), and changes
+-- of some rows, if asked, as changes of everything. Returns the partitions with narrower changes.
+UPDATE knockon.partition_versions p
+SET (column_versions, row_changes, attributed_fingerprints) = (
+    SELECT CASE WHEN NOT is_full
+                THEN knockon.moved_column_versions(p.materialized_at, p.column_versions, %(columns)s::text[], p.materialized_at) END,
+           CASE WHEN NOT is_full THEN p.row_changes END,
+           CASE WHEN NOT is_full THEN p.attributed_fingerprints END
+    FROM (SELECT %(columns)s::text[] IS NULL OR %(of_rows)s AND p.row_changes IS NOT NULL AS is_full) AS f)
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.column_versions IS NOT NULL
+  AND (%(columns)s::text[] IS NULL OR %(of_rows)s AND p.row_changes IS NOT NULL
+       OR EXISTS (SELECT FROM unnest(%(columns)s::text[]) AS c
+                  WHERE coalesce(p.column_versions ->> c, p.column_versions ->> '*')::timestamptz < p.materialized_at))
+RETURNING p.partition_key AS key
+
 -- :name content_versions
 -- The content versions of existing partitions.
 SELECT p.dataset_uuid, p.partition_key, p.materialized_at

@@ -100,6 +100,25 @@ LEFT JOIN knockon.partition_versions p ON p.dataset_uuid = i.input_dataset_uuid
 WHERE p.materialized_at > coalesce(i.input_version, '-infinity')
    OR (p.materialized_at IS NULL AND i.input_version IS NOT NULL)
 
+-- :name changed_during_first_runs
+-- Partitions of an input of a job that have changed, in these columns (null: in any) or in some rows,
+-- since they were read by a first run in progress.
+SELECT DISTINCT v.key
+FROM knockon.tasks t
+CROSS JOIN LATERAL jsonb_each_text(t.input_versions -> %(input)s::text) AS v(key, version)
+JOIN knockon.partition_versions p ON p.dataset_uuid = %(input)s::uuid AND p.dataset_version = %(input_version)s
+    AND p.partition_key = v.key AND p.materialized_at > v.version::timestamptz
+WHERE t.job_id = %(job)s AND t.status = 'running'
+  AND (p.row_changes IS NOT NULL OR v.version::timestamptz
+       < knockon.content_version_of(p.materialized_at, p.column_versions, %(columns)s::text[]))
+  AND NOT EXISTS (SELECT FROM knockon.single_runs u
+                  WHERE u.dataset_uuid = %(output)s AND u.dataset_version = %(output_version)s)
+  AND (t.partitions = '{}' OR EXISTS (
+      SELECT FROM unnest(t.partitions) AS o(key)
+      WHERE NOT EXISTS (SELECT FROM knockon.partition_versions b
+                        WHERE b.dataset_uuid = %(output)s AND b.dataset_version = %(output_version)s
+                          AND b.partition_key = o.key)))
+
 -- :name unrecorded_inputs
 -- Existing partitions that runs need but have not read. Each is needed by a range of the tasks; a
 -- join with the tasks would be executed as a nested loop over all pairs.

@@ -58,7 +58,7 @@ def _values(field: FieldInfo) -> str:
     limits = [
         f"{sign} {bound}"
         for limit in field.metadata
-        for sign, name in (("above", "gt"), ("from", "ge"))
+        for sign, name in (("above", "gt"), ("from", "ge"), ("to", "le"))
         if (bound := getattr(limit, name, None)) is not None
     ]
-    return ", ".join(limits)
+    return " ".join(limits)

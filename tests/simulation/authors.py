@@ -145,6 +145,7 @@ class Authors:
         self.state.log_line(f"deploy {dag}: {self._difference(world)}")
         parsed = parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml")
         org = self.state.org_context(rng)
+        await self.state.retain()
         try:
             await self.state.do("deploy", lambda conn: deploy(conn, org, parsed), rng)
         except ResponseLost:

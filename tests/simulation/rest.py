@@ -198,10 +198,9 @@ class Rest:
                             "existing partitions equal built partitions",
                             (output.name, built ^ existing_keys),
                         )
-                    may = may | existing_keys
                 if missing := must - existing_keys - excused[job.name]:
                     raise Broken("sound: a partition is missing", (output.name, sorted(missing)))
-                if surplus := existing_keys - may:
+                if surplus := existing_keys - may - self.state.retained[output.name]:
                     raise Broken("sound: a partition cannot exist", (output.name, sorted(surplus)))
 
     def _bounds(self, job: Job, existing: Keys) -> tuple[set[Key], set[Key]]:

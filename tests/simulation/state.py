@@ -44,6 +44,16 @@ SELECT c.name, p.partition_key FROM current_datasets c JOIN partition_versions p
 ON p.dataset_uuid = c.dataset_uuid AND p.dataset_version = c.dataset_version
 WHERE c.org_id = %(org)s
 """
+_PLANNED_OR_DECIDED = """
+SELECT c.name, unnest(t.partitions) AS partition_key FROM current_datasets c
+JOIN jobs j ON c.name = ANY(j.output_datasets)
+JOIN tasks t ON t.job_id = j.id AND t.status IN ('blocked', 'queued', 'running', 'failed')
+WHERE c.org_id = %(org)s AND t.org_id = %(org)s
+UNION ALL
+SELECT c.name, d.partition_key FROM current_datasets c JOIN stale_decisions d
+ON d.dataset_uuid = c.dataset_uuid AND d.dataset_version = c.dataset_version
+WHERE c.org_id = %(org)s
+"""
 
 
 @dataclass
@@ -80,6 +90,8 @@ class SimulationState:
         """Partitions edited and not rebuilt since, without an event invalidating their readers."""
         self.announced: defaultdict[str, set[Key]] = defaultdict(set)
         """Partitions of sources named by planned events."""
+        self.retained: defaultdict[str, set[Key]] = defaultdict(set)
+        """Partitions that existed, were planned or were left unbuilt by a decision at a deploy."""
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}
@@ -121,16 +133,22 @@ class SimulationState:
     async def existing(self) -> dict[str, set[Key]]:
         """Return the existing partitions by dataset."""
         if self._existing is None or self._existing[0] != self.writes:
-            self._existing = self.writes, await self._read_existing()
+            self._existing = self.writes, await self._keys(_EXISTING)
         return self._existing[1]
 
-    async def _read_existing(self) -> dict[str, set[Key]]:
-        existing: dict[str, set[Key]] = defaultdict(set)
-        for row in await self.rows(_EXISTING):
+    async def retain(self) -> None:
+        """Record the partitions that a deploy may have to keep in new dataset versions."""
+        for query in (_EXISTING, _PLANNED_OR_DECIDED):
+            for name, keys in (await self._keys(query)).items():
+                self.retained[name] |= keys
+
+    async def _keys(self, query: str) -> dict[str, set[Key]]:
+        keys: dict[str, set[Key]] = defaultdict(set)
+        for row in await self.rows(query):
             producer = self.world.producers.get(row["name"])
             if producer is not None:
-                existing[row["name"]] |= read_text(producer.space, row["partition_key"])
-        return existing
+                keys[row["name"]] |= read_text(producer.space, row["partition_key"])
+        return keys
 
     # -- verbs, crashes and interruptions ------------------------------------------------------
 

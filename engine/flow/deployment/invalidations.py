@@ -64,7 +64,7 @@ async def changed_sources_read_by_others(
     """Invalidations for changed sources that jobs in other DAGs read.
 
     An invalidation of a whole source without known partitions would announce all of them, so the
-    existing outputs of its readers are invalidated instead.
+    existing outputs of its readers are invalidated instead. Manual jobs run on request only.
     """
     lineage = await org.lineage(conn)
     invalidations = []
@@ -73,7 +73,9 @@ async def changed_sources_read_by_others(
         readers = {
             edge.job: lineage.job(edge.job)
             for edge in lineage.readers(dataset)
-            if lineage.job(edge.job).dag_name != compiled.name and _reads(edge, columns)
+            if lineage.job(edge.job).dag_name != compiled.name
+            and lineage.job(edge.job).activation != Activation.MANUAL
+            and _reads(edge, columns)
         }
         if columns == () or not readers:
             continue

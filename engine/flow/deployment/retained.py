@@ -5,6 +5,7 @@ from uuid import UUID
 
 from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
+from engine.flow.deployment.open_requests import carry_requests
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.load_partitions import answer_from_known
 from engine.flow.shared.org_context import OrgContext
@@ -29,7 +30,8 @@ async def retained(
 ) -> list[NewInvalidation]:
     """Invalidations for partitions of the previous versions that the inputs no longer give.
 
-    Partitions of canceled tasks, or left unbuilt by a decision, count like built ones.
+    Partitions of canceled tasks, or left unbuilt by a decision, count like built ones. Open
+    requests for further partitions are carried over to the new versions.
     """
     lineage = await org.lineage(conn)
     sources = {source.name for source in compiled.sources}
@@ -37,13 +39,14 @@ async def retained(
     keys = await _built_or_decided(conn, versions, produced)
     for dataset, added in _of_tasks(previous, versions, canceled).items():
         keys.setdefault(dataset, set()).update(added)
-    if not keys:
-        return []
-    earlier = await _in_new_bounds(conn, lineage, versions, keys)
-    created = {versions.datasets[name] for name in produced}
-    further = await answer_from_known(
-        conn, lineage, lambda known: retained_partitions(lineage, earlier, created, known)
-    )
+    further: Mapping[UUID, PartitionSet] = {}
+    if keys:
+        earlier = await _in_new_bounds(conn, lineage, versions, keys)
+        created = {versions.datasets[name] for name in produced}
+        further = await answer_from_known(
+            conn, lineage, lambda known: retained_partitions(lineage, earlier, created, known)
+        )
+    await carry_requests(conn, lineage, versions, produced, further)
     return [
         definition_change(dataset, lineage.dataset(dataset).version, text)
         for dataset, partitions in further.items()

@@ -50,7 +50,7 @@ async def _move(conn: Connection, rows: Sequence[FinishedId], history: str, stat
     return await execute(conn, statement, ids=ids) if ids else 0
 
 
-def _months(ids: Iterable[UUID]) -> set[datetime]:
-    """Return the first moments of the months in ids of version 7, in UTC."""
+def _months(ids: Iterable[UUID]) -> list[datetime]:
+    """Return the first moments of the months in ids of version 7, in UTC and in order."""
     moments = (datetime.fromtimestamp((id_.int >> 80) / 1000, UTC) for id_ in ids)
-    return {datetime(moment.year, moment.month, 1, tzinfo=UTC) for moment in moments}
+    return sorted({datetime(moment.year, moment.month, 1, tzinfo=UTC) for moment in moments})

@@ -5,12 +5,17 @@ from engine.store.database import Connection
 from engine.store.rows.history import ExpiredMonth
 from engine.store.run import execute, fetch_one
 
+_ALL_DAYS = 100_000.0
+"""Longer than any history; PostgreSQL has no times before 4713 BC."""
+
 
 async def expire(conn: Connection, history_days: float, key_days: float) -> list[str]:
     """Remove a month of each kind of history, of all orgs; return the names of the partitions.
 
-    ``history_days`` is the retention period of history, and ``key_days`` that of idempotency keys.
+    ``history_days`` is the retention period of history, and ``key_days`` that of idempotency keys;
+    infinite periods never end.
     """
+    history_days, key_days = min(history_days, _ALL_DAYS), min(key_days, _ALL_DAYS)
     await execute(conn, "history.expire_keys", days=key_days)
     await execute(conn, "history.expire_rejected_plans", days=history_days)
     months = []

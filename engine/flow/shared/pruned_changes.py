@@ -1,17 +1,22 @@
 """Changes that an earlier lineage has pruned, and that wider lineage lets reach a job.
 
 Lineage becomes wider by corrections: of the DAG file, of the SQL of views, or by further reports of
-runs. The jobs keep their data, so the changes since their runs have to be made up for.
+runs. The jobs keep their data, so the changes since their runs have to be made up for. Runs that
+have read the changes may have propagated them too narrowly.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from engine.flow.shared.invalidations import NewInvalidation, own_invalidation
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.stale import stale_keys, stale_partitions
+from engine.lineage.columns import read_columns, stored_columns
 from engine.lineage.graph import Edge, Lineage
 from engine.lineage.scope import reaches_more
+from engine.lineage.widening import Widening, widened_datasets
+from engine.model.dataset import Dataset
+from engine.model.invalidation import OwnReason
 from engine.model.job import Job
 from engine.model.states import Activation, Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
@@ -25,13 +30,16 @@ async def invalidate_pruned(
 ) -> list[NewInvalidation]:
     """Return invalidations of partitions that are stale by the lineage of now, but not of before.
 
+    Further readers of changes that runs have propagated are included.
+
     ``outputs`` are the first outputs of jobs, in dataset versions of both lineages. A manual job
     runs on request only. Unfinished tasks upstream will propagate all of their changes again,
     because their plans have pruned some.
     """
-    invalidations: list[NewInvalidation] = []
-    for output in outputs:
-        job, earlier = now.producer(output), before.producer(output)
+    jobs = [(before.producer(output), now.producer(output)) for output in outputs]
+    widened = widened_datasets(before, now, jobs)
+    invalidations = await _invalidate_widened(conn, now, widened, source)
+    for earlier, job in jobs:
         edges = {edge.input.alias: edge for edge in before.inputs(earlier.id)}
         wider = [
             edge
@@ -45,13 +53,53 @@ async def invalidate_pruned(
             *await _newly_stale(conn, (before, earlier), (now, job)),
             *await _raised(conn, now, job, wider),
         }
-        if keys:
-            space, version = now.space(output), now.dataset(output).version
-            texts = [None] if job.is_single_run else space.texts(space.from_keys(keys))
-            reason = Reason.DEFINITION_CHANGE
-            invalidations.append(
-                own_invalidation(output, version, texts, reason=reason, source=source)
-            )
+        invalidations += _of_partitions(now, job, keys, source)
+        for edge in wider:
+            invalidations += await _read_by_first_runs(conn, now, job, edge, source)
+    return invalidations
+
+
+def _of_partitions(
+    lineage: Lineage, job: Job, keys: Collection[str], source: str
+) -> list[NewInvalidation]:
+    """Return the invalidation of partitions of a job; empty without keys."""
+    if not keys:
+        return []
+    dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
+    texts = [None] if job.is_single_run else space.texts(space.from_keys(keys))
+    reason = Reason.DEFINITION_CHANGE
+    return [own_invalidation(dataset.id, dataset.version, texts, reason=reason, source=source)]
+
+
+async def _invalidate_widened(
+    conn: Connection, lineage: Lineage, widened: Mapping[UUID, Widening], source: str
+) -> list[NewInvalidation]:
+    """Return invalidations of outputs whose earlier changes reach further columns or rows.
+
+    The runs behind the outputs may be fresh, but their changes were propagated too narrowly. Only
+    readers run that have not run since the last change.
+    """
+    invalidations: list[NewInvalidation] = []
+    for id_, widening in widened.items():
+        dataset = lineage.dataset(id_)
+        columns = stored_columns(widening.columns)
+        await execute(conn, "tasks.forget_propagated", jobs=[lineage.producer(id_).id])
+        rows = await fetch(
+            conn,
+            "partitions.widen_changes",
+            PartitionKey,
+            dataset=id_,
+            version=dataset.version,
+            columns=columns,
+            of_rows=widening.rows,
+        )
+        found_in = None if widening.rows else columns
+        invalidations += _found(lineage, dataset, rows, found_in, source)
+        for edge in lineage.readers(id_) if widening.rows else ():
+            job = lineage.job(edge.job)
+            if job.activation != Activation.MANUAL:
+                raised = await _raised(conn, lineage, job, [edge])
+                invalidations += _of_partitions(lineage, job, raised, source)
     return invalidations
 
 
@@ -70,6 +118,45 @@ async def _newly_stale(
     return [
         key for key in found if not set(stale[job.id, key]) <= set(known.get((earlier.id, key), ()))
     ]
+
+
+async def _read_by_first_runs(
+    conn: Connection, lineage: Lineage, job: Job, edge: Edge, source: str
+) -> list[NewInvalidation]:
+    """Return invalidations of inputs that have changed since first runs in progress read them.
+
+    There is no evidence of these runs yet. When they are completed, the job runs again if stale.
+    """
+    read, output = lineage.dataset(edge.dataset), lineage.dataset(job.outputs[0])
+    columns = stored_columns(read_columns(edge.columns))
+    rows = await fetch(
+        conn,
+        "stale.changed_during_first_runs",
+        PartitionKey,
+        job=job.id,
+        output=output.id,
+        output_version=output.version,
+        input=read.id,
+        input_version=read.version,
+        columns=columns,
+    )
+    return _found(lineage, read, rows, columns, source)
+
+
+def _found(
+    lineage: Lineage,
+    dataset: Dataset,
+    rows: Sequence[PartitionKey],
+    columns: Collection[str] | None,
+    source: str,
+) -> list[NewInvalidation]:
+    """Return the invalidation of partitions for readers that are stale; empty without any."""
+    if not rows:
+        return []
+    space = lineage.space(dataset.id)
+    texts = space.texts(space.from_keys(row.key for row in rows))
+    where, reason = (dataset.id, dataset.version, texts), OwnReason.FOUND
+    return [own_invalidation(*where, reason=reason, source=source, columns=columns)]
 
 
 async def _raised(conn: Connection, lineage: Lineage, job: Job, edges: Sequence[Edge]) -> set[str]:

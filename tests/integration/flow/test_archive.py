@@ -1,5 +1,6 @@
 """Finished tasks move to the history; everything about them reads the same there."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from consumers.manual.request import Requested, invalidate
 from engine.errors import InvalidInput
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import reject
-from engine.flow.retention.archive import archive
+from engine.flow.retention.archive import TASKS, archive
 from engine.flow.retention.expire import expire
 from engine.model.event import SourceEvent
 from engine.service.ids import invalidation_id, plan_id, task_id
@@ -25,6 +26,7 @@ from engine.service.queries.progress import progress
 from engine.service.queries.status import status
 from engine.service.queries.tasks import tasks
 from engine.store.database import Database
+from engine.store.run import execute
 from tests.support.worlds import World, job, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
@@ -209,3 +211,27 @@ async def test_closed_dead_letters_are_listed_from_the_history(database: Databas
     assert len(await world.rows("SELECT FROM dead_letters")) == 1
     assert await dead_letters(world.caller, world.service, with_done=True) == before
     assert len(before) == 2
+
+
+async def test_two_archivers_add_the_same_months(database: Database) -> None:
+    """One has finished tasks of two months, as after an upgrade, and the other of the later one."""
+    world = await World.made(database, source("a"))
+    (row,) = await world.rows(
+        "SELECT now() - interval '2 months' AS first, now() - interval '1 month' AS second"
+    )
+    async with world.conn() as one, world.conn() as two:
+
+        async def add_second() -> None:
+            async with two.transaction():
+                await execute(two, "history.add_partition", history=TASKS, moment=row["second"])
+
+        async with one.transaction():
+            await execute(one, "history.add_partition", history=TASKS, moment=row["first"])
+            waiting = asyncio.create_task(add_second())
+            await asyncio.sleep(0.5)
+            await execute(one, "history.add_partition", history=TASKS, moment=row["second"])
+        await waiting
+    (months,) = await world.rows(
+        "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'tasks_history'::regclass"
+    )
+    assert months["n"] == 2

@@ -7,8 +7,10 @@ import pytest
 
 from engine.flow.deployment.deploy import preview
 from engine.flow.execution.operator_actions import cancel
+from engine.flow.planning.approve import approve
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import DAILY, World, job, source
 
 BEFORE, KEPT = "2013-01-05", "2013-02-13"
@@ -201,6 +203,23 @@ async def test_readers_of_a_moved_source_without_events_are_rebuilt(
     assert await world.run() == built
 
 
+@pytest.mark.parametrize("has_events", [False, True])
+async def test_manual_readers_are_not_run_after_a_source_moves(
+    database: Database, has_events: bool
+) -> None:
+    world = await World.made(database, source("a"), dag="one")
+    await world.deploy(job("b", "a", activation="manual"), dag="two")
+    if has_events:
+        await world.changed("a", KEPT)
+    await world.changed("b", KEPT, reason="manual")
+    assert await world.run() == [f"b[{KEPT}]"]
+    moved = source("a", DAILY)
+    moved["outputs"][0]["storage"] = {"table": "elsewhere"}
+    await world.deploy(moved, dag="one")
+    await world.plan()
+    assert await world.run() == []
+
+
 async def test_readers_of_partitions_not_named_are_rebuilt_after_a_source_moves(
     database: Database,
 ) -> None:
@@ -243,3 +262,49 @@ async def test_cursors_are_kept_only_if_the_storage_is_the_same(
     await world.changed("a", reason="arrival")
     (lease,) = await world.claim()
     assert list(lease.cursors.values()) == cursors
+
+
+@pytest.mark.parametrize("is_pending", [False, True])
+async def test_a_request_open_during_a_deploy_is_planned(
+    database: Database, is_pending: bool
+) -> None:
+    world = await World.made(database, source("a"), _versioned("b", "a", version=1))
+    await world.change("b", KEPT, reason="manual")
+    plan = None
+    if is_pending:
+        await _limit(world, 0)
+        plan = await world.plan()
+        await _limit(world, None)
+    await world.deploy(source("a"), _versioned("b", "a", version=2))
+    if plan is not None and plan.plan_id is not None:
+        assert await world.run() == []
+        async with world.conn() as conn:
+            await approve(conn, world.org, plan.plan_id)
+    await world.plan()
+    assert await world.run() == [f"b[{KEPT}]"]
+
+
+async def test_a_request_for_a_reader_open_during_a_deploy_is_planned(database: Database) -> None:
+    world = await World.made(database, source("a"), _versioned("b", "a", version=1), job("c", "b"))
+    await world.change("c", KEPT, reason="manual")
+    await world.deploy(source("a"), _versioned("b", "a", version=2), job("c", "b"))
+    await world.plan()
+    assert await world.run() == [f"c[{KEPT}]"]
+
+
+async def test_a_request_for_a_partition_that_a_deploy_rebuilds_adds_no_run(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), _versioned("b", "a", version=1))
+    await world.changed("a", KEPT)
+    await world.run()
+    await world.change("b", KEPT, reason="manual")
+    await world.deploy(source("a"), _versioned("b", "a", version=2))
+    assert await world.run() == [f"b[{KEPT}]"]
+    await world.plan()
+    assert await world.run() == []
+
+
+async def _limit(world: World, number: int | None) -> None:
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", number)

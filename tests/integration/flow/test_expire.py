@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import msgspec
 import psycopg
+import pytest
 
 from consumers.manual.request import invalidate
 from engine.flow.retention.archive import archive
@@ -21,9 +22,9 @@ _FUTURE = -70.0
 """Days; the current month is over."""
 
 
-async def _archive(world: World) -> None:
+async def _archive(world: World, seconds: float = 0) -> None:
     async with world.conn() as conn:
-        while await archive(conn, world.org, 0):
+        while await archive(conn, world.org, seconds):
             pass
 
 
@@ -66,6 +67,56 @@ async def test_the_current_month_stays(database: Database) -> None:
     before = await _sizes(world)
     await _expire(world, 0)
     assert await _sizes(world) == before
+
+
+@pytest.mark.parametrize("days", [365 * 50, 365 * 60, 365 * 1000, 1e7, float("inf")])
+async def test_history_is_kept_for_longer_than_the_time_since_1970(
+    database: Database, days: float
+) -> None:
+    world = await _built(database, 3)
+    before = await _sizes(world)
+    await _expire(world, days=days)
+    assert await _sizes(world) == before
+
+
+async def test_history_expires_while_keys_are_kept_without_end(database: Database) -> None:
+    world = await _built(database, 3)
+    await _expire(world, key_days=float("inf"))
+    assert await _sizes(world) == [1, 1, 1, 1]
+
+
+async def test_work_is_archived_later_than_the_time_since_1970(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    before = await world.rows("SELECT id FROM plans ORDER BY id")
+    await _archive(world, seconds=86400 * 365 * 60)
+    assert await world.rows("SELECT id FROM plans ORDER BY id") == before != []
+
+
+async def test_deploys_do_not_grow_history_without_end(database: Database) -> None:
+    """Runs behind partitions of earlier dataset versions are removed."""
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "a"))
+    await world.changed("a", DAY)
+    sizes = []
+    for n in range(8):
+        await world.deploy(source("a"), job("b", "a", config={"n": n}), job("c", "a"))
+        await world.run()
+        await _archive(world)
+        await _expire(world, _FUTURE - 31 * n)
+        sizes.append(await _sizes(world))
+    assert sizes[7] <= sizes[3]
+    assert sizes[7][0] == 2
+
+
+async def test_engines_with_different_retention_periods_examine_a_month_once(
+    database: Database,
+) -> None:
+    world = await _built(database, 2)
+    await _expire(world, _FUTURE)
+    await _expire(world, _FUTURE - 31)
+    async with world.conn() as conn:
+        again = [await expire(conn, days, 1) for days in (_FUTURE, _FUTURE - 31) * 2]
+    assert again == [[], [], [], []]
 
 
 async def test_kept_rows_end_a_month_after_their_partition_was_rebuilt(database: Database) -> None:

@@ -330,6 +330,41 @@ async def test_rebuilt_partitions_trigger_their_readers(database: Database) -> N
     assert await world.run() == ["daily[2013-02-13]", "totals[2013-02-13]"]
 
 
+async def test_an_output_column_added_to_a_read_column_rebuilds_its_readers(
+    database: Database,
+) -> None:
+    world, lease = await began(
+        database,
+        learning("daily", "orders", columns=("dt", "total", "n")),
+        reading("totals", "daily", "total"),
+        reading("counts", "daily", "n"),
+    )
+    told = {
+        "dt": [("orders", "dt", DIRECT)],
+        "total": [("orders", "amount", DIRECT)],
+        "n": [("orders", "status", DIRECT)],
+    }
+    await tell(world, event(lease, told))
+    await world.changed("orders", "2013-02-13", columns=("amount",))
+    assert await world.run(daily="2") == ["daily[2013-02-13]", "totals[2013-02-13]"]
+
+    await tell(world, event(lease, {"dt": [], "total": [], "n": [("orders", "amount", DIRECT)]}))
+    await world.plan()
+    assert await world.run(daily="2") == ["counts[2013-02-13]"]
+
+
+async def test_a_change_pruned_during_a_first_run_is_made_up_for(database: Database) -> None:
+    world, lease = await began(database)
+    await tell(world, event(lease))
+    await world.changed("orders", "2013-02-14")
+    (second,) = await world.claim()
+    await world.changed("orders", "2013-02-14", columns=("notes",))
+    await tell(world, event(lease, {"dt": [], "total": [("orders", "notes", DIRECT)]}))
+    await world.plan()
+    await world.finish(second)
+    assert await world.run() == ["daily[2013-02-14]"]
+
+
 async def test_known_lineage_does_not_advance_the_epoch(database: Database) -> None:
     world, lease = await began(database)
     await tell(world, event(lease))

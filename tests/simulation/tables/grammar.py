@@ -183,6 +183,7 @@ class Writer:
         where = f"{quoted(shape.name)} AS t"
         if self.read.grouped is not None:
             self.features.add("rows of a group")
+            self._column("t", shape, "k")
             return "t", f"{where} JOIN knockon_partition USING (k)"
         if self.rng.random() < 0.3:
             self.features.add("subquery")

@@ -57,8 +57,9 @@ def _check_existing(
             raise Broken("sound: a partition is missing", (name, missing))
     for job in world.derived_jobs:
         must = recompute.must_exist(world, job, existing, {})
-        may = recompute.may_exist(world, job, existing)
+        possible = recompute.may_exist(world, job, existing)
         for output in job.outputs:
+            may = possible | state.retained[output.name]
             existing_keys = existing[output.name]
             if not (must <= existing_keys or job.name in stuck) or not existing_keys <= may:
                 details = output.name, must - existing_keys, existing_keys - may

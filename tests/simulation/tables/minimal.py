@@ -38,18 +38,24 @@ class Changes:
     changed: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     wrong: defaultdict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     """Changes of outputs invalidated directly."""
+    named: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    """Source partitions named by events so far."""
     built: dict[tuple[UUID, Key], int] = field(default_factory=dict)
     """Claim time of the last completed run, by output version and partition."""
 
     def announce(self, world: TableWorld, event: SourceEvent, time: int) -> None:
-        """Record a published event."""
+        """Record a published event; a partition that no event has named is new in all columns."""
         job = world.world.producers[event.dataset]
         keys: Collection[Key | None] = [None]
         if event.partitions is not None:
             keys = {key for text in event.partitions for key in read_text(job.space, text)}
         columns = None if event.columns is None else frozenset(event.columns)
         to = self.changed if job.is_source else self.wrong
-        to[event.dataset] += [Change(time, key, columns, _groups(event)) for key in keys]
+        for key in keys:
+            is_new = key is not None and key not in self.named[event.dataset]
+            seen = (None, None) if is_new else (columns, _groups(event))
+            to[event.dataset].append(Change(time, key, *seen))
+        self.named[event.dataset] |= {key for key in keys if key is not None}
 
     def check(self, world: TableWorld, lease: Lease) -> None:
         """Raise Broken for a task whose inputs have not changed."""

@@ -22,6 +22,13 @@ SELECT c.name, p.partition_key FROM current_datasets c JOIN partition_versions p
 ON p.dataset_uuid = c.dataset_uuid AND p.dataset_version = c.dataset_version
 JOIN orgs o ON o.id = c.org_id WHERE o.slug = %s
 """
+_PLANNED = """
+SELECT c.name, unnest(t.partitions) AS partition_key
+FROM tasks t JOIN jobs j ON j.id = t.job_id
+JOIN current_datasets c ON c.org_id = t.org_id AND c.name = ANY(j.output_datasets)
+JOIN orgs o ON o.id = c.org_id
+WHERE o.slug = %s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+"""
 _VERSIONS = """
 SELECT c.name, c.dataset_version FROM current_datasets c JOIN orgs o ON o.id = c.org_id
 WHERE o.slug = %s
@@ -39,6 +46,8 @@ class TableState:
     counts: Counter[str] = field(default_factory=Counter)
     now: int = 0
     is_granted_by_hand: bool = False
+    retained: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    """Partitions that existed, or were planned, at a deploy."""
 
     @staticmethod
     async def start(
@@ -73,6 +82,9 @@ class TableState:
                 await grant_to_org(conn, self.schema, right)
 
     async def deploy(self, world: TableWorld) -> None:
+        for rows in (_EXISTING, _PLANNED):
+            for name, keys in (await self._keys(rows)).items():
+                self.retained[name] |= keys
         await self.engine.deploy(*dag_jobs(world, self.schema), dag=DAG)
         self.world = world
 
@@ -98,11 +110,14 @@ class TableState:
 
     async def existing(self) -> dict[str, set[Key]]:
         """Return the existing partitions by dataset."""
-        existing: dict[str, set[Key]] = defaultdict(set)
-        for row in await self.engine.rows(_EXISTING, self.schema):
+        return await self._keys(_EXISTING)
+
+    async def _keys(self, query: str) -> dict[str, set[Key]]:
+        keys: dict[str, set[Key]] = defaultdict(set)
+        for row in await self.engine.rows(query, self.schema):
             producer = self.world.world.producers[row["name"]]
-            existing[row["name"]] |= read_text(producer.space, row["partition_key"])
-        return existing
+            keys[row["name"]] |= read_text(producer.space, row["partition_key"])
+        return keys
 
     async def versions(self) -> dict[str, UUID]:
         """Return the content versions by dataset."""

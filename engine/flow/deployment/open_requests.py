@@ -1,0 +1,60 @@
+"""Requests to build partitions, still open when a deploy creates a version of their dataset."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from uuid import UUID
+
+from engine.errors import InvalidPartition
+from engine.flow.deployment.dataset_versions import DatasetVersions
+from engine.flow.planning.carry_over import carry_over
+from engine.flow.shared.load_partitions import answer_from_known
+from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet, PartitionSpace
+from engine.planner import given_partitions
+from engine.store.database import Connection
+from engine.store.rows.dags import VersionPartitioning
+from engine.store.rows.invalidations import InheritableInvalidation
+from engine.store.run import fetch
+
+
+async def carry_requests(
+    conn: Connection,
+    lineage: Lineage,
+    versions: DatasetVersions,
+    produced: Iterable[str],
+    retained: Mapping[UUID, PartitionSet],
+) -> None:
+    """Carry requests over that name partitions not built with the new dataset versions anyway.
+
+    ``retained`` are partitions of earlier versions to be built. A request pending approval stays
+    pending.
+    """
+    for name in produced:
+        if name not in versions.predecessors:
+            continue
+        dataset, predecessor = versions.datasets[name], versions.predecessors[name]
+        ids = {"dataset": dataset, "predecessor": predecessor}
+        rows = await fetch(conn, "invalidations.open_requests", InheritableInvalidation, **ids)
+        if not rows:
+            continue
+        (row,) = await fetch(
+            conn, "dags.partitionings", VersionPartitioning, versions=[predecessor]
+        )
+        before, now = PartitionSpace.from_spec(row.partitioning), lineage.space(dataset)
+        if now.is_alike(before):
+            question = partial(given_partitions, lineage, dataset)
+            given = await answer_from_known(conn, lineage, question)
+            built = given | retained.get(dataset, now.empty)
+            unbuilt = [row for row in rows if not _is_built(row, before, now, built)]
+            await carry_over(conn, unbuilt, before, now, versions.created[name])
+
+
+def _is_built(
+    row: InheritableInvalidation, before: PartitionSpace, now: PartitionSpace, built: PartitionSet
+) -> bool:
+    """Return True if the new version contains all partitions of a request, or none is possible."""
+    try:
+        requested = before.parse(row.partition_key or "")
+    except InvalidPartition:
+        return True
+    return built.covers(now.part_of(requested))
