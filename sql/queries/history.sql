@@ -18,10 +18,15 @@ ORDER BY a.task_id LIMIT %(limit)s
 FOR UPDATE OF a SKIP LOCKED
 
 -- :name processed_invalidations
--- Lock processed invalidations. Those of datasets without a current version stay, because a deploy
--- may bring the version back.
+-- Lock processed invalidations. Those set aside while the dataset had no current version stay, because
+-- a deploy may have them planned for the successor of their version, the newest of the dataset.
 SELECT i.id FROM knockon.data_invalidations i
-WHERE i.org_id = %(org_id)s AND i.outcome <> 'not_current'
+WHERE i.org_id = %(org_id)s
+  AND (i.outcome <> 'not_current'
+       OR EXISTS (SELECT FROM knockon.dataset_versions v
+                  JOIN knockon.dataset_versions later ON later.dataset_uuid = v.dataset_uuid
+                  WHERE v.id = i.dataset_version
+                    AND (later.created_at, later.id) > (v.created_at, v.id)))
   AND i.processed_at < now() - %(seconds)s * interval '1 second'
   AND i.id < knockon.first_id_at(now() - %(seconds)s * interval '1 second')
 ORDER BY i.id LIMIT %(limit)s

@@ -23,8 +23,20 @@ SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
     CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
 FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
 WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
-ON CONFLICT (org_id, idempotency_key) DO NOTHING -- written by code older than the table of keys
+ON CONFLICT (org_id, idempotency_key) DO NOTHING -- written just now by code older than the table of keys
 RETURNING id
+
+-- :name adopt_keys
+-- Record the keys of requests written by code older than the table of keys, as during an upgrade.
+INSERT INTO knockon.idempotency_keys (org_id, key, request_hash, invalidation_ids, used_at)
+SELECT i.org_id, r.key, min(i.request_hash), array_agg(i.id ORDER BY i.id), min(i.created_at)
+FROM unnest(%(keys)s::text[], %(partitions)s::int[]) AS r(key, partitions)
+CROSS JOIN LATERAL generate_series(0, r.partitions - 1) AS number
+JOIN knockon.data_invalidations i ON i.org_id = %(org_id)s
+    AND i.idempotency_key = r.key || '#' || number
+WHERE NOT EXISTS (SELECT FROM knockon.idempotency_keys k WHERE k.org_id = %(org_id)s AND k.key = r.key)
+GROUP BY i.org_id, r.key
+ON CONFLICT DO NOTHING
 
 -- :name by_key
 -- The invalidations of an earlier request with this key.

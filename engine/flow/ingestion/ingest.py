@@ -271,12 +271,20 @@ async def _insert(
     if not invalidations:
         return []
     rows = [_parameters(invalidation) for invalidation in invalidations]
+    if requests := [row for row in rows if row["idempotency_key"]]:
+        await execute(
+            conn,
+            "invalidations.adopt_keys",
+            org_id=org_id,
+            keys=[row["idempotency_key"] for row in requests],
+            partitions=[len(row["ids"]) for row in requests],
+        )
     written = await fetch(
         conn, "invalidations.insert", InvalidationId, org_id=org_id, invalidations=Jsonb(rows)
     )
     ids = [row.id for row in written]
     new = set(ids)
-    repeated = [row for row in rows if row["idempotency_key"] and row["ids"][0] not in new]
+    repeated = [row for row in requests if row["ids"][0] not in new]
     if repeated:
         await _check_requests(conn, org_id, repeated)
     return ids

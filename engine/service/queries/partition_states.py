@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from engine.errors import InvalidPartition
 from engine.flow.planning.audit import audit
 from engine.flow.planning.pending_work import Verdict
 from engine.flow.shared.load_partitions import load_existing, load_expected
@@ -14,7 +15,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.states import Activation, Role, TaskStatus
-from engine.partitions import PartitionSet
+from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
@@ -75,11 +76,11 @@ async def partition_states(caller: Caller, service: Service, dataset: str) -> li
         row = lineage.dataset_named(dataset)
         job = lineage.producer(row.id)
         texts = await _of_audit(conn, org, row) | await _of_tasks(conn, job)
-        sets = {state: await _partitions(conn, lineage, row, keys) for state, keys in texts.items()}
-        existing = await load_existing(conn, lineage, row.id)
-        expected = existing
+        existing = expected = await load_existing(conn, lineage, row.id)
         if job.activation != Activation.SOURCE and not job.is_single_run:
             expected = existing | await load_expected(conn, lineage, job)
+    space = lineage.space(row.id)
+    sets = {state: _partitions(space, keys, existing, expected) for state, keys in texts.items()}
     sets |= {PartitionState.MISSING: expected - existing, PartitionState.FRESH: existing}
     return list(_rows(lineage, row, sets))
 
@@ -110,11 +111,20 @@ async def _of_audit(conn: Connection, org: OrgContext, dataset: Dataset) -> _Tex
     return texts
 
 
-async def _partitions(
-    conn: Connection, lineage: Lineage, dataset: Dataset, texts: Sequence[str]
+def _partitions(
+    space: PartitionSpace, texts: Sequence[str], existing: PartitionSet, expected: PartitionSet
 ) -> PartitionSet:
-    """Return the partitions of keys and ranges; ``*`` stands for all that exist."""
-    space = lineage.space(dataset.id)
+    """Return the partitions of keys and ranges; those with an open end only as far as expected.
+
+    ``*`` stands for all that exist, and so does a key of another dataset version, until planned.
+    """
     if SINGLE_RUN_KEY in texts and space.names:
-        return await load_existing(conn, lineage, dataset.id)
-    return PartitionSet.union([space.from_keys(()), *map(space.parse, texts)])
+        return existing
+    partitions = space.from_keys(())
+    for text in texts:
+        try:
+            named = space.parse(text)
+        except InvalidPartition:
+            named = existing
+        partitions |= named if named.is_finite else named & expected
+    return partitions

@@ -235,3 +235,22 @@ async def test_two_archivers_add_the_same_months(database: Database) -> None:
         "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'tasks_history'::regclass"
     )
     assert months["n"] == 2
+
+
+async def test_events_that_name_an_earlier_dataset_version_do_not_accumulate(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    (version,) = await world.rows(
+        "SELECT v.id FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_uuid "
+        "WHERE d.name = 'a'"
+    )
+    moved = source("a")
+    moved["outputs"][0]["storage"] = {"table": "elsewhere"}
+    await world.deploy(moved, job("b", "a"))
+    for _ in range(3):
+        await world.changed("a", DAY, version=str(version["id"]))
+    await asyncio.sleep(0.01)
+    await _archive(world)
+    outcomes = await world.rows("SELECT DISTINCT outcome FROM data_invalidations")
+    assert {"outcome": "not_current"} not in outcomes

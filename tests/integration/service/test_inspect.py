@@ -10,7 +10,7 @@ from engine.service.queries.jobs import jobs
 from engine.service.queries.partition_states import partition_states
 from engine.service.queries.stale import stale
 from engine.store.database import Database
-from tests.support.worlds import World, job, source
+from tests.support.worlds import DAILY, WEEKLY, World, job, source
 
 FIRST, SECOND, THIRD, FOURTH = (f"2013-02-{day}" for day in (13, 14, 15, 16))
 
@@ -109,3 +109,31 @@ async def test_stale_partitions_are_listed_after_their_causes(database: Database
     assert rows[0].since > before
     assert rows[1].since is None
     assert await stale(world.caller, world.service, "c", 1) == rows[1:]
+
+
+@pytest.mark.parametrize("text", ["dt=2013-02-13/k=*", "dt=2013-02-13"])
+async def test_an_open_ended_scope_concerns_existing_partitions(
+    database: Database, text: str
+) -> None:
+    grid = {"dt": DAILY["dt"], "k": {"dynamic": True}}
+    world = await World.made(database, source("a", grid), job("b", "a", partitioning=grid))
+    await world.changed("a", "dt=2013-02-13/k=x", "dt=2013-02-14/k=x")
+    await world.run()
+    await world.change("b", text, reason="manual")
+    assert await _states(world, "b") == {
+        "stale": (1, ("dt=2013-02-13/k=x",)),
+        "fresh": (1, ("dt=2013-02-14/k=x",)),
+    }
+    assert await stale(world.caller, world.service, "b")
+
+
+async def test_unplanned_invalidations_of_an_earlier_partitioning(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", FIRST)
+    await world.run()
+    await world.change("a", FIRST)
+    await world.change("b", FIRST)
+    await world.deploy(source("a", WEEKLY), job("b", "a", partitioning=WEEKLY))
+    for name in ("a", "b"):
+        assert await _states(world, name) == {}
+        assert await stale(world.caller, world.service, name)
