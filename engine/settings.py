@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     idempotency_days: float = Field(
         default=90, gt=0, description="Retention period of idempotency keys."
     )
+    events_days: float = Field(
+        default=30, gt=0, description="Retention period of events, in whole months."
+    )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."
     )

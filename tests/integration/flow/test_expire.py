@@ -29,7 +29,7 @@ async def _archive(world: World) -> None:
 
 async def _expire(world: World, days: float = _FUTURE, key_days: float = 1) -> None:
     async with world.conn() as conn:
-        while await expire(conn, days, key_days):
+        while await expire(conn, days, key_days, days):
             pass
 
 
