@@ -14,8 +14,14 @@ CREATE TABLE pending_events (
     occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- The task, plan, dataset, dead letter or DAG version.
     subject_id uuid NOT NULL,
+    -- Of a task, as columns, because building a document would take longer than writing the row.
     job_id uuid,
-    detail jsonb NOT NULL
+    block_key text,
+    attempt int,
+    worker_id text,
+    outcome text,
+    error text,
+    detail jsonb NOT NULL DEFAULT '{}'
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
 
@@ -53,21 +59,21 @@ RETURN (left(first_id_at(moment)::text, 14) || '7' || right(gen_random_uuid()::t
 CREATE FUNCTION add_task_events() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO knockon.pending_events (org_id, kind, subject_id, job_id, detail)
+    INSERT INTO knockon.pending_events
+        (org_id, kind, subject_id, job_id, block_key, attempt, worker_id, outcome, error)
     SELECT n.org_id,
         CASE n.status WHEN 'running' THEN 'task.started' ELSE 'task.' || n.status END,
-        n.id, n.job_id, jsonb_strip_nulls(jsonb_build_object(
-            'block_key', n.block_key, 'attempt', n.earlier_attempts + n.attempts,
-            'worker_id', n.worker_id, 'outcome', n.outcome, 'error', left(n.error_message, 1000)))
+        n.id, n.job_id, n.block_key, nullif(n.earlier_attempts + n.attempts, 0), n.worker_id, n.outcome,
+        left(n.error_message, 1000)
     FROM new_tasks n JOIN old_tasks o ON o.id = n.id
     WHERE n.status <> o.status AND n.status NOT IN ('blocked', 'queued');
     IF EXISTS (SELECT FROM new_tasks WHERE status IN ('blocked', 'queued')) THEN
-        INSERT INTO knockon.pending_events (org_id, kind, subject_id, job_id, detail)
+        INSERT INTO knockon.pending_events
+            (org_id, kind, subject_id, job_id, block_key, attempt, worker_id, error)
         SELECT n.org_id,
             CASE o.status WHEN 'running' THEN 'task.attempt_failed' ELSE 'task.retried' END,
-            n.id, n.job_id, jsonb_strip_nulls(jsonb_build_object(
-                'block_key', n.block_key, 'attempt', o.earlier_attempts + o.attempts,
-                'worker_id', n.worker_id, 'error', left(n.error_message, 1000)))
+            n.id, n.job_id, n.block_key, o.earlier_attempts + o.attempts, n.worker_id,
+            left(n.error_message, 1000)
         FROM new_tasks n JOIN old_tasks o ON o.id = n.id
         WHERE n.status IN ('blocked', 'queued') AND o.status NOT IN ('blocked', 'queued')
           AND o.status <> 'skipped';

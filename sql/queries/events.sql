@@ -9,7 +9,9 @@ WITH taken AS (
     DELETE FROM knockon.pending_events
     WHERE ctid = ANY (ARRAY(
         SELECT p.ctid FROM knockon.pending_events p ORDER BY p.occurred_at LIMIT %(limit)s))
-    RETURNING org_id, kind, occurred_at, subject_id, job_id, detail
+    RETURNING org_id, kind, occurred_at, subject_id, job_id, detail || jsonb_strip_nulls(jsonb_build_object(
+        'block_key', block_key, 'attempt', attempt, 'worker_id', worker_id, 'outcome', outcome,
+        'error', error)) AS detail
 )
 INSERT INTO knockon.events (id, org_id, position, kind, occurred_at, subject_id, dag_name, job_name, detail)
 SELECT knockon.random_id_at(now()), e.org_id, nextval('knockon.event_positions'), e.kind, e.occurred_at,
