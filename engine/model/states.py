@@ -71,7 +71,7 @@ class AttemptOutcome(StrEnum):
 class EventKind(StrEnum):
     """Kind of an event in the feed."""
 
-    INVALIDATIONS_RECORDED = "invalidations.recorded"
+    INVALIDATION_RECORDED = "invalidation.recorded"
     PLAN_PENDING_APPROVAL = "plan.pending_approval"
     PLAN_APPLIED = "plan.applied"
     PLAN_REJECTED = "plan.rejected"

@@ -34,7 +34,7 @@ CREATE TABLE events (
     org_id uuid NOT NULL,
     position bigint NOT NULL,
     kind text NOT NULL CHECK (kind IN (
-        'invalidations.recorded', 'plan.pending_approval', 'plan.applied', 'plan.rejected',
+        'invalidation.recorded', 'plan.pending_approval', 'plan.applied', 'plan.rejected',
         'task.started', 'task.succeeded', 'task.skipped', 'task.attempt_failed', 'task.failed',
         'task.retried', 'task.canceled', 'dag.deployed', 'dead_letter.recorded')),
     occurred_at timestamptz NOT NULL,

@@ -27,7 +27,7 @@ WITH v AS MATERIALIZED (
     RETURNING id, dataset_uuid, reason
 ), reported AS (
     INSERT INTO knockon.pending_events (org_id, kind, subject_id, detail)
-    SELECT %(org_id)s, 'invalidations.recorded', i.dataset_uuid, jsonb_build_object(
+    SELECT %(org_id)s, 'invalidation.recorded', i.dataset_uuid, jsonb_build_object(
         'dataset', (SELECT d.name FROM knockon.datasets d WHERE d.id = i.dataset_uuid),
         'reason', i.reason, 'count', count(*))
     FROM inserted i GROUP BY i.dataset_uuid, i.reason

@@ -77,14 +77,12 @@ def test_events_are_listed_and_followed(shop: Knockon) -> None:
         shop.running("events", "--follow", until="dag deployed  minimal") as following,
     ):
         shop("invalidate", "orders", *WEEK)
-        assert any(
-            "invalidations recorded  orders" in line for line in following.wait_for("plan applied")
-        )
+        following.wait_for("invalidation recorded  orders")
+        following.wait_for("plan applied")
     feed = shop("events", "--json").json
-    assert [event["kind"] for event in feed] == [
-        *("dag.deployed", "invalidations.recorded", "plan.applied")
-    ]
+    assert [event["kind"] for event in feed][-2:] == ["invalidation.recorded", "plan.applied"]
     after = feed[0]["position"]
     assert shop("events", "--after", after, "--json").json == feed[1:]
-    assert shop("events", "--kind", "dag.deployed", "--json").json == feed[:1]
+    deployed = [event for event in feed if event["kind"] == "dag.deployed"]
+    assert shop("events", "--kind", "dag.deployed", "--json").json == deployed
     assert "no events" in shop("events", "--after", feed[-1]["position"]).out

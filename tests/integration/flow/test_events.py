@@ -86,7 +86,7 @@ async def test_a_wave_is_told_from_the_invalidation_to_the_last_task(world: Worl
     await world.changed("a", DAY, OTHER)
     await world.run(same=["b"])
     feed = await _published(world, start)
-    assert _told(feed)[:2] == ["invalidations.recorded", "plan.applied"]
+    assert _told(feed)[:2] == ["invalidation.recorded", "plan.applied"]
     assert feed[0].detail == {"dataset": "a", "reason": "change", "count": 1}
     assert feed[1].detail == {"tasks": 4}
     assert sorted(_told(feed[2:])) == sorted(
@@ -117,7 +117,7 @@ async def test_the_event_of_a_cause_has_the_lower_position(world: World) -> None
         await _publish(world)
         assert lease.job.name == name
     assert _told(await _read(world, start)) == [
-        *("invalidations.recorded", "plan.applied"),
+        *("invalidation.recorded", "plan.applied"),
         *("task.started b", "task.succeeded b", "task.started c", "task.succeeded c"),
     ]
 
@@ -306,7 +306,7 @@ async def test_a_reader_behind_the_retention_period_gets_an_error(world: World) 
     assert await _read(world, 0) == []
     assert await _read(world, last) == []
     await world.changed("a", OTHER)
-    assert _told(await _published(world, last)) == ["invalidations.recorded", "plan.applied"]
+    assert _told(await _published(world, last)) == ["invalidation.recorded", "plan.applied"]
 
 
 async def test_the_role_of_the_engine_publishes(world: World) -> None:
