@@ -129,6 +129,11 @@ class Settings(BaseSettings):
     idempotency_days: float = Field(
         default=90, gt=0, description="Retention period of idempotency keys; `inf`: without end."
     )
+    events_days: float = Field(
+        default=30,
+        gt=0,
+        description="Retention period of events, in whole months; `inf`: without end.",
+    )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."
     )

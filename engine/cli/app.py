@@ -52,6 +52,7 @@ COMMANDS = {
     "plans": (_INSPECT, "List plans, or show a plan."),
     "tasks": (_INSPECT, "List, retry or cancel tasks."),
     "logs": (_INSPECT, "Show the attempts at a task, with their output."),
+    "events": (_INSPECT, "List or follow events."),
     "invalidations": (_INSPECT, "List or replay invalidations."),
     "lineage": (_INSPECT, "Show the lineage of datasets."),
     "dead-letters": (_INSPECT, "List, show, replay or discard dead letters."),

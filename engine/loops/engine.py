@@ -1,4 +1,4 @@
-"""The engine process: plan, reap expired leases, fire schedules, audit, archive and expire."""
+"""The engine process: plan, reap, publish events, fire schedules, audit, archive and expire."""
 
 import asyncio
 from time import perf_counter
@@ -14,6 +14,7 @@ from engine.flow.planning.pending_work import Verdict
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
+from engine.flow.retention.publish import publish
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
@@ -48,6 +49,7 @@ class Engine:
             for loop in (
                 run_periodically("plan", self._plan, stop, settings.poll_seconds, listener.wait),
                 run_periodically("reap", self._reap, stop, settings.reap_seconds),
+                run_periodically("publish", self._publish, stop, settings.poll_seconds),
                 run_periodically("schedule", self._fire, stop, _SCHEDULE_SECONDS),
                 run_periodically("audit", self._audit, stop, settings.audit_seconds),
                 run_periodically("trim", self._trim, stop, _TRIM_SECONDS),
@@ -73,6 +75,10 @@ class Engine:
             metrics.TASKS_REAPED.inc(reaped)
             _log.warning("expired leases reaped", tasks=reaped)
         return reaped > 0
+
+    async def _publish(self) -> bool:
+        async with self._database.connection() as conn:
+            return await publish(conn)
 
     async def _fire(self) -> bool:
         async with self._database.connection() as conn:
@@ -109,7 +115,9 @@ class Engine:
     async def _expire(self) -> bool:
         settings = self._settings
         async with self._database.connection() as conn:
-            months = await expire(conn, settings.history_days, settings.idempotency_days)
+            months = await expire(
+                conn, settings.history_days, settings.idempotency_days, settings.events_days
+            )
         if months:
             _log.info("history expired", partitions=months)
         return bool(months)

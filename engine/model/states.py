@@ -68,6 +68,24 @@ class AttemptOutcome(StrEnum):
     CANCELED = "canceled"
 
 
+class EventKind(StrEnum):
+    """Kind of an event in the feed."""
+
+    INVALIDATION_RECORDED = "invalidation.recorded"
+    PLAN_PENDING_APPROVAL = "plan.pending_approval"
+    PLAN_APPLIED = "plan.applied"
+    PLAN_REJECTED = "plan.rejected"
+    TASK_STARTED = "task.started"
+    TASK_SUCCEEDED = "task.succeeded"
+    TASK_SKIPPED = "task.skipped"
+    TASK_ATTEMPT_FAILED = "task.attempt_failed"
+    TASK_FAILED = "task.failed"
+    TASK_RETRIED = "task.retried"
+    TASK_CANCELED = "task.canceled"
+    DAG_DEPLOYED = "dag.deployed"
+    DEAD_LETTER_RECORDED = "dead_letter.recorded"
+
+
 class PlanState(StrEnum):
     """State of a plan."""
 

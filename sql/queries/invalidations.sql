@@ -1,7 +1,7 @@
 -- :name insert
 -- Insert coalesced invalidations, each with a row per partition key (null: the whole dataset),
 -- because all of its keys share the other values, which may be long. A known idempotency key marks
--- a repeated request, which inserts nothing.
+-- a repeated request, which inserts nothing. There is an event for each dataset and reason.
 WITH v AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(invalidations)s) AS v(dataset_uuid uuid, dataset_version uuid,
         row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
@@ -11,20 +11,28 @@ WITH v AS MATERIALIZED (
     SELECT %(org_id)s, v.idempotency_key, v.request_hash, v.ids FROM v
     WHERE v.idempotency_key IS NOT NULL
     ON CONFLICT DO NOTHING RETURNING k.invalidation_ids
+), inserted AS (
+    INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope,
+        partition_key, row_filter, reason, source_event, columns, events, idempotency_key,
+        request_hash, outcome, processed_at)
+    SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
+        CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
+             WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
+        part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
+        v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome,
+        CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
+    FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
+    WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
+    ON CONFLICT (org_id, idempotency_key) DO NOTHING -- written just now by code older than the table of keys
+    RETURNING id, dataset_uuid, reason
+), reported AS (
+    INSERT INTO knockon.pending_events (org_id, kind, subject_id, detail)
+    SELECT %(org_id)s, 'invalidation.recorded', i.dataset_uuid, jsonb_build_object(
+        'dataset', (SELECT d.name FROM knockon.datasets d WHERE d.id = i.dataset_uuid),
+        'reason', i.reason, 'count', count(*))
+    FROM inserted i GROUP BY i.dataset_uuid, i.reason
 )
-INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope, partition_key,
-    row_filter, reason, source_event, columns, events, idempotency_key, request_hash, outcome,
-    processed_at)
-SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
-    CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
-         WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
-    part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
-    v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome,
-    CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
-FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
-WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
-ON CONFLICT (org_id, idempotency_key) DO NOTHING -- written just now by code older than the table of keys
-RETURNING id
+SELECT id FROM inserted
 
 -- :name adopt_keys
 -- Record the keys of requests written by code older than the table of keys, as during an upgrade.

@@ -1,1 +1,1 @@
-"""Retention of finished work: moved to the history, and dropped from it after some time."""
+"""Publication of events; retention of finished work, which moves to the history and expires."""

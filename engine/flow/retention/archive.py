@@ -14,6 +14,7 @@ TASKS = "knockon.tasks_history"
 PLANS = "knockon.plans_history"
 INVALIDATIONS = "knockon.data_invalidations_history"
 ATTEMPTS = "knockon.task_attempts_history"
+EVENTS = "knockon.events"
 DEAD_LETTERS = "knockon.dead_letters_history"
 _BATCH = 1000
 

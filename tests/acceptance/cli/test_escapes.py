@@ -66,6 +66,8 @@ COMMANDS = [
     ["audit", NASTY],
     ["audit", "copy"],
     ["tasks", "show", "TASK"],
+    ["events"],
+    ["events", "--kind", NASTY],
     ["logs", "TASK"],
     ["logs", NASTY],
     ["logs", "TASK", "--attempt", NASTY],

@@ -68,3 +68,21 @@ def test_the_log_of_a_task_is_shown(shop: Knockon) -> None:
     assert attempt["log"] == "\x1b[31mred 1\x1b[0m\x1b[2J"
     assert "no attempt 3" in shop("logs", task, "-a", "3", code=1).err
     assert "attempt 2  failed" in shop("tasks", "show", task).out
+
+
+def test_events_are_listed_and_followed(shop: Knockon) -> None:
+    assert "no events" in shop("events").out
+    with (
+        shop.running("engine", until="engine is up"),
+        shop.running("events", "--follow", until="dag deployed  minimal") as following,
+    ):
+        shop("invalidate", "orders", *WEEK)
+        following.wait_for("invalidation recorded  orders")
+        following.wait_for("plan applied")
+    feed = shop("events", "--json").json
+    assert [event["kind"] for event in feed][-2:] == ["invalidation.recorded", "plan.applied"]
+    after = feed[0]["position"]
+    assert shop("events", "--after", after, "--json").json == feed[1:]
+    deployed = [event for event in feed if event["kind"] == "dag.deployed"]
+    assert shop("events", "--kind", "dag.deployed", "--json").json == deployed
+    assert "no events" in shop("events", "--after", feed[-1]["position"]).out

@@ -220,6 +220,20 @@ async def test_manual_readers_are_not_run_after_a_source_moves(
     assert await world.run() == []
 
 
+async def test_manual_readers_are_not_run_after_an_input_gets_a_new_version(
+    database: Database,
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), dag="one")
+    await world.deploy(job("c", "b", activation="manual"), dag="two")
+    await world.changed("a", KEPT)
+    assert await world.run() == [f"b[{KEPT}]"]
+    await world.changed("c", KEPT, reason="manual")
+    assert await world.run() == [f"c[{KEPT}]"]
+    await world.deploy(source("a"), _versioned("b", "a", version=2), dag="one")
+    await world.plan()
+    assert await world.run() == [f"b[{KEPT}]"]
+
+
 async def test_readers_of_partitions_not_named_are_rebuilt_after_a_source_moves(
     database: Database,
 ) -> None:

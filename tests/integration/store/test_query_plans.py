@@ -9,12 +9,14 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from engine.flow.retention.archive import archive
+from engine.flow.retention.publish import publish
 from engine.store.database import Connection, Database
 from engine.store.queries import query
 from tests.support.worlds import World, job, source
 
 _GROWING = (
     "tasks_history",
+    "events",
     "task_attempts",
     "plans_history",
     "data_invalidations_history",
@@ -40,6 +42,9 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "attempts.of_task": {"task": _ID, "number": None},
     "attempts.summaries": {"task": _ID},
     "history.attempts_of_archived_tasks": {"seconds": 60, "limit": 20},
+    "events.after": {"after": 7, "kinds": None, "limit": 20},
+    "events.newest": {"kinds": None, "limit": 20},
+    "events.expired_to": {},
     "views.progress": {"ids": [_ID]},
     "views.tasks_of_plans": {"plans": [_ID]},
     "views.obstacles": {"ids": [_ID]},
@@ -88,6 +93,7 @@ async def world(database: Database) -> World:
     await world.run()
     async with world.conn() as conn:
         await archive(conn, world.org, 0)
+        await publish(conn)
         await conn.execute(
             b"SELECT knockon.add_history_partition('knockon.dead_letters_history', now())"
         )

@@ -1,0 +1,57 @@
+"""The feed of events of an org."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from engine.errors import InvalidInput
+from engine.model.states import EventKind, Role
+from engine.service.caller import Caller, requires
+from engine.service.service import Service
+from engine.store.rows.events import ExpiredEvents
+from engine.store.run import fetch, fetch_one
+
+
+class FeedEvent(msgspec.Struct, frozen=True):
+    """An event. ``subject_id`` is the task, plan, dataset, dead letter or DAG version."""
+
+    position: int
+    id: UUID
+    kind: EventKind
+    occurred_at: datetime
+    dag_name: str | None
+    job_name: str | None
+    subject_id: UUID
+    detail: dict[str, Any]
+
+
+@requires(Role.READER)
+async def events(
+    caller: Caller,
+    service: Service,
+    *,
+    after: int | None = None,
+    kinds: Sequence[EventKind] | None = None,
+    limit: int = 100,
+) -> list[FeedEvent]:
+    """List events by position: the first after a position (0: the beginning), or the newest.
+
+    A reader that continues after the position of the last event read misses and repeats nothing.
+    Raises InvalidInput if events after the position were removed after their retention period.
+    """
+    params: dict[str, Any] = {"kinds": None if kinds is None else list(kinds), "limit": limit}
+    async with service.snapshot(caller) as (conn, org):
+        params["org_id"] = org.id
+        if after is None:
+            return (await fetch(conn, "events.newest", FeedEvent, **params))[::-1]
+        expired = await fetch_one(conn, "events.expired_to", ExpiredEvents, org_id=org.id)
+        if expired is not None and 0 < after < expired.position:
+            raise InvalidInput(
+                f"the events up to position {expired.position}, some of them after {after}, were "
+                f"removed after their retention period: read the current state by other commands, "
+                f"and continue after {expired.position}"
+            )
+        return await fetch(conn, "events.after", FeedEvent, after=after, **params)

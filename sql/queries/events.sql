@@ -1,0 +1,41 @@
+-- :name lock
+-- Take the lock under which positions are assigned, unless another process holds it.
+SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.events', 0)) AS is_held,
+    EXISTS (SELECT FROM knockon.pending_events) AS has_pending
+
+-- :name publish
+-- Move the oldest events of committed transactions to the feed, with positions.
+WITH taken AS (
+    DELETE FROM knockon.pending_events
+    WHERE ctid = ANY (ARRAY(
+        SELECT p.ctid FROM knockon.pending_events p ORDER BY p.occurred_at LIMIT %(limit)s))
+    RETURNING org_id, kind, occurred_at, subject_id, job_id, detail || jsonb_strip_nulls(jsonb_build_object(
+        'block_key', block_key, 'attempt', attempt, 'worker_id', worker_id, 'outcome', outcome,
+        'error', error)) AS detail
+)
+INSERT INTO knockon.events (id, org_id, position, kind, occurred_at, subject_id, dag_name, job_name, detail)
+SELECT knockon.random_id_at(now()), e.org_id, nextval('knockon.event_positions'), e.kind, e.occurred_at,
+    e.subject_id, e.dag_name, e.job_name, e.detail
+FROM (SELECT t.*, j.dag_name, j.name AS job_name
+      FROM taken t LEFT JOIN knockon.jobs j ON j.id = t.job_id ORDER BY t.occurred_at) AS e
+
+-- :name after
+-- The first events after a position, of some kinds or (null) of all.
+SELECT position, id, kind, occurred_at, dag_name, job_name, subject_id, detail FROM knockon.events
+WHERE org_id = %(org_id)s AND position > %(after)s
+  AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
+ORDER BY position LIMIT %(limit)s
+
+-- :name newest
+-- The newest events, of some kinds or (null) of all.
+SELECT position, id, kind, occurred_at, dag_name, job_name, subject_id, detail FROM knockon.events
+WHERE org_id = %(org_id)s AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
+ORDER BY position DESC LIMIT %(limit)s
+
+-- :name expired_to
+-- The last position removed after the retention period.
+SELECT last_position AS position FROM knockon.expired_events WHERE org_id = %(org_id)s
+
+-- :name add_partition
+-- Create the partition of the current month, if missing.
+SELECT knockon.add_history_partition('knockon.events', now())
