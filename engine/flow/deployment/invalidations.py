@@ -128,6 +128,8 @@ async def outputs_of_earlier_partitions(
         earlier = await load_earlier(conn, lineage, versions.datasets[name])
         for edge in lineage.readers(versions.datasets[name]):
             job, affected = lineage.job(edge.job), edge.mapping.down(earlier, earlier)
+            if job.activation == Activation.MANUAL:
+                continue
             for output in [output for output in job.outputs if output not in created]:
                 invalidations += await _known_outputs(conn, lineage, job, output, affected)
     return invalidations
