@@ -140,6 +140,51 @@ SELECT coalesce(bool_or(status = 'blocked' AND waiting_for IS NOT NULL), false) 
        coalesce(bool_or(status = 'failed'), false) AS failed_tasks
 FROM upstream
 
+-- :name awaited_tasks
+-- The unfinished tasks of some invalidations and those before them, counted by job and status.
+-- Delayed tasks are queued for a later attempt.
+WITH RECURSIVE invalidations AS (
+    SELECT plan_id FROM knockon.all_invalidations WHERE org_id = %(org_id)s AND id = ANY(%(ids)s)
+), upstream AS (
+    SELECT t.id, t.job_id, t.status, t.runtime, t.next_retry_at FROM knockon.tasks t
+    WHERE t.org_id = %(org_id)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+      AND (t.plan_ids && ARRAY(SELECT plan_id FROM invalidations)
+        OR t.plans_dropped_to >= ANY (ARRAY(SELECT plan_id FROM invalidations)))
+    UNION
+    SELECT t.id, t.job_id, t.status, t.runtime, t.next_retry_at FROM upstream u
+    JOIN knockon.task_dependencies d ON d.task_id = u.id
+    JOIN knockon.tasks t ON t.id = d.depends_on
+        AND t.status IN ('blocked', 'queued', 'running', 'failed')
+)
+SELECT j.name AS job, u.status, u.runtime, count(*) AS tasks,
+       count(*) FILTER (WHERE u.next_retry_at > clock_timestamp()) AS delayed
+FROM upstream u JOIN knockon.jobs j ON j.id = u.job_id
+GROUP BY j.name, u.status, u.runtime ORDER BY min(u.id::text)
+
+-- :name awaited_invalidations
+-- The unplanned ones of some invalidations, counted by dataset.
+SELECT d.name AS dataset, count(*) AS invalidations
+FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org_id)s AND i.id = ANY(%(ids)s)
+  AND i.processed_at IS NULL AND i.plan_id IS NULL AND i.planning_error IS NULL
+GROUP BY d.name ORDER BY d.name
+
+-- :name lately_served
+-- The runtimes whose tasks run or have ended in the last seconds, and whether an engine has planned
+-- lately or is planning.
+SELECT ARRAY(SELECT DISTINCT t.runtime FROM knockon.tasks t
+             WHERE t.org_id = %(org_id)s
+               AND (t.status = 'running'
+                    OR t.completed_at > clock_timestamp() - %(seconds)s * interval '1 second'))
+           AS runtimes,
+       EXISTS (SELECT FROM knockon.all_plans p
+               WHERE p.org_id = %(org_id)s
+                 AND p.id >= knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second'))
+           OR EXISTS (SELECT FROM knockon.planning_attempts a JOIN knockon.data_invalidations i
+                          ON i.id = a.oldest AND i.processed_at IS NULL AND i.plan_id IS NULL
+                             AND i.planning_error IS NULL
+                      WHERE a.org_id = %(org_id)s) AS is_planning
+
 -- :name invalidations_of_version
 -- The invalidations of a deploy.
 SELECT i.id FROM knockon.all_invalidations i

@@ -12,7 +12,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import short
 from engine.cli.render.plan import difference_texts
 from engine.cli.runtime.session import Session, run
-from engine.cli.runtime.wait import wait_for
+from engine.cli.runtime.wait import Timeout, Wait, wait_for
 from engine.service.commands.plans import Applied
 from engine.service.commands.plans import apply as apply_plan
 from engine.wording import counted
@@ -28,9 +28,8 @@ def apply(
         str, typer.Argument(help="Id of the plan, or the last characters.", metavar="PLAN")
     ],
     by: By = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until everything is recomputed.")
-    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
 ) -> None:
     """Run a plan previewed with 'knockon impact' exactly as shown, once.
 
@@ -42,7 +41,7 @@ def apply(
         applied = await apply_plan(session.caller(by), session.service, plan)
         show(options, applied, _report)
         if wait and not applied.changes:
-            await wait_for(session, applied.invalidations)
+            await wait_for(session, applied.invalidations, timeout)
         return applied
 
     if run(options, work).changes:

@@ -16,7 +16,7 @@ from engine.cli.render.console import show
 from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
 from engine.cli.runtime.python_code import with_python_code
 from engine.cli.runtime.session import Session, load_settings, run
-from engine.cli.runtime.wait import wait_for
+from engine.cli.runtime.wait import Timeout, Wait, wait_for
 from engine.service.commands.deploys import Deployment
 from engine.service.commands.deploys import deploy as deploy_dag
 from engine.service.queries.deploys import preview
@@ -44,9 +44,8 @@ def deploy(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the effect of the deploy without deploying.")
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until all new dataset versions are built.")
-    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
 ) -> None:
     """Deploy DAG files: build changed outputs as new dataset versions, keep the rest.
 
@@ -67,7 +66,7 @@ def deploy(
             if deployments:
                 show(options, _Deployed(dry_run, tuple(deployments)), _trees)
         if wait and not dry_run:
-            await wait_for(session, await _builds(session, deployments))
+            await wait_for(session, await _builds(session, deployments), timeout)
 
     run(options, work, creates_org=not dry_run)
 

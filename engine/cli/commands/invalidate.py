@@ -17,7 +17,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session, run
-from engine.cli.runtime.wait import wait_for
+from engine.cli.runtime.wait import Timeout, Wait, wait_for
 from engine.model.states import Reason
 from engine.service.commands.invalidations import Requested
 from engine.service.commands.invalidations import invalidate as invalidate_dataset
@@ -40,9 +40,8 @@ def invalidate(
         typer.Option("--key", help="Idempotency key: a repeated key is the same request."),
     ] = None,
     note: Annotated[str | None, typer.Option("--note", help="Note, shown by explain.")] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until everything affected is recomputed.")
-    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
 ) -> None:
     """Mark part of a dataset as changed, and recompute its dependents.
 
@@ -57,7 +56,7 @@ def invalidate(
         requested = await invalidate_dataset(session.caller(), session.service, event)
         show(options, requested, _text)
         if wait:
-            await wait_for(session, requested.invalidations)
+            await wait_for(session, requested.invalidations, timeout)
 
     run(options, work)
 

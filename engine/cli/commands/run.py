@@ -10,7 +10,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import Session
 from engine.cli.runtime.session import run as run_session
-from engine.cli.runtime.wait import wait_for
+from engine.cli.runtime.wait import Timeout, Wait, wait_for
 from engine.service.commands.jobs import run as run_job
 
 app = typer.Typer(add_completion=False)
@@ -22,9 +22,8 @@ def run(
     options: GlobalOptions,
     job: Annotated[str, typer.Argument(help="Name of the job.", metavar="JOB")],
     partitions: Partitions = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until everything is recomputed.")
-    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
 ) -> None:
     """Recompute a job's outputs, and the dependents of changed outputs.
 
@@ -35,6 +34,6 @@ def run(
         requested = await run_job(session.caller(), session.service, job, split_values(partitions))
         show(options, requested, lambda _: Text(f"job {job} will run"))
         if wait:
-            await wait_for(session, requested.invalidations)
+            await wait_for(session, requested.invalidations, timeout)
 
     run_session(options, work)

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
+from typing import Annotated
 from uuid import UUID
 
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
@@ -14,21 +17,32 @@ from engine.errors import TaskFailed
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.schema_watch import SchemaWatch
 from engine.model.states import TaskStatus
+from engine.service.queries.awaited import awaited
 from engine.service.queries.progress import Progress, progress
 from engine.wording import counted, some
 
 _POLL_SECONDS = 0.5
 _MINIMUM_INTERVAL_SECONDS = 0.1
 """Every task may notify, and every query counts all tasks."""
-_IDLE_QUERIES_BEFORE_HINT = 20
-_HINT = "still waiting: are 'knockon engine' and 'knockon worker', or 'knockon up', running?"
+_PAUSED_SECONDS = 2.0
+_UNSERVED_SECONDS = 30.0
+"""Time without any progress after which no process is assumed to serve the work."""
+
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until everything affected is recomputed.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", min=0.0, help="With --wait: most seconds to wait; default: none."),
+]
 
 
-async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
+async def wait_for(
+    session: Session, invalidations: Sequence[UUID], most_seconds: float | None = None
+) -> Progress:
     """Wait for the end of all tasks, except for first runs that wait for inputs.
 
-    Raises TaskFailed unless all of them succeed, and OutdatedCode if a migration requires newer
-    code meanwhile.
+    Raises TaskFailed unless all of them succeed within ``most_seconds``, or if nothing continues
+    them: for half a minute no process has served them, or everything is paused. Raises OutdatedCode
+    if a migration requires newer code meanwhile.
     """
     stop = asyncio.Event()
     notifications = session.service.task_notifications()
@@ -36,10 +50,12 @@ async def wait_for(session: Session, invalidations: Sequence[UUID]) -> Progress:
         async with asyncio.TaskGroup() as group:
             group.create_task(notifications.run(stop))
             with _bar() as bar:
-                last = await _watch(session, invalidations, notifications, bar, watch)
+                patience = _Patience(session, invalidations, most_seconds)
+                last = await _watch(session, invalidations, notifications, bar, watch, patience)
             stop.set()
         if not last.is_over:
             watch.check()
+            raise TaskFailed(patience.refusal)
     if not last.is_good:
         raise TaskFailed(_failure(last))
     if last.waits_for_inputs:
@@ -54,19 +70,48 @@ async def _watch(
     notifications: NotificationListener,
     bar: Bar,
     watch: SchemaWatch,
+    patience: "_Patience",
 ) -> Progress:
     line = bar.add_task("planning", total=None)
-    idle = 0
     while True:
         now = await progress(session.caller(), session.service, invalidations)
         _update(bar, line, now)
-        if now.is_over or watch.is_outdated:
+        if now.is_over or watch.is_outdated or await patience.is_exhausted(now):
             return now
-        idle = 0 if now.tasks.get(TaskStatus.RUNNING) else idle + 1
-        if idle == _IDLE_QUERIES_BEFORE_HINT:
-            bar.console.print(_HINT)
         await asyncio.sleep(_MINIMUM_INTERVAL_SECONDS)
         await notifications.wait(_POLL_SECONDS)
+
+
+class _Patience:
+    """Ends a wait after its timeout, or when no process serves the work."""
+
+    def __init__(
+        self, session: Session, invalidations: Sequence[UUID], most_seconds: float | None
+    ) -> None:
+        self._session = session
+        self._invalidations = invalidations
+        self._most_seconds = most_seconds
+        self._began = self._moved = monotonic()
+        self._last: tuple[int, int] | None = None
+        self.refusal = ""
+
+    async def is_exhausted(self, now: Progress) -> bool:
+        """Return true, with the ``refusal``, if waiting has no prospect or took too long."""
+        time, state = monotonic(), (now.unplanned, now.finished)
+        if now.tasks.get(TaskStatus.RUNNING) or state != self._last:
+            self._moved, self._last = time, state
+        idle = time - self._moved
+        is_late = self._most_seconds is not None and time - self._began >= self._most_seconds
+        if not is_late and idle < _PAUSED_SECONDS:
+            return False
+        work = await awaited(self._session.caller(), self._session.service, self._invalidations)
+        is_unserved = idle >= _UNSERVED_SECONDS and bool(work.missing) and not work.is_moving
+        if is_late:
+            missing = "" if work.is_moving or not work.missing else f": {work.missing}"
+            self.refusal = f"after {self._most_seconds:g} s there is still {work}{missing}"
+        elif work.is_paused or is_unserved:
+            self.refusal = f"nothing continues {work}: {work.missing}"
+        return bool(self.refusal)
 
 
 def _update(bar: Bar, line: TaskID, now: Progress) -> None:

@@ -78,6 +78,30 @@ class ProgressRow(msgspec.Struct, frozen=True):
     moving: bool
 
 
+class AwaitedTasks(msgspec.Struct, frozen=True):
+    """Unfinished tasks of a job in a status; ``delayed`` ones are queued for a later attempt."""
+
+    job: str
+    status: TaskStatus
+    runtime: str
+    tasks: int
+    delayed: int
+
+
+class AwaitedInvalidations(msgspec.Struct, frozen=True):
+    """Unplanned invalidations of a dataset."""
+
+    dataset: str
+    invalidations: int
+
+
+class LatelyServed(msgspec.Struct, frozen=True):
+    """The runtimes with workers at work, and whether an engine is at work."""
+
+    runtimes: list[str]
+    is_planning: bool
+
+
 class Obstacles(msgspec.Struct, frozen=True):
     """Obstacles before blocked tasks."""
 

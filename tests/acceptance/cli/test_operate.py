@@ -41,3 +41,12 @@ def test_tasks_are_canceled_and_retried_together(shop: Knockon) -> None:
     assert "1 canceled task to be planned anew" in shop("tasks", "retry", task).out
     counts = shop("tasks", "retry", "--status", "canceled", "--json").json
     assert (counts["queued"], counts["requested"], counts["covered"]) == (0, 7, 0)
+
+
+def test_a_wait_ends_for_paused_work_and_after_its_timeout(shop: Knockon) -> None:
+    text = shop("run", "daily_sales", "-p", "2026-02-03", "--wait", "--timeout", "0", code=1).err
+    assert "after 0 s there is still 1 unplanned invalidation of daily_sales" in text
+    shop("pause", "org", "--by", "ann")
+    text = shop("invalidate", "orders", *WEEK, "--wait", code=1).err
+    assert "nothing continues 1 unplanned invalidation of orders: the org is paused" in text
+    assert "'knockon resume org' continues it" in text

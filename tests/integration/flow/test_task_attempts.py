@@ -10,8 +10,9 @@ import pytest
 from engine.errors import LeaseLost, UnknownName
 from engine.flow.execution.complete import complete_all
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel, retry
+from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.reap import reap
+from engine.flow.execution.retry import retry
 from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
 from engine.model.task import MAX_LOG_BYTES, Completion, Lease, Output

@@ -1,0 +1,96 @@
+"""The work that a request waits for, and what is missing to carry it out."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from engine.flow.shared.pauses import load_pauses
+from engine.model.states import PauseKind, Role, TaskStatus
+from engine.service.caller import Caller, requires
+from engine.service.service import Service
+from engine.store.rows.pauses import Pause
+from engine.store.rows.views import AwaitedInvalidations, AwaitedTasks, LatelyServed
+from engine.store.run import fetch
+from engine.wording import counted, some
+
+_LATELY_SECONDS = 30.0
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """Unfinished work of a request, with the pauses that hold part of it back.
+
+    ``served`` has the runtimes and the planning that were lately at work on anything.
+    """
+
+    tasks: tuple[AwaitedTasks, ...]
+    invalidations: tuple[AwaitedInvalidations, ...]
+    pauses: tuple[Pause, ...]
+    served: LatelyServed
+
+    @property
+    def is_moving(self) -> bool:
+        """Return true if a task runs, or will be attempted again after a delay."""
+        return any(row.status == TaskStatus.RUNNING or row.delayed for row in self.tasks)
+
+    @property
+    def unpaused_runtimes(self) -> tuple[str, ...]:
+        """Return the runtimes of queued tasks that no pause holds back."""
+        paused = {pause.name for pause in self.pauses if pause.kind == PauseKind.JOB}
+        queued = (row for row in self.tasks if row.status == TaskStatus.QUEUED)
+        return tuple(dict.fromkeys(row.runtime for row in queued if row.job not in paused))
+
+    @property
+    def unpaused_datasets(self) -> tuple[str, ...]:
+        """Return the datasets with unplanned invalidations that no pause holds back."""
+        if any(pause.kind == PauseKind.ORG for pause in self.pauses):
+            return ()
+        paused = {pause.name for pause in self.pauses if pause.kind == PauseKind.DATASET}
+        return tuple(row.dataset for row in self.invalidations if row.dataset not in paused)
+
+    @property
+    def is_paused(self) -> bool:
+        """Return true if nothing can continue before a resume."""
+        continues = self.is_moving or self.unpaused_runtimes or self.unpaused_datasets
+        return bool(self.pauses) and not continues
+
+    @property
+    def missing(self) -> str:
+        """Return the processes and decisions that the work needs to continue."""
+        return "; ".join(self._missing())
+
+    def _missing(self) -> Iterator[str]:
+        datasets = self.unpaused_datasets
+        if datasets and not self.served.is_planning:
+            yield f"no engine plans the change of {some(datasets)}: run 'knockon engine'"
+        for runtime in self.unpaused_runtimes:
+            if runtime not in self.served.runtimes:
+                yield f"no worker claims tasks of the runtime {runtime!r}: run 'knockon worker'"
+        for pause in self.pauses:
+            yield f"{pause}: 'knockon resume {pause.kind} {pause.name}".rstrip() + "' continues it"
+
+    def __str__(self) -> str:
+        changes = (
+            f"{counted(row.invalidations, 'unplanned invalidation')} of {row.dataset}"
+            for row in self.invalidations
+        )
+        tasks = (f"{counted(row.tasks, 'task')} of {row.job} {row.status}" for row in self.tasks)
+        return some([*changes, *tasks], 6)
+
+
+@requires(Role.READER)
+async def awaited(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Awaited:
+    """Return the unfinished work of invalidations, including tasks upstream."""
+    async with service.snapshot(caller) as (conn, org):
+        params: dict[str, Any] = {"org_id": org.id, "ids": list(invalidations)}
+        tasks = await fetch(conn, "views.awaited_tasks", AwaitedTasks, **params)
+        changes = await fetch(conn, "views.awaited_invalidations", AwaitedInvalidations, **params)
+        pauses = await load_pauses(conn, org)
+        (served,) = await fetch(
+            conn, "views.lately_served", LatelyServed, org_id=org.id, seconds=_LATELY_SECONDS
+        )
+    of_jobs = [pauses.of_job(row.job) for row in tasks if row.status == TaskStatus.QUEUED]
+    of_datasets = [pauses.of_dataset(row.dataset) for row in changes]
+    holding = tuple(dict.fromkeys(pause for pause in (*of_datasets, *of_jobs) if pause))
+    return Awaited(tuple(tasks), tuple(changes), holding, served)
