@@ -42,10 +42,11 @@ def impact(
     """
     event = event_from(dataset, partitions, columns, rows, reason)
     view = run(options, lambda session: propose(session.caller(), session.service, event))
-    show(options, view, _report)
+    show(options, view, report)
 
 
-def _report(view: Impact) -> RenderableType:
+def report(view: Impact) -> RenderableType:
+    """The impact of a change as a tree, with its costs and the command that applies it."""
     limits = (
         Text(f"exceeds a limit: {limit}; the change itself would need approval", "yellow")
         for limit in view.exceeded_limits

@@ -50,3 +50,13 @@ def test_a_wait_ends_for_paused_work_and_after_its_timeout(shop: Knockon) -> Non
     text = shop("invalidate", "orders", *WEEK, "--wait", code=1).err
     assert "nothing continues 1 unplanned invalidation of orders: the org is paused" in text
     assert "'knockon resume org' continues it" in text
+
+
+def test_a_backfill_is_previewed_and_requested(shop: Knockon) -> None:
+    text = shop("backfill", "daily_sales", "2026-02-02..2026-02-03", "--dry-run").out
+    assert "2 tasks in 1 job" in text
+    assert shop("invalidations", "--open", "--json").json == []
+    assert "will be built" in shop("backfill", "daily_sales", "2026-02-02", "2026-02-03").out
+    rows = shop("invalidations", "--open", "--json").json
+    assert {row["dataset"] for row in rows} == {"daily_sales"}
+    assert "is a source" in shop("backfill", "orders", "2026-02-02", code=1).err

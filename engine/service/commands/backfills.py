@@ -1,0 +1,63 @@
+"""Backfills: build partitions of a dataset, whether they exist or not."""
+
+from collections.abc import Sequence
+
+from consumers import manual
+from consumers.manual import Requested
+from engine.errors import InvalidInput
+from engine.lineage.graph import Lineage
+from engine.model.event import SourceEvent
+from engine.model.states import Activation, Reason, Role
+from engine.service.caller import Caller, requires
+from engine.service.commands.proposals import Impact, propose
+from engine.service.job_names import find_job
+from engine.service.service import Service
+
+__all__ = ["Impact", "Requested", "backfill", "propose_backfill"]
+
+
+@requires(Role.WRITER)
+async def backfill(
+    caller: Caller, service: Service, target: str, partitions: Sequence[str]
+) -> Requested:
+    """Request the build of partitions of a dataset or of a job's first output.
+
+    The request is planned like any change, and pending approval beyond a limit. Raises UnknownName,
+    or InvalidInput for a source or an impossible partition.
+    """
+    async with service.transaction(caller) as (conn, org):
+        event = _event(await org.lineage(conn), target, partitions)
+        return await manual.invalidate(conn, org, event)
+
+
+@requires(Role.WRITER)
+async def propose_backfill(
+    caller: Caller, service: Service, target: str, partitions: Sequence[str]
+) -> Impact:
+    """Plan a backfill without effect, and store the plan. Raises as `backfill` does."""
+    async with service.snapshot(caller) as (conn, org):
+        event = _event(await org.lineage(conn), target, partitions)
+    return await propose(caller, service, event)
+
+
+def _event(lineage: Lineage, target: str, partitions: Sequence[str]) -> SourceEvent:
+    dataset = _dataset(lineage, target)
+    return SourceEvent(
+        dataset=dataset,
+        partitions=tuple(partitions),
+        reason=Reason.MANUAL,
+        source="knockon backfill",
+    )
+
+
+def _dataset(lineage: Lineage, target: str) -> str:
+    """Return the dataset with this name, or the first output of the job with this name."""
+    producers = {lineage.dataset(id_).name: job for job in lineage.order for id_ in job.outputs}
+    job = producers[target] if target in producers else find_job(lineage, target)
+    dataset = target if target in producers else lineage.dataset(job.outputs[0]).name
+    if job.activation == Activation.SOURCE:
+        raise InvalidInput(
+            f"{dataset!r} is a source, which no job builds: report its partitions with "
+            f"'knockon invalidate {dataset}'"
+        )
+    return dataset
