@@ -205,6 +205,7 @@ async def _date_back(world: World, months: int) -> None:
         await conn.execute(_DATE_BACK.replace("MONTHS", str(months)).encode())
 
 
+@pytest.mark.timeout(400)
 async def test_ten_years_of_history_are_no_larger_than_three(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
     sizes = {}
