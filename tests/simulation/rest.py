@@ -189,6 +189,7 @@ class Rest:
     def _check_existing(self, existing: Keys, excused: Keys) -> None:
         for job in self.state.world.jobs:
             must, may = self._bounds(job, existing)
+            may |= self._requested(job)
             for output in job.outputs:
                 existing_keys = existing[output.name]
                 if not job.is_source:
@@ -202,6 +203,12 @@ class Rest:
                     raise Broken("sound: a partition is missing", (output.name, sorted(missing)))
                 if surplus := existing_keys - may - self.state.retained[output.name]:
                     raise Broken("sound: a partition cannot exist", (output.name, sorted(surplus)))
+
+    def _requested(self, job: Job) -> set[Key]:
+        """Return the partitions named by requests, which are built even without inputs."""
+        wrong = self.state.ledger.wrong
+        declared = [change for output in job.outputs for change in wrong[output.name]]
+        return {change.key for change in declared if change.key is not None}
 
     def _bounds(self, job: Job, existing: Keys) -> tuple[set[Key], set[Key]]:
         """Return the required and the possible partitions."""
