@@ -166,6 +166,21 @@ def _check_outputs(job: JobSpec, path: Path, context: DagContext) -> Iterator[Pr
                 f"{output.dataset!r} is partitioned unlike {job.outputs[0].dataset!r}: use the "
                 "same partitioning, or a separate job",
             )
+        if problem := _appearance_problem(job, output, readable):
+            yield Problem((*path, "outputs", o, "appears"), problem)
+
+
+def _appearance_problem(job: JobSpec, output: Output, readable: Readable | None) -> str | None:
+    if output.appears != job.outputs[0].appears:
+        return "outputs of a job appear together: write the same value for each"
+    if output.appears == Output.model_fields["appears"].default:
+        return None
+    if job.activation == Activation.SOURCE:
+        return "partitions of a source exist once an event names them: delete this key"
+    dimensions = readable.space.dimensions if readable else ()
+    if not any(isinstance(dimension, TimeDimension) for _, dimension in dimensions):
+        return f"{output.dataset!r} has no time dimension: add one, or delete this key"
+    return None
 
 
 def _check_aliases(job: JobSpec, path: Path) -> Iterator[Problem]:

@@ -23,9 +23,9 @@ from engine.lineage.compiled import (
 )
 from engine.lineage.derive import with_derived
 from engine.lineage.sql import NOTHING_DEFINED, Derived, Read, Reads, UserDefined
-from engine.model.dag import DagFile, Input, JobSpec, Output
+from engine.model.dag import After, DagFile, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
-from engine.model.job import AllBut, Awaited, WaitFor
+from engine.model.job import AllBut, Appearance, Appears, Awaited, WaitFor
 from engine.model.source_positions import Problem
 from engine.model.states import Activation
 
@@ -107,6 +107,7 @@ def _unhashed_job(spec: JobSpec, context: DagContext) -> CompiledJob:
             output.dataset for output in spec.outputs if output.column_lineage
         ),
         version=spec.version,
+        appears=_appears(spec.outputs[0]),
         code=None if spec.version is not None else spec.code,
     )
 
@@ -131,6 +132,13 @@ def _wait_for(spec: Input) -> WaitFor:
             return Awaited(text)
         case exception:
             return AllBut(exception.all_but)
+
+
+def _appears(output: Output) -> Appears:
+    """Return the rule of a job's output, equal for all of its outputs."""
+    if isinstance(output.appears, After):
+        return output.appears.after
+    return 0 if output.appears == "end" else Appearance(output.appears)
 
 
 def _preserved_columns(

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from engine.model.job import Awaited, WaitFor
+from engine.model.job import Appearance, Appears, Awaited, WaitFor
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 
 
@@ -53,6 +53,7 @@ class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):
     accepts_reported_lineage: tuple[str, ...] = ()
     version: str | None = None
     code: dict[str, str] | None = None
+    appears: Appears = Appearance.START
 
     @property
     def input_datasets(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The engine process: plan, reap, publish events, fire schedules, audit, archive and expire."""
+"""The engine process: plan, reap, publish, fire schedules, appear, audit, archive and expire."""
 
 import asyncio
 from time import perf_counter
@@ -9,6 +9,7 @@ import structlog
 from engine.flow.deployment.trim_proposals import trim
 from engine.flow.execution.reap import reap
 from engine.flow.ingestion.schedules import fire_due
+from engine.flow.planning.appear import appear
 from engine.flow.planning.audit import audit_all
 from engine.flow.planning.pending_work import Verdict
 from engine.flow.planning.plan import Planned, plan
@@ -26,6 +27,7 @@ from engine.store.notifications import INVALIDATIONS
 
 _log = structlog.get_logger(__name__)
 _SCHEDULE_SECONDS = 5.0
+_APPEAR_SECONDS = 5.0
 _TRIM_SECONDS = 3600.0
 _ARCHIVE_SECONDS = 60.0
 _EXPIRE_SECONDS = 3600.0
@@ -51,6 +53,7 @@ class Engine:
                 run_periodically("reap", self._reap, stop, settings.reap_seconds),
                 run_periodically("publish", self._publish, stop, settings.poll_seconds),
                 run_periodically("schedule", self._fire, stop, _SCHEDULE_SECONDS),
+                run_periodically("appear", self._appear, stop, _APPEAR_SECONDS),
                 run_periodically("audit", self._audit, stop, settings.audit_seconds),
                 run_periodically("trim", self._trim, stop, _TRIM_SECONDS),
                 run_periodically("archive", self._archive, stop, _ARCHIVE_SECONDS),
@@ -84,6 +87,13 @@ class Engine:
         async with self._database.connection() as conn:
             fired = await fire_due(conn, self._org)
         metrics.EVENTS_RECEIVED.labels("schedule", "").inc(fired)
+        return False
+
+    async def _appear(self) -> bool:
+        async with self._database.connection() as conn:
+            appeared = await appear(conn, self._org)
+        if appeared:
+            _log.info("partitions have come into being", invalidations=appeared)
         return False
 
     async def _audit(self) -> bool:

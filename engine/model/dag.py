@@ -118,6 +118,12 @@ class Input(Spec):
         return spec | {"as": alias}
 
 
+class After(Spec):
+    """A time after the end of a partition's window."""
+
+    after: Duration = Field(description="The time from the end of the window.")
+
+
 class Output(Spec):
     """A dataset produced by a job."""
 
@@ -125,6 +131,15 @@ class Output(Spec):
     storage: dict[str, Any] = Field({}, description="Location; the operator sql uses `table`.")
     partitioning: PartitioningSpec = Field(
         {}, description="Dimensions, or the name of an entry in partitionings; {} for none."
+    )
+    appears: Annotated[
+        Annotated[After, Tag("<mapping>")]
+        | Annotated[Literal["start", "end", "always"], Tag("<text>")],
+        _text_or(custom_error_message="write start, end, always, or a mapping like {after: 6h}"),
+    ] = Field(
+        "start",
+        description="Time at which time partitions come into being: at the start of the window, or "
+        "earlier with an input in the window; at its end, or some time after; or at any time.",
     )
     columns: (
         Annotated[

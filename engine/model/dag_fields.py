@@ -86,7 +86,7 @@ def form_tag(value: Any) -> str | None:
     """Return the tag of a value that is either a text or a mapping."""
     if isinstance(value, str):
         return "<text>"
-    return "<mapping>" if isinstance(value, dict) else None
+    return "<mapping>" if isinstance(value, dict | BaseModel) else None
 
 
 def dimension_tag(value: Any) -> str | None:

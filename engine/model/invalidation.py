@@ -13,16 +13,21 @@ class OwnReason(StrEnum):
     """Reason of an invalidation made by the engine, which no event can give.
 
     An invalidation of a change found by a run, and not planned, carries the content version written
-    by the run.
+    by the run. An invalidation of partitions that came into being as time passed stands for changes
+    of their inputs that were planned before.
     """
 
     FOUND = "found"
+    APPEARED = "appeared"
 
 
 InvalidationReason = Reason | OwnReason
 
 ABOUT_READERS: Final = frozenset({Reason.REWRITTEN, OwnReason.FOUND})
 """Reasons for which only the readers of a produced dataset are recomputed, not the dataset."""
+
+ONLY_IF_STALE: Final = frozenset(OwnReason)
+"""Reasons for which partitions are recomputed only if they are stale by the time of the run."""
 
 
 @dataclass(frozen=True, slots=True)

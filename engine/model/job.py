@@ -27,6 +27,19 @@ class AllBut(msgspec.Struct, frozen=True, gc=False):
 WaitFor = Awaited | int | AllBut
 
 
+class Appearance(StrEnum):
+    """Appearance of time partitions, in place of a number of seconds after the end of the window.
+
+    From the start of the window, or earlier with an input in the window; or at any time.
+    """
+
+    START = "start"
+    ALWAYS = "always"
+
+
+Appears = Appearance | int
+
+
 class JobInput(msgspec.Struct, frozen=True, gc=False):
     """An input of a job: a dataset and its use.
 
@@ -52,7 +65,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     ``columns`` is the column lineage as JSON text (see `lineage.columns.column_maps`), None if
     unknown; decoding is deferred because there may be a million pairs, most of them never used.
     ``code`` is JSON text as well: the hashes of the deployed code by name; None: the code is not
-    checked.
+    checked. ``appears`` is the time at which time partitions of the outputs come into being.
     """
 
     id: UUID
@@ -74,6 +87,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     max_attempts: int = 3
     columns: str | None = None
     code: str | None = None
+    appears: Appears = Appearance.START
 
     @property
     def full_name(self) -> str:

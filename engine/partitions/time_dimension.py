@@ -90,6 +90,22 @@ class TimeDimension(OrderedDimension):
         """See `OrderedDimension`."""
         return self.calendar.overlapping(windows)
 
+    def containing(self, windows: Intervals, other: TimeDimension, among: Intervals) -> Intervals:
+        """Return the ordinals in ``among`` whose windows contain a whole window of another grid.
+
+        ``windows`` are ordinals of the other grid.
+        """
+        candidates = list(self.overlapping(other.windows(windows)) & among)
+        starts = self.calendar.starts(candidates)
+        ends = self.calendar.starts([ordinal + 1 for ordinal in candidates])
+        firsts = [before + 1 for before in other.calendar.at([start - 1 for start in starts])]
+        spans = zip(candidates, firsts, other.calendar.at(ends), strict=True)
+        return Intervals.of(
+            (ordinal, ordinal + 1)
+            for ordinal, first, end in spans
+            if first < end and windows & Intervals(((first, end),))
+        )
+
     def window(self, key: str, where: str = "partition") -> tuple[datetime, datetime]:
         """Return the half-open window of a key in UTC, so that `end - start` is the duration."""
         ordinal = self._within(key, where)

@@ -26,9 +26,16 @@ from engine.planner.first_runs import (
     is_expected,
     missing_inputs,
 )
+from engine.planner.in_being import begun_between, in_being
 from engine.planner.inputs import input_partitions, upstream
 from engine.planner.limits import LimitExceeded, check_size, exceeded_limits
-from engine.planner.lookup import MissingState, PartitionLookup, lookup_in
+from engine.planner.lookup import (
+    MOST_LOOKED_UP,
+    LoadedPartitions,
+    MissingState,
+    PartitionLookup,
+    lookup_in,
+)
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Plan, Pruned, PruningRule, Step, Trigger
 from engine.planner.propagated import (
@@ -46,6 +53,8 @@ __all__ = [
     "Difference",
     "DifferenceKind",
     "LimitExceeded",
+    "LoadedPartitions",
+    "MOST_LOOKED_UP",
     "Trigger",
     "PartitionLookup",
     "MissingState",
@@ -58,6 +67,8 @@ __all__ = [
     "Step",
     "TaskBlock",
     "check_size",
+    "begun_between",
+    "in_being",
     "triggering_edges_of",
     "differences",
     "document",

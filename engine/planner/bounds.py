@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache, reduce
 from operator import and_
 from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
-from engine.model.job import Job
+from engine.model.job import Appears, Job
+from engine.model.states import Activation
 from engine.partitions import PartitionSet
+from engine.planner.in_being import in_being
 from engine.planner.lookup import MissingState, PartitionLookup
 
 OpenEnds = Mapping[frozenset[int], PartitionSet]
@@ -25,15 +28,24 @@ OpenEnds = Mapping[frozenset[int], PartitionSet]
 class Extents:
     """Extents of datasets, each computed once; ``missing`` collects datasets that must be loaded.
 
-    A missing dataset counts as empty for now, so that one pass finds everything to load.
+    A missing dataset counts as empty at first, so that one pass finds everything to load.
     """
 
-    def __init__(self, lineage: Lineage, known: PartitionLookup) -> None:
+    def __init__(self, lineage: Lineage, known: PartitionLookup, now: datetime) -> None:
         self.missing: set[UUID] = set()
+        self.missing_parts: dict[UUID, PartitionSet] = {}
         self._lineage = lineage
         self._known = cache(known)
+        self._known_among = known.among
+        self._now = now
         self._found: dict[UUID, PartitionSet] = {}
         self._dirty: dict[UUID, PartitionSet] = {}
+        self._wholly_in_being: dict[tuple[int, Appears], PartitionSet] = {}
+
+    def check_loaded(self) -> None:
+        """Raise MissingState if anything must be loaded."""
+        if self.missing or self.missing_parts:
+            raise MissingState(self.missing, self.missing_parts)
 
     def of(self, dataset: UUID) -> PartitionSet:
         """Return the known partitions; for a dataset without any, those its inputs would give.
@@ -64,6 +76,25 @@ class Extents:
         edges = list(self._lineage.inputs(job.id))
         inputs = [(edge, self.of(edge.dataset) | self._recorded(edge.dataset)) for edge in edges]
         return product([(edge, edge.mapping.down(extent, extent)) for edge, extent in inputs])
+
+    def in_being(self, job: Job, partitions: PartitionSet) -> PartitionSet:
+        """Return those of a job's partitions that are in being, given this plan's changes.
+
+        Most of a wave shares one object, which is examined once.
+        """
+        examined = id(partitions), job.appears
+        if examined in self._wholly_in_being:
+            return partitions
+
+        def changed_or_known(dataset: UUID, wanted: PartitionSet) -> PartitionSet:
+            return self.known_among(dataset, wanted) | self._recorded(dataset)
+
+        found = in_being(
+            self._lineage, job, partitions, self._now, self.known_among, changed_or_known
+        )
+        if found is partitions and job.activation != Activation.SOURCE:
+            self._wholly_in_being[examined] = partitions
+        return found
 
     def _recorded(self, dataset: UUID) -> PartitionSet:
         return self._dirty.get(dataset, self._lineage.space(dataset).empty)
@@ -108,6 +139,17 @@ class Extents:
             self.missing |= needed.datasets
             return self._lineage.space(dataset).empty
 
+    def known_among(self, dataset: UUID, wanted: PartitionSet) -> PartitionSet:
+        """Return the known partitions in a set; empty if they must be loaded first."""
+        try:
+            return self._known_among(dataset, wanted)
+        except MissingState as needed:
+            self.missing |= needed.datasets
+            for part, partitions in needed.parts.items():
+                before = self.missing_parts.get(part)
+                self.missing_parts[part] = partitions if before is None else before | partitions
+            return self._lineage.space(dataset).empty
+
     def known_of_job(self, job: Job) -> PartitionSet:
         """Return the union of the known partitions of the job's outputs."""
         return PartitionSet.union([self.known(output) for output in job.outputs])
@@ -128,11 +170,21 @@ class Extents:
             for edge, extent in ((edge, self._found[edge.dataset]) for edge in edges)
         ]
         if any(reached) and self._has_all_or_none(self._lineage.producer(dataset)):
-            return self._lineage.space(dataset).universe
+            return self._in_being(dataset, self._lineage.space(dataset).universe)
         finite = [partitions for partitions in reached if partitions and partitions.is_finite]
         if edges and not finite:
             finite = [product(list(zip(edges, reached, strict=True)))]
-        return PartitionSet.union([self.known(dataset), *finite])
+        return self._in_being(dataset, PartitionSet.union([self.known(dataset), *finite]))
+
+    def _in_being(self, dataset: UUID, partitions: PartitionSet) -> PartitionSet:
+        """Return those partitions in being if the inputs had the partitions found for them."""
+
+        def found_or_known(dataset: UUID, wanted: PartitionSet) -> PartitionSet:
+            found = self._found.get(dataset)
+            return self.known_among(dataset, wanted) if found is None else found
+
+        job = self._lineage.producer(dataset)
+        return in_being(self._lineage, job, partitions, self._now, self.known_among, found_or_known)
 
     def _has_all_or_none(self, job: Job) -> bool:
         return job.is_single_run and self._lineage.job_space(job).universe.is_finite

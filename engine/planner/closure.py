@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from heapq import heappop, heappush
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from engine.model.states import Activation
 from engine.planner.bounds import Extents
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.edge import propagate, trigger_producer
-from engine.planner.lookup import MissingState, PartitionLookup
+from engine.planner.lookup import PartitionLookup
 from engine.planner.plan import Changed, Plan, Pruned, PruningRule, Step, Trigger
 from engine.planner.provenance import AffectedJobs
 from engine.planner.scope import changes_in_place, dirty_scope
@@ -32,22 +33,27 @@ from engine.planner.strategy import (
 
 
 @gc_paused()
-def plan(lineage: Lineage, invalidations: Sequence[Invalidation], known: PartitionLookup) -> Plan:
+def plan(
+    lineage: Lineage,
+    invalidations: Sequence[Invalidation],
+    known: PartitionLookup,
+    now: datetime,
+) -> Plan:
     """Compute the closure of invalidations, each of the current version of its dataset.
 
-    The work is proportional to the affected part, whatever the size of the lineage.
+    Partitions that are not in being by ``now`` are left out. The work is proportional to the
+    affected part, whatever the size of the lineage.
 
     Raises:
         MissingState: raised by ``known``; names all datasets found to be missing in one pass.
         InvalidPartition, InvalidFilter: an invalidation's scope is impossible for its dataset.
         UnknownName: an invalidation's dataset is not in the lineage.
     """
-    extents = Extents(lineage, known)
+    extents = Extents(lineage, known, now)
     closure = _Closure(lineage, extents, invalidations)
     closure.start()
     closure.visit_jobs()
-    if extents.missing:
-        raise MissingState(extents.missing)
+    extents.check_loaded()
     return closure.plan()
 
 
@@ -126,7 +132,7 @@ class _Closure:
     def _mark(self, dataset: UUID, scopes: Sequence[DirtyScope]) -> None:
         """Trigger the readers of changes in place, and the producer of wrong partitions."""
         changed = [scope for scope in scopes if scope.in_place]
-        unversioned = [scope for scope in changed if scope.partitions and not scope.is_versioned]
+        unversioned = [scope for scope in changed if scope.partitions and not scope.only_if_stale]
         if unversioned:
             self._changed[dataset] = tuple(
                 Changed(scope.partitions, scope.columns, scope.rows) for scope in unversioned
@@ -168,19 +174,23 @@ class _Closure:
                 Pruned(edge.dataset, job.id, PruningRule.MANUAL, _MANUAL) for edge, _ in dirty_edges
             ]
             dirty_edges = []  # An invalidation of its own output is a request to run it.
-        triggers = [trigger_producer(job, dataset, dirty) for dataset, dirty in wrong]
+        triggers: list[Trigger] = []
+        for dataset, dirty in wrong:
+            self._note(trigger_producer(self._extents, job, dataset, dirty), triggers)
         # Edges with unmapped dimensions come last: partitions reached over others count as known.
         if len(dirty_edges) > 1:
             dirty_edges.sort(key=_has_unmapped)
         for edge, scopes in dirty_edges:
             for dirty in scopes:
-                result = propagate(self._extents, job, edge, dirty, triggers)
-                if isinstance(result, Trigger):
-                    triggers.append(result)
-                else:
-                    self._pruned.append(result)
+                self._note(propagate(self._extents, job, edge, dirty, triggers), triggers)
         if triggers:
             self._step(job, triggers)
+
+    def _note(self, result: Trigger | Pruned, triggers: list[Trigger]) -> None:
+        if isinstance(result, Trigger):
+            triggers.append(result)
+        else:
+            self._pruned.append(result)
 
     def _step(self, job: Job, triggers: Sequence[Trigger]) -> None:
         partitions = recomputed(job, self._extents, triggers)

@@ -22,9 +22,10 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
 
     ``rows`` None: any row. ``in_place``: already changed, as sources are; otherwise the dataset
     changes only if its job produces a different result. ``has_grown``: rows were added past any
-    cursor, and nothing else changed. ``is_versioned``: the run behind the change has assigned the
-    content version. ``unknown`` are further partitions in the scope that no event has named, from
-    which outputs may have been built nevertheless; None if there are none.
+    cursor, and nothing else changed. ``only_if_stale``: partitions run only if stale by then,
+    because the run behind the change has assigned the content version, or because time has passed.
+    ``unknown`` are further partitions in the scope that no event has named, from which outputs may
+    have been built nevertheless; None if there are none.
     """
 
     partitions: PartitionSet
@@ -33,7 +34,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
     invalidations: InvalidationSet
     in_place: bool
     has_grown: bool = False
-    is_versioned: bool = False
+    only_if_stale: bool = False
     unknown: PartitionSet | None = None
 
     def passed_on(
@@ -48,7 +49,7 @@ class DirtyScope(msgspec.Struct, frozen=True, gc=False):
             self.partitions is partitions
             and self.columns == columns
             and self.rows is rows
-            and not (self.in_place or self.has_grown or self.is_versioned or self.unknown)
+            and not (self.in_place or self.has_grown or self.only_if_stale or self.unknown)
         )
         if is_the_same:
             return self
@@ -66,7 +67,7 @@ def coalesce(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
 def _by_kind(scopes: Sequence[DirtyScope]) -> Sequence[DirtyScope]:
     kinds: dict[object, list[DirtyScope]] = {}
     for scope in scopes:
-        kind = scope.in_place, scope.is_versioned, scope.has_grown, scope.columns, scope.rows
+        kind = scope.in_place, scope.only_if_stale, scope.has_grown, scope.columns, scope.rows
         kinds.setdefault(kind, []).append(scope)
     if len(kinds) > MOST:
         kinds = {
@@ -85,7 +86,7 @@ def _joined(alike: Sequence[DirtyScope]) -> DirtyScope:
         reduce(or_, (scope.invalidations for scope in alike)),
         first.in_place,
         one_filter and all(scope.has_grown for scope in alike),
-        all(scope.is_versioned for scope in alike),
+        all(scope.only_if_stale for scope in alike),
         _union([scope.unknown for scope in alike if scope.unknown is not None]),
     )
 

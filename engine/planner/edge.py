@@ -32,11 +32,14 @@ from engine.planner.dirty import DirtyScope
 from engine.planner.plan import Pruned, PruningRule, Trigger
 
 
-def trigger_producer(job: Job, dataset: UUID, dirty: DirtyScope) -> Trigger:
+def trigger_producer(
+    extents: Extents, job: Job, dataset: UUID, dirty: DirtyScope
+) -> Trigger | Pruned:
     """Trigger the producer of a wrong output, to rebuild the dirty partitions completely."""
-    return Trigger(
-        dataset, None, None, dirty, dirty.partitions, (ALL_COLUMNS,) * len(job.outputs), None
-    )
+    partitions = extents.in_being(job, dirty.partitions)
+    if dirty.partitions and not partitions and not job.is_single_run:
+        return Pruned(dataset, job.id, PruningRule.PARTITIONS, _to_come(dirty.partitions))
+    return Trigger(dataset, None, None, dirty, partitions, (ALL_COLUMNS,) * len(job.outputs), None)
 
 
 def propagate(
@@ -49,7 +52,8 @@ def propagate(
     """Propagate a dirty scope over an edge, by columns, partitions and rows.
 
     ``triggers`` are the job's triggers so far: their partitions count as known. A single-run job
-    runs even if none of the touched partitions is known yet, because the run may discover some.
+    runs even if none of the touched partitions is known or in being yet, because the run may
+    discover some, and builds all others again.
     """
     columns: tuple[DirtyColumns | Pruning, ...] = (ALL_COLUMNS,) * len(job.outputs)
     if dirty.columns is not ALL_COLUMNS:
@@ -70,8 +74,10 @@ def propagate(
             columns = (ALL_COLUMNS,) * len(job.outputs)
         else:
             partitions = _bounded(extents, job, touched, unbounded, triggers)
+    known, partitions = partitions, extents.in_being(job, partitions)
     if not partitions and not (touched and job.is_single_run):
-        return Pruned(edge.dataset, edge.job, PruningRule.PARTITIONS, _untouched(dirty))
+        detail = _to_come(known) if known else _untouched(dirty)
+        return Pruned(edge.dataset, edge.job, PruningRule.PARTITIONS, detail)
     from_job = None if dirty.in_place else edge.producer.id
     return Trigger(edge.dataset, from_job, edge, dirty, partitions, columns, rows)
 
@@ -141,6 +147,10 @@ def _unread(edge: Edge, dirty: DirtyScope) -> str:
 
 def _untouched(dirty: DirtyScope) -> str:
     return f"{short(dirty.partitions)} touches no partition that it has or can have"
+
+
+def _to_come(partitions: PartitionSet) -> str:
+    return f"{short(partitions)} is still to come"
 
 
 def _rowless(rows: RowFilter) -> str:

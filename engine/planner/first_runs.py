@@ -2,17 +2,21 @@
 
 The condition ``wait_for`` (all, any, N or all but N) counts the inputs of an output partition that
 must exist before it is built for the first time. A change to any input of an existing partition
-always triggers a rebuild.
+always triggers a rebuild. Partitions that are not in being are not expected, and no first run waits
+for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import AllBut, Awaited, Job, WaitFor
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp, product
+from engine.planner.in_being import in_being
 from engine.planner.inputs import up
 from engine.planner.lookup import PartitionLookup
 
@@ -22,25 +26,34 @@ SINGLE_RUN_KEY = "*"
 """Key that stands for all partitions of a single-run job."""
 
 
-def first_run_is_due(lineage: Lineage, job: Job, key: str, existing: PartitionLookup) -> bool:
+def first_run_is_due(
+    lineage: Lineage, job: Job, key: str, existing: PartitionLookup, now: datetime
+) -> bool:
     """Return True if an input of a partition exists, and ``wait_for`` is met.
 
     Raises MissingState as ``existing`` does.
     """
-    if not is_expected(lineage, job, key, existing):
+    if not is_expected(lineage, job, key, existing, now):
         return False
     built = _partition(lineage, job, key)
     keys = list(built.space.keys(built)) if built.is_finite else []
-    return missing_inputs(lineage, job, keys, existing) is None
+    return missing_inputs(lineage, job, keys, existing, now) is None
 
 
-def is_expected(lineage: Lineage, job: Job, key: str, existing: PartitionLookup) -> bool:
-    """Return True if an input of a partition exists, whatever its first run waits for.
+def is_expected(
+    lineage: Lineage, job: Job, key: str, existing: PartitionLookup, now: datetime
+) -> bool:
+    """Return True if a partition in being has an input, whatever its first run waits for.
 
+    A single-run job runs for any input, even if no partition is in being yet.
     Raises MissingState as ``existing`` does.
     """
     built = _partition(lineage, job, key)
-    edges = Extents(lineage, existing).determining(job)
+    if not (
+        job.is_single_run or in_being(lineage, job, built, now, existing.among, existing.among)
+    ):
+        return False
+    edges = Extents(lineage, existing, now).determining(job)
     return not edges or any(up(edge, built, existing) & existing(edge.dataset) for edge in edges)
 
 
@@ -50,14 +63,25 @@ def _partition(lineage: Lineage, job: Job, key: str) -> PartitionSet:
     return space.universe if key == SINGLE_RUN_KEY and job.is_single_run else space.parse(key)
 
 
-def expected_partitions(lineage: Lineage, job: Job, existing: PartitionLookup) -> PartitionSet:
-    """Return the partitions that the existing inputs of a job give it, as far as finite.
+def expected_partitions(
+    lineage: Lineage, job: Job, existing: PartitionLookup, now: datetime
+) -> PartitionSet:
+    """Return the partitions in being that the existing inputs of a job give it, as far as finite.
 
     If no input determines all dimensions, an input gives only partitions whose other keys come from
     further inputs, provided such inputs exist. Raises MissingState as ``existing`` does.
     """
+    given = _given_partitions(lineage, job, Extents(lineage, existing, now), existing)
+    if given and job.is_single_run and given.space.universe.is_finite:
+        given = given.space.universe
+    return in_being(lineage, job, given, now, existing.among, existing.among)
+
+
+def _given_partitions(
+    lineage: Lineage, job: Job, extents: Extents, existing: PartitionLookup
+) -> PartitionSet:
     space = lineage.job_space(job)
-    edges = Extents(lineage, existing).determining(job)
+    edges = extents.determining(job)
     if not edges:
         return space.universe if space.universe.is_finite else space.empty
     given = [
@@ -84,11 +108,12 @@ def _also_given(
 
 
 def missing_inputs(
-    lineage: Lineage, job: Job, keys: Sequence[str], existing: PartitionLookup
+    lineage: Lineage, job: Job, keys: Sequence[str], existing: PartitionLookup, now: datetime
 ) -> dict[str, list[str]] | None:
     """Return the missing partitions as range texts, by input dataset name; None if none is missing.
 
-    ``existing`` returns the existing partitions of an input, and is called only for awaited inputs.
+    ``existing`` returns the existing partitions of an input, and is called only for awaited inputs
+    and for theirs, as partitions that are still to come are not missing.
     A task waits for the missing partitions of all its outputs, which may overlap. Without ``keys``,
     a single-run job needs the inputs of all possible partitions.
     """
@@ -97,7 +122,7 @@ def missing_inputs(
         if edge.input.wait_for == Awaited.ANY:
             continue
         for built in _groups(lineage, job, keys):
-            missing = _missing(edge, built, existing)
+            missing = _missing(lineage, edge, built, existing, now)
             if missing:
                 name = edge.input.name
                 waiting[name] = waiting[name] | missing if name in waiting else missing
@@ -114,9 +139,20 @@ def _groups(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[Partiti
     return (space.from_keys([key]) for key in keys)
 
 
-def _missing(edge: Edge, built: PartitionSet, existing: PartitionLookup) -> PartitionSet:
+def _missing(
+    lineage: Lineage, edge: Edge, built: PartitionSet, existing: PartitionLookup, now: datetime
+) -> PartitionSet:
     existing_inputs = existing(edge.dataset)
-    needed = up(edge, built, lambda _: existing_inputs)
+
+    def those_in_being(partitions: PartitionSet) -> PartitionSet:
+        return in_being(lineage, edge.producer, partitions, now, existing.among, existing.among)
+
+    def last_among(_: UUID) -> PartitionSet:
+        return existing_inputs or those_in_being(existing_inputs.space.universe)
+
+    needed = up(edge, built, last_among)
+    if needed.is_finite:
+        needed = those_in_being(needed)
     missing = needed - existing_inputs
     return needed.space.empty if _is_enough(edge.input.wait_for, needed, missing) else missing
 

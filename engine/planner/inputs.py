@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 from uuid import UUID
@@ -56,7 +56,7 @@ def input_partitions(
     return read
 
 
-def up(edge: Edge, built: PartitionSet, existing: PartitionLookup) -> PartitionSet:
+def up(edge: Edge, built: PartitionSet, existing: Callable[[UUID], PartitionSet]) -> PartitionSet:
     """Return the partitions needed over one edge; only `last` depends on existing partitions."""
     return edge.mapping.up(built, existing(edge.dataset) if edge.mapping.takes_last else None)
 

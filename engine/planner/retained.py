@@ -7,13 +7,14 @@ been built from further rows of sources, for example by a backfill.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents
-from engine.planner.lookup import MissingState, PartitionLookup
+from engine.planner.lookup import PartitionLookup
 
 
 def retained_partitions(
@@ -21,6 +22,7 @@ def retained_partitions(
     earlier: Mapping[UUID, PartitionSet],
     created: Collection[UUID],
     known: PartitionLookup,
+    now: datetime,
 ) -> dict[UUID, PartitionSet]:
     """Return the earlier partitions that the inputs of new dataset versions can give but do not.
 
@@ -30,7 +32,7 @@ def retained_partitions(
     Raises:
         MissingState: raised by ``known``; names all datasets found to be missing in one pass.
     """
-    extents = Extents(lineage, known)
+    extents = Extents(lineage, known, now)
     retained: dict[UUID, PartitionSet] = {}
     further: dict[UUID, PartitionSet] = {}
     for dataset in sorted(earlier, key=lambda each: lineage.rank[lineage.producer(each).id.int]):
@@ -45,21 +47,21 @@ def retained_partitions(
         if reached:
             retained[dataset] = earlier[dataset] & PartitionSet.union(reached)
             further[dataset] = retained[dataset] - extents.of(dataset)
-    if extents.missing:
-        raise MissingState(extents.missing)
+    extents.check_loaded()
     return {dataset: partitions for dataset, partitions in further.items() if partitions}
 
 
-def given_partitions(lineage: Lineage, dataset: UUID, known: PartitionLookup) -> PartitionSet:
+def given_partitions(
+    lineage: Lineage, dataset: UUID, known: PartitionLookup, now: datetime
+) -> PartitionSet:
     """Return the known partitions of a dataset; without any, those its inputs give.
 
     Raises:
         MissingState: raised by ``known``; names all datasets found to be missing in one pass.
     """
-    extents = Extents(lineage, known)
+    extents = Extents(lineage, known, now)
     given = extents.of(dataset)
-    if extents.missing:
-        raise MissingState(extents.missing)
+    extents.check_loaded()
     return given
 
 

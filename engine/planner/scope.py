@@ -12,7 +12,7 @@ from engine.lineage.columns import dirty_columns
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import certain, narrow
 from engine.lineage.rows import RowFilter
-from engine.model.invalidation import ABOUT_READERS, Invalidation, OwnReason
+from engine.model.invalidation import ABOUT_READERS, ONLY_IF_STALE, Invalidation
 from engine.model.states import Activation, Reason
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents, clamp_open_ends
@@ -46,7 +46,7 @@ def dirty_scope(
         members,
         in_place,
         has_grown,
-        is_versioned=invalidation.reason == OwnReason.FOUND,
+        only_if_stale=invalidation.reason in ONLY_IF_STALE,
         unknown=_unknown(lineage, invalidation.dataset, requested - partitions),
     )
 

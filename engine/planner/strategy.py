@@ -27,12 +27,17 @@ _NEW_ROWS = RowFilter()
 
 
 def recomputed(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> PartitionSet:
-    """Return the step's output partitions; if single-run, all within bounds, else all known."""
+    """Return the step's output partitions; if single-run, all within bounds, else all known.
+
+    Of the partitions within bounds, those still to come are left out.
+    """
     partitions = PartitionSet.union([trigger.partitions for trigger in triggers])
     if not job.is_single_run:
         return partitions
     universe = partitions.space.universe
-    return universe if universe.is_finite else extents.of_job(job) | partitions
+    if not universe.is_finite:
+        return extents.of_job(job) | partitions
+    return extents.in_being(job, universe)
 
 
 def directly_invalidated(
@@ -45,7 +50,7 @@ def directly_invalidated(
     direct = [
         trigger.partitions
         for trigger in triggers
-        if trigger.from_job is None and not trigger.dirty.is_versioned
+        if trigger.from_job is None and not trigger.dirty.only_if_stale
     ]
     if _finds_new(job, extents, triggers):
         return partitions
@@ -63,7 +68,7 @@ def if_stale_partitions(
 
     For a single-run job, returns all or none.
     """
-    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
+    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.only_if_stale]
     if (
         not versioned
         or (job.is_single_run and len(versioned) < len(triggers))
@@ -72,18 +77,19 @@ def if_stale_partitions(
         return partitions.space.empty
     if len(versioned) == len(triggers):
         return partitions
-    others = [trigger.partitions for trigger in triggers if not trigger.dirty.is_versioned]
+    others = [trigger.partitions for trigger in triggers if not trigger.dirty.only_if_stale]
     return PartitionSet.union(versioned) - PartitionSet.union(others)
 
 
 def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
-    """Return True if a change found by a run gives a `Full` job partitions not named by any task.
+    """Return True if a `Full` job is to build partitions not named by any task.
 
-    The last run of the job may have read the change, but was not asked for such partitions.
+    A change found by a run gives them, or they have come into being as time passed. The last run of
+    the job may have read the change, but was not asked for such partitions.
     """
     if job.strategy != ExecutionStrategy.FULL:
         return False
-    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.is_versioned]
+    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.only_if_stale]
     return not all(
         extents.known(output).covers(partitions)
         for output in job.outputs

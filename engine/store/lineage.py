@@ -15,7 +15,7 @@ from engine.gc_pause import gc_paused
 from engine.lineage.compiled import CompiledInput
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
-from engine.model.job import Job, JobInput
+from engine.model.job import Appearance, Job, JobInput
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 from engine.store.database import Connection
 from engine.store.rows.lineage import DatasetRow, JobRow
@@ -29,6 +29,7 @@ _UPDATES = {each.value: each for each in UpdateStrategy}
 _inputs = msgspec.json.Decoder(tuple[CompiledInput, ...]).decode
 _one: Callable[[Any], Any] = intern
 _decoded = lru_cache(maxsize=4096)(msgspec.json.decode)
+_appears = lru_cache(maxsize=4096)(msgspec.json.Decoder(Appearance | int).decode)
 
 
 async def load_lineage(conn: Connection, org: UUID) -> Lineage:
@@ -77,6 +78,7 @@ def _job(datasets: Mapping[str, Dataset], row: JobRow) -> Job:
         row.max_attempts,
         row.column_lineage,
         row.code,
+        _appears(row.appears),
     )
 
 

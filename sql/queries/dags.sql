@@ -51,19 +51,19 @@ SELECT id, name FROM knockon.jobs WHERE dag_version_id = %(dag_version_id)s
 INSERT INTO knockon.jobs (id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,
     execution_strategy, idle_timeout, config, config_hash, input_datasets, output_datasets,
     update_strategy, unique_key, scaling, timeout_seconds, heartbeat_timeout_seconds,
-    max_attempts, inputs, waits_for_inputs, accepts_reported_lineage, code)
+    max_attempts, inputs, waits_for_inputs, accepts_reported_lineage, code, appears)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, %(dag_version_id)s, v.activation, v.runtime,
     v.operator, v.source, v.execution_strategy, v.idle_timeout, v.config, v.config_hash,
     v.input_datasets, v.output_datasets, v.update_strategy, v.unique_key, v.scaling,
     v.timeout_seconds, v.heartbeat_timeout_seconds, v.max_attempts, v.inputs, v.waits_for_inputs,
     v.accepts_reported_lineage,
-    nullif(v.code, 'null')
+    nullif(v.code, 'null'), v.appears
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runtime text,
     operator text, source jsonb, execution_strategy text, idle_timeout text, config jsonb,
     config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
     unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int,
     max_attempts int, inputs jsonb, waits_for_inputs boolean,
-    accepts_reported_lineage text[], code jsonb)
+    accepts_reported_lineage text[], code jsonb, appears jsonb)
 
 -- :name upsert_datasets
 -- Insert or update datasets, identified by their names.

@@ -26,7 +26,7 @@ WHERE c.name = ANY (n.accepts_reported_lineage) AND c.name = ANY (o.output_datas
 SELECT j.id, j.name, j.dag_name, j.activation, j.execution_strategy, j.inputs::text,
        j.output_datasets, j.runtime, j.operator, j.update_strategy, j.unique_key, j.config::text,
        j.config_hash, j.scaling::text, j.timeout_seconds, j.heartbeat_timeout_seconds,
-       j.max_attempts, j.column_lineage, j.code::text
+       j.max_attempts, j.column_lineage, j.code::text, j.appears::text
 FROM knockon.dag_current_versions c
 JOIN knockon.jobs j ON j.dag_version_id = c.dag_version_id
 WHERE c.org_id = %(org_id)s

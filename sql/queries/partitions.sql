@@ -11,6 +11,21 @@ SELECT d.partition_key FROM knockon.stale_decisions d
 JOIN knockon.jobs j ON j.id = %(producer)s AND j.execution_strategy <> 'PerPartition'
 WHERE d.dataset_uuid = %(dataset)s AND d.dataset_version = %(version)s AND d.partition_key <> '*'
 
+-- :name known_among
+-- Those of some keys that `known` returns.
+SELECT p.partition_key AS key FROM knockon.partition_versions p
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
+  AND p.partition_key = ANY(%(keys)s)
+UNION
+SELECT key FROM knockon.tasks t, unnest(t.partitions) AS key
+WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+  AND key = ANY(%(keys)s)
+UNION
+SELECT d.partition_key FROM knockon.stale_decisions d
+JOIN knockon.jobs j ON j.id = %(producer)s AND j.execution_strategy <> 'PerPartition'
+WHERE d.dataset_uuid = %(dataset)s AND d.dataset_version = %(version)s
+  AND d.partition_key = ANY(%(keys)s)
+
 -- :name existing
 -- Keys of existing partitions.
 SELECT partition_key AS key FROM knockon.partition_versions

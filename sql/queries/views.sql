@@ -30,9 +30,9 @@ SELECT id FROM knockon.all_invalidations
 WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
 
 -- :name positions
--- The positions of all consumers.
+-- The positions of all consumers. The check for partitions that have come into being is none.
 SELECT consumer, stream, position, updated_at FROM knockon.consumer_positions
-WHERE org_id = %(org_id)s ORDER BY consumer, stream
+WHERE org_id = %(org_id)s AND consumer <> 'appears' ORDER BY consumer, stream
 
 -- :name open_dead_letters
 -- The number of open dead letters.

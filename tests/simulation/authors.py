@@ -22,6 +22,7 @@ from tests.simulation.world_changes import (
     with_additional_job,
     with_narrower_source,
     with_other_activation,
+    with_other_appearance,
     with_other_code,
     with_other_columns,
     with_other_storage,
@@ -86,6 +87,11 @@ class Authors:
         """Deploy an automatic job as manual, or the reverse."""
         world = with_other_activation(self.state.world, rng)
         await self._deploy("deploy: activation changed", world, rng)
+
+    async def appear_otherwise(self, rng: Random) -> None:
+        """Deploy a job whose partitions come into being at another time."""
+        world = with_other_appearance(self.state.world, rng)
+        await self._deploy("deploy: appearance changed", world, rng)
 
     async def roll_back(self, rng: Random) -> None:
         """Deploy an earlier version."""

@@ -44,8 +44,10 @@ def _code(job: Job) -> dict[str, Any]:
 
 def _output(job: Job, output: Output) -> dict[str, Any]:
     # Worlds share a database, and two worlds may not claim the same table.
+    appears = {"after": job.appears} if isinstance(job.appears, int) else job.appears
     return {
         "dataset": output.name,
+        **({} if appears == "start" else {"appears": appears}),
         "storage": {"path": output.name},
         "partitioning": {d.name: d.spec() for d in job.space},
         **({"columns": _columns(job, output)} if job.declares_columns else {}),
@@ -106,6 +108,7 @@ def _line(job: Job) -> str:
         + (f", at most {job.max_concurrency} running" if job.max_concurrency else "")
     )
     kind += ", sql" if job.writes_atomically else ""
+    kind += "" if job.appears == "start" else f", appears {job.appears}"
     reads = "; ".join(_read_text(read) for read in job.reads)
     size = f"{job.per_task} partitions per task"
     return f"{head} from {reads} [{job.strategy}, {kind}, {size}, salt {job.salt}]"

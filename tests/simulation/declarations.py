@@ -34,6 +34,13 @@ WHERE i.org_id = %(org)s AND i.reason = 'found' AND i.plan_id IS NOT NULL
                           ELSE %(seen)s::uuid[] END)
 """
 
+_APPEARED = """
+SELECT i.id, d.name, i.partition_key
+FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org)s AND i.reason = 'appeared' AND i.outcome = 'rejected'
+  AND NOT i.id = ANY(%(rejected)s::uuid[])
+"""
+
 
 class Declarations:
     """Record planned events in the ledger, and the announced partitions of sources."""
@@ -68,6 +75,17 @@ class Declarations:
             if row["is_rejected"]:
                 self._found_rejected.add(row["id"])
                 self._reject_found(row)
+        if self.state.moment is not None:
+            await self._record_unbuilt()
+
+    async def _record_unbuilt(self) -> None:
+        """Leave partitions unbuilt by decision that have come into being as time passed."""
+        for row in await self.state.rows(_APPEARED, rejected=[*self._found_rejected]):
+            self._found_rejected.add(row["id"])
+            producer = self.state.world.producers.get(row["name"])
+            if producer is not None:
+                keys = read_text(producer.space, row["partition_key"])
+                self.state.decisions.leave(producer, keys, self.state.now)
 
     def _declare_found(self, row: dict[str, Any]) -> None:
         """Declare a real change announced by a run, possibly after its readers have run."""

@@ -14,14 +14,16 @@ AnyTrial = Trial | TableTrial | ParallelTrial
 def trials_of(seed: int) -> Iterator[AnyTrial]:
     """Yield the trials of a seed.
 
-    One seed in five adds a world of real tables, another one in five a world of more grids, and one
-    in forty a world of parallel processes. The additional worlds use separate random generators, so
-    the first world of a seed never changes.
+    One seed in five adds a world of real tables, another one in five a world of more grids, another
+    one a world in which windows begin and end, and one in forty a world of parallel processes. The
+    additional worlds use separate random generators, so the first world of a seed never changes.
     """
     yield Trial.of(seed)
     if seed % 5 == 2:
         yield TableTrial.of(seed)
     if seed % 5 == 4:
         yield Trial.of_grids(seed)
+    if seed % 5 == 1:
+        yield Trial.in_time(seed)
     if seed % 40 == 17:
         yield ParallelTrial.of(seed)

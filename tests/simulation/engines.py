@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -12,12 +12,15 @@ import msgspec
 from engine.errors import PositionLost
 from engine.flow.execution.reap import reap
 from engine.flow.ingestion.ingest import Ingested, ingest
+from engine.flow.planning.appear import appear
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.planning.set_aside import replay
 from engine.flow.retention.archive import archive
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import PauseKind
+from tests.simulation.being import boundaries
+from tests.simulation.clock import set_moment
 from tests.simulation.crashes import ResponseLost
 from tests.simulation.invariants import PLANNER_CRASHED, Broken
 from tests.simulation.state import ENGINES, SimulationState
@@ -117,6 +120,36 @@ class Engines:
         }
         if paused:
             raise Broken("invalidations of paused datasets are not planned", sorted(paused))
+
+    async def pass_time(self, rng: Random) -> None:
+        """Let time pass until the next windows begin or end."""
+        if self.state.moment is None:
+            return
+        later = [time for time in boundaries(self.state.world) if time > self.state.moment]
+        times = later[: rng.choice([1, 1, 2])] or [self.state.moment + timedelta(days=1)]
+        await self.set_moment(times[-1] + timedelta(minutes=rng.choice([0, 0, 30])))
+
+    async def set_moment(self, moment: datetime) -> None:
+        """Set the time by which partitions come into being."""
+        await self.state.record_possible()
+        self.state.moment = moment
+        await set_moment(self.state.database, moment)
+        self.state.log_line(f"it is {moment}", "time passes")
+        await self.state.record_possible()
+
+    async def begin(self, rng: Random | None) -> None:
+        """Invalidate the partitions that have come into being."""
+        await self._begin(rng)
+
+    async def begin_all(self) -> bool:
+        return self.state.moment is not None and await self._begin(None)
+
+    async def _begin(self, rng: Random | None) -> bool:
+        org = self.state.org_context(rng)
+        appeared = await self.state.do("appear", lambda conn: appear(conn, org), rng)
+        if appeared:
+            self.state.log_line(f"{appeared} partitions appear", "partitions appear")
+        return appeared > 0
 
     async def expire(self, rng: Random) -> None:
         """Expire a lease, possibly while its worker is still running."""

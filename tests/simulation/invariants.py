@@ -99,8 +99,11 @@ FROM datasets d JOIN dataset_cursors c ON c.dataset_uuid = d.id WHERE d.org_id =
 """
 
 _POSITIONS = """
-SELECT consumer || ' ' || stream AS subject, position::bigint AS value FROM consumer_positions
-WHERE org_id = %(org)s
+SELECT consumer || ' ' || stream AS subject,
+       CASE WHEN consumer = 'appears'
+            THEN (extract(epoch FROM position::timestamptz) * 1000000)::bigint
+            ELSE position::bigint END AS value
+FROM consumer_positions WHERE org_id = %(org)s
 """
 
 

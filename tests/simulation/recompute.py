@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from zlib import crc32
 
+from tests.simulation.being import in_being
 from tests.simulation.dimensions import Key, is_finite, universe
 from tests.simulation.mapping import Read, is_tight, needed
 from tests.simulation.rows import Partitions, Rows
@@ -216,18 +218,27 @@ def _ends(read: Read, job: Job) -> bool:
     return all(i in linked or d.is_finite for i, d in enumerate(job.space))
 
 
-def task_waits(world: World, job: Job, keys: Collection[Key], existing: Existing) -> bool:
+def task_waits(
+    world: World,
+    job: Job,
+    keys: Collection[Key],
+    existing: Existing,
+    moment: datetime | None = None,
+) -> bool:
     """Return whether a task must wait for inputs of its never-built partitions.
 
-    A task without named partitions may build any, as long as none has been built.
+    A task without named partitions may build any, as long as none has been built. No task waits for
+    partitions that are not in being.
     """
     built = existing[job.outputs[0].name]
     if keys or built:
-        return waits(world, job, [key for key in keys if key not in built], existing)
-    return any(_lacks_required(world, job, read, existing[read.dataset]) for read in job.reads)
+        return waits(world, job, [key for key in keys if key not in built], existing, moment)
+    return any(_lacks_required(world, job, read, existing, moment) for read in job.reads)
 
 
-def _lacks_required(world: World, job: Job, read: Read, existing: Collection[Key]) -> bool:
+def _lacks_required(
+    world: World, job: Job, read: Read, existing: Existing, moment: datetime | None
+) -> bool:
     """Return whether an input lacks partitions that some key needs; if unbounded, one is enough."""
     source, keys = world.producers[read.dataset].space, [*universe(job.space)]
     is_unbounded = read.wait_for != "any" and any(
@@ -236,28 +247,43 @@ def _lacks_required(world: World, job: Job, read: Read, existing: Collection[Key
         and not job.space[link.target].is_finite
         for link in read.links
     )
-    return _lacks(world, job, replace(read, wait_for=1) if is_unbounded else read, keys, existing)
+    read = replace(read, wait_for=1) if is_unbounded else read
+    return _lacks(world, job, read, keys, existing, moment)
 
 
-def waits(world: World, job: Job, first: Collection[Key], existing: Existing) -> bool:
+def waits(
+    world: World,
+    job: Job,
+    first: Collection[Key],
+    existing: Existing,
+    moment: datetime | None = None,
+) -> bool:
     """Return whether the first run of these output partitions must wait for inputs."""
     if job.is_single_run:
-        return bool(first) and _lack(world, job, first, existing)
-    return any(_lack(world, job, [key], existing) for key in first)
+        return bool(first) and _lack(world, job, first, existing, moment)
+    return any(_lack(world, job, [key], existing, moment) for key in first)
 
 
-def _lack(world: World, job: Job, keys: Collection[Key], existing: Existing) -> bool:
-    return any(_lacks(world, job, read, keys, existing[read.dataset]) for read in job.reads)
+def _lack(
+    world: World, job: Job, keys: Collection[Key], existing: Existing, moment: datetime | None
+) -> bool:
+    return any(_lacks(world, job, read, keys, existing, moment) for read in job.reads)
 
 
 def _lacks(
-    world: World, job: Job, read: Read, keys: Collection[Key], existing: Collection[Key]
+    world: World,
+    job: Job,
+    read: Read,
+    keys: Collection[Key],
+    existing: Existing,
+    moment: datetime | None,
 ) -> bool:
     if read.wait_for == "any":
         return False
-    source = world.producers[read.dataset].space
-    among = {*universe(source)}
+    producer = world.producers[read.dataset]
+    source = producer.space
+    among = {s for s in universe(source) if in_being(world, producer, s, existing, moment)}
     all_needed = {s for key in keys for s in needed(read, source, job.space, key, among)}
     total = len(all_needed)
     least = total if read.wait_for == "all" else min(int(read.wait_for), total)
-    return len(all_needed & {*existing}) < (least if least >= 0 else total + least)
+    return len(all_needed & {*existing[read.dataset]}) < (least if least >= 0 else total + least)

@@ -9,6 +9,7 @@ from random import Random
 from engine.flow.planning.audit import Counts, audit, audit_all
 from tests.simulation import recompute
 from tests.simulation.approvals import Approvals
+from tests.simulation.being import in_being
 from tests.simulation.declarations import Declarations
 from tests.simulation.dimensions import Key, text, universe
 from tests.simulation.engines import Engines
@@ -121,6 +122,7 @@ class Rest:
             progressed = await self.approvals.apply_all()
             self.engines.upstream.publish_all()
             progressed |= await self.engines.ingest_all()
+            progressed |= await self.engines.begin_all()
             progressed |= await self.engines.plan_all()
             progressed |= await self.approvals.decide_all(rng)
             progressed |= await self.workers.finish_calmly(rng)
@@ -220,7 +222,11 @@ class Rest:
                 self.declarations.rejected[name],
             )
             return named_by_events - (rejected - self.state.announced[name]), {*universe(job.space)}
-        must = recompute.must_exist(world, job, existing, self.state.sources)
+        must = {
+            key
+            for key in recompute.must_exist(world, job, existing, self.state.sources)
+            if in_being(world, job, key, existing, self.state.moment)
+        }
         return must, recompute.may_exist(world, job, existing)
 
     async def _excused(self, existing: Keys) -> Keys:
@@ -237,7 +243,9 @@ class Rest:
                 raise Broken("at rest no work is left", task)
             if row["waiting_for"] is not None:
                 self.state.counts["task waiting for inputs"] += 1
-                if not recompute.task_waits(self.state.world, job, keys, existing):
+                if not recompute.task_waits(
+                    self.state.world, job, keys, existing, self.state.moment
+                ):
                     raise Broken("a task waits although its inputs exist", task)
             excused[job.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
         return excused

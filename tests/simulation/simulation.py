@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from random import Random
 
 from engine.store.database import Database
 from engine.store.orgs import ensure_org
 from tests.simulation.approvals import Approvals
 from tests.simulation.authors import Authors
-from tests.simulation.clock import make_clock
+from tests.simulation.being import boundaries
+from tests.simulation.clock import make_clock, set_moment
 from tests.simulation.crashes import Crash
 from tests.simulation.dead_letters import DeadLetters
 from tests.simulation.declarations import Declarations
@@ -48,7 +50,7 @@ class Simulation:
         upstream = Upstream(state)
         self._invariants = Invariants(state.org, upstream.unusable, is_mending=is_mending)
         approvals, dead_letters = Approvals(state, upstream), DeadLetters(state, upstream)
-        engines = Engines(state, upstream)
+        self._engines = engines = Engines(state, upstream)
         outputs = Outputs(state)
         self._workers = workers = Workers(state, outputs)
         operators = Operators(state, upstream)
@@ -83,6 +85,7 @@ class Simulation:
                     upstream.publish,
                 ),
                 *(engines.ingest, engines.plan, engines.expire, engines.tick, engines.clock),
+                *(engines.pass_time, engines.begin, authors.appear_otherwise),
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),
                 *(operators.mend, operators.invalidate, authors.deploy),
@@ -111,13 +114,16 @@ class Simulation:
         is_calm: bool = False,
         is_mending: bool = False,
         has_report_gaps: bool = False,
+        moment: datetime | None = None,
     ) -> Simulation:
         """Return a simulation with a deployed world."""
         await make_clock(database)
+        await set_moment(database, moment)
         async with database.connection() as conn:
             org = await ensure_org(conn, name)
         simulation = Simulation(
-            SimulationState(database, world, org, is_calm, has_report_gaps), is_mending=is_mending
+            SimulationState(database, world, org, is_calm, has_report_gaps, moment=moment),
+            is_mending=is_mending,
         )
         await simulation._authors.deploy_calmly(world)
         return simulation
@@ -134,6 +140,10 @@ class Simulation:
         """Complete all work. Raises Broken for a violated law."""
         await self._rest.rest(Random(self.state.now))
         await self._rest.recover()
+        if self.state.moment is not None:
+            last = max([self.state.moment, *boundaries(self.state.world)])
+            await self._engines.set_moment(last + timedelta(days=1))
+            await self._rest.rest(Random(self.state.now))
         (row,) = await self.state.rows(_SKIPPED)
         self.counts["skipped"] += row["tasks"]
 
@@ -163,6 +173,7 @@ class Simulation:
             return  # no writes since the last check
         self._checked_writes = self.state.writes
         await self.state.record_planned_events()
+        await self.state.record_possible()
         async with self.state.connection() as conn:
             await self._invariants.check(conn)
 

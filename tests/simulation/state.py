@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
 from engine.model.states import PauseKind
 from engine.store.database import Connection, Database
+from tests.simulation.being import possible
 from tests.simulation.clock import set_clock
 from tests.simulation.crashes import Crash, ResponseLost, interrupted
 from tests.simulation.decisions import Decisions
@@ -71,8 +72,13 @@ class SimulationState:
     counts: Counter[str] = field(default_factory=Counter)
     skew: timedelta = timedelta()
     now: int = 0
+    moment: datetime | None = None
+    """The time by which partitions come into being; None: the real time, after all windows."""
 
     def __post_init__(self) -> None:
+        self.first_moment = self.moment
+        self.possible: defaultdict[str, set[Key]] = defaultdict(set)
+        """Partitions ever in being, by dataset."""
         self.org_contexts = [OrgContext(self.org) for _ in range(ENGINES)]
         self.ledger = Ledger()
         self.decisions = Decisions()
@@ -149,6 +155,12 @@ class SimulationState:
             if producer is not None:
                 keys[row["name"]] |= read_text(producer.space, row["partition_key"])
         return keys
+
+    async def record_possible(self) -> None:
+        """Record the partitions in being, or about to be."""
+        if self.moment is not None:
+            for name, keys in possible(self.world, await self.existing(), self.moment).items():
+                self.possible[name] |= keys
 
     # -- verbs, crashes and interruptions ------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_job
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -13,13 +14,20 @@ from uuid import uuid4
 from psycopg.errors import UniqueViolation
 
 from engine.store.database import Database
+from tests.simulation.being import boundaries
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken, law_of
 from tests.simulation.pauses import with_pauses
 from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
-from tests.simulation.worlds import WORLDS, with_empty_partitions, world, world_of_grids
+from tests.simulation.worlds import (
+    WORLDS,
+    with_empty_partitions,
+    world,
+    world_in_time,
+    world_of_grids,
+)
 
 
 @dataclass
@@ -35,6 +43,8 @@ class Trial:
     """The audit repairs lost partitions at rest, before tables are compared."""
     has_report_gaps: bool = False
     """Workers leave gaps in their reports, and ``Full`` jobs find fewer partitions."""
+    moment: datetime | None = None
+    """The initial time by which partitions come into being; None: the real time."""
     failure: Exception | None = None
     log: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -44,8 +54,11 @@ class Trial:
         """Return the trial of a seed.
 
         Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
-        fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets.
+        fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets; in every
+        twentieth, windows begin and end.
         """
+        if seed % 20 == 14:
+            return Trial.in_time(seed)
         has_report_gaps = seed % 10 in (5, 6)
         if seed % 2:
             kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
@@ -62,6 +75,19 @@ class Trial:
     def of_grids(seed: int) -> Trial:
         """Return the trial of a seed in a world of more grids."""
         return Trial(world_of_grids(seed), history(seed))
+
+    @staticmethod
+    def in_time(seed: int) -> Trial:
+        """Return a trial with windows that begin and end during the history."""
+        rng, world = Random(f"time {seed}"), world_in_time(seed)
+        times = boundaries(world)
+        moment = times[rng.randrange(len(times) // 2 + 1)] + timedelta(minutes=rng.choice([0, 30]))
+        steps: list[Step] = []
+        for step in history(seed):
+            steps.append(step)
+            passing = rng.choices(["", "pass_time", "begin", "appear_otherwise"], [75, 9, 10, 1])
+            steps += [Step(verb, rng.randrange(2**32)) for verb in passing if verb]
+        return Trial(world, steps, moment=moment)
 
     async def run(self, database: Database) -> Trial:
         """Run the trial in a new org, recording any error as its failure."""
@@ -85,6 +111,7 @@ class Trial:
             is_calm=self.is_calm,
             is_mending=self.is_mending,
             has_report_gaps=self.has_report_gaps,
+            moment=self.moment,
         )
 
     @property
@@ -102,7 +129,7 @@ def replace(trial: Trial, **changes: Any) -> Trial:
     """Return a copy with changes, not yet run."""
     fields = {"world": trial.world, "steps": trial.steps, "is_calm": trial.is_calm}
     fields |= {"has_twin": trial.has_twin, "is_mending": trial.is_mending}
-    fields |= {"has_report_gaps": trial.has_report_gaps}
+    fields |= {"has_report_gaps": trial.has_report_gaps, "moment": trial.moment}
     return Trial(**fields | changes)
 
 

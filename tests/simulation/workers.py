@@ -74,6 +74,7 @@ class Workers:
         self.state.counts[f"{job.strategy} run"] += 1
         self.state.counts["SQL run"] += job.writes_atomically
         self.state.counts["retried attempt"] += lease.attempt > 1
+        await self._check_in_being(lease, job)
         run = Run(lease, job, world, self.state.now, self._justified_changes(lease, job))
         await self._check_waited(run)
         self._check_cursor(run)
@@ -94,16 +95,31 @@ class Workers:
         changes = self.state.ledger.justified_changes(self.state.world, job, version, keys)
         if changes is None and any((version, key) in self._outputs.attempted for key in keys):
             return {output.name: (None, None) for output in job.outputs}
+        if changes is None and job.is_single_run and self.state.moment is not None:
+            known = self.state.warehouse[job.outputs[0].name, version].keys()
+            if not {*keys_of(job, lease.partitions)} <= known:
+                return {output.name: (None, None) for output in job.outputs}
         if changes is None:
             raise Broken("minimal: no change justifies a run", lease_text(lease))
         return changes
+
+    async def _check_in_being(self, lease: Lease, job: Job) -> None:
+        if self.state.moment is None:
+            return
+        await self.state.record_possible()
+        to_come = {*keys_of(job, lease.partitions)} - self.state.possible[job.outputs[0].name]
+        if to_come:
+            details = f"{lease_text(lease)} at {self.state.moment}: {sorted(to_come)}"
+            raise Broken("minimal: a partition is built before it comes into being", details)
 
     async def _check_waited(self, run: Run) -> None:
         if all(read.wait_for == "any" for read in run.job.reads):
             return
         existing = await self.state.existing()
         keys = keys_of(run.job, run.lease.partitions)
-        if recompute.task_waits(self.state.world, run.job, keys, existing):
+        # Further inputs may have come into being since the task was queued.
+        moment = self.state.first_moment
+        if recompute.task_waits(self.state.world, run.job, keys, existing, moment):
             raise Broken("a first run does not wait for its inputs", lease_text(run.lease))
 
     def _check_cursor(self, run: Run) -> None:

@@ -23,6 +23,9 @@ ADDED = "w"
 GROUP = "g"
 """Grouping column, in datasets with groups of rows."""
 
+APPEARANCES: tuple[str | int, ...] = (*["start"] * 5, "end", 21_600, "always")
+"""Times at which partitions come into being, frequent ones repeated."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -68,7 +71,8 @@ class Job:
     computed from everything a partition reads (``fold``), or a row for each row of the first input,
     with the same id (``rows``), possibly depending on neighboring rows (``window``). ``grows``:
     rows of a source are inserted and updated, but never deleted or regrouped. ``may_be_empty``:
-    depending on its inputs, a partition may be empty.
+    depending on its inputs, a partition may be empty. ``appears``: as in a DAG file, or a number of
+    seconds after the end of the window.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Job:
     grows: bool = False
     is_manual: bool = False
     may_be_empty: bool = False
+    appears: str | int = "start"
     alphabet: tuple[str, ...] = ("A", "B", "C")
 
     @property

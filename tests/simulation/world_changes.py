@@ -10,7 +10,7 @@ from typing import Any
 from tests.simulation.dimensions import Dimension
 from tests.simulation.generate import another_job
 from tests.simulation.mapping import Read
-from tests.simulation.world import ADDED, Job, Output, World
+from tests.simulation.world import ADDED, APPEARANCES, Job, Output, World
 
 
 def without_leaf(world: World, rng: Random) -> World:
@@ -48,6 +48,11 @@ def with_other_activation(world: World, rng: Random) -> World:
     return _with_changed_job(
         world, rng, world.derived_jobs, lambda job: {"is_manual": not job.is_manual}
     )
+
+
+def with_other_appearance(world: World, rng: Random) -> World:
+    appearing = [job for job in world.derived_jobs if any(d.kind == "time" for d in job.space)]
+    return _with_changed_job(world, rng, appearing, lambda _: {"appears": rng.choice(APPEARANCES)})
 
 
 def with_other_code(world: World, rng: Random, among: Sequence[Job] = ()) -> World:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from random import Random
 
 from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.generate import EIGHT_RANGES, WorldGenerator, reading_all
 from tests.simulation.spaces import MORE_GRAINS, PartitioningGenerator
-from tests.simulation.world import Output, World
+from tests.simulation.world import APPEARANCES, Job, Output, World
 
 THREE_RANGES = (Dimension("n", "range", size=10, bounds=(0, 3)),)
 
@@ -34,6 +35,28 @@ def world_of_grids(seed: int) -> World:
     rng = Random(f"world of grids {seed}")
     partitionings = replace(PartitioningGenerator.random_place(rng), more_grains=MORE_GRAINS)
     return WorldGenerator(rng, partitionings).any_world()
+
+
+def world_in_time(seed: int) -> World:
+    """Return a world with several jobs by time, of which some have partitions that appear late."""
+    for attempt in count():
+        rng = Random(f"world in time {seed} {attempt}")
+        place = PartitioningGenerator.random_place(rng)
+        by_time = replace(place, more_grains=("hour", "day", "day", "month", *MORE_GRAINS))
+        world = WorldGenerator(rng, by_time).any_world(5)
+        appearing = [job for job in world.derived_jobs if any(d.kind == "time" for d in job.space)]
+        if len(appearing) > 1:
+            for job in appearing:
+                world = world.replacing(replace(job, appears=rng.choice(APPEARANCES)))
+            if rng.random() < 0.3 or any(map(_appears_late, appearing)):
+                return world
+    raise AssertionError
+
+
+def _appears_late(job: Job) -> bool:
+    """Return whether changes reach partitions that come into being later."""
+    is_delayed = job.appears not in ("start", "always")
+    return is_delayed or any(link.window for read in job.reads for link in read.links)
 
 
 def narrow_world(seed: int) -> World:

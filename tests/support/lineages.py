@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -23,6 +24,9 @@ DAY: Spec = {"dt": {"time": "day", "column": "day"}}
 MONTH: Spec = {"dt": {"time": "month"}}
 ORIGIN: Spec = {"origin": {"static": ["EWR", "JFK", "LGA"]}}
 TAIL: Spec = {"tail": {"dynamic": True}}
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+"""The time of plans; windows in earlier years have begun."""
 
 _NAMES = UUID(int=0)
 
@@ -119,14 +123,17 @@ def change(name: str, partitions: str | None = None, **more: Any) -> Invalidatio
 
 
 def planned(
-    within: Lineage, *changes: Invalidation, existing: Mapping[str, str | None] | None = None
+    within: Lineage,
+    *changes: Invalidation,
+    existing: Mapping[str, str | None] | None = None,
+    now: datetime = NOW,
 ) -> Plan:
     """``existing`` partitions as text by dataset name, None: none; others raise MissingState."""
     loaded = {
         dataset_id(name): within.space(dataset_id(name)).from_keys(text.split() if text else [])
         for name, text in (existing or {}).items()
     }
-    return plan(within, changes, lookup_in(loaded))
+    return plan(within, changes, lookup_in(loaded), now)
 
 
 def steps(within: Lineage, found: Plan) -> dict[str, str]:

@@ -22,6 +22,7 @@ from engine.flow.deployment.current_versions import (
 )
 from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.deployment.invalidations import (
+    appearing_otherwise,
     canceled_rebuilds,
     changed_sources_read_by_others,
     changes_pruned_before,
@@ -139,6 +140,7 @@ async def _deploy(
         conn, "dags.set_current", org_id=org.id, dag_name=dag.dag, dag_version_id=version_id
     )
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
+    await execute(conn, "appearances.begin", org_id=org.id)
     canceled = await _retain_tasks(conn, previous, compiled, jobs, versions.created)
     invalidations = [
         *await retained(conn, org, previous, compiled, versions, canceled),
@@ -146,6 +148,7 @@ async def _deploy(
         *await changed_sources_read_by_others(conn, org, compiled, versions, change),
         *await outputs_of_earlier_partitions(conn, org, compiled, versions),
         *await previously_manual_outputs(conn, org, previous, compiled, versions),
+        *await appearing_otherwise(conn, org, compiled, versions, change),
         *await changes_pruned_before(conn, org, before, compiled, versions, change),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)

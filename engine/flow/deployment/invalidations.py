@@ -6,6 +6,7 @@ from uuid import UUID
 from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.execution.unverified import mark_partly_written
+from engine.flow.shared.appearances import unbuilt
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.load_partitions import (
     load_earlier,
@@ -22,6 +23,7 @@ from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.model.states import Activation
 from engine.partitions import PartitionSet
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.tasks import CanceledTask
 
@@ -146,7 +148,7 @@ async def previously_manual_outputs(
 
     The outputs have missed upstream changes and new upstream partitions.
     """
-    lineage = await org.lineage(conn)
+    lineage, now = await org.lineage(conn), await load_now(conn)
     before = previous.compiled.jobs if previous else ()
     manual = {job.name for job in before if job.activation == Activation.MANUAL}
     invalidations = []
@@ -155,13 +157,35 @@ async def previously_manual_outputs(
             continue
         for dataset in map(lineage.dataset_named, job.outputs):
             if dataset.name not in versions.created:
-                expected = await load_expected(conn, lineage, lineage.producer(dataset.id))
+                expected = await load_expected(conn, lineage, lineage.producer(dataset.id), now)
                 unbuilt = expected - await load_known(conn, lineage, dataset.id)
                 partitions = (None, *lineage.space(dataset.id).texts(unbuilt))
                 invalidations += [
                     definition_change(dataset.id, dataset.version, partition)
                     for partition in partitions
                 ]
+    return invalidations
+
+
+async def appearing_otherwise(
+    conn: Connection,
+    org: OrgContext,
+    compiled: CompiledDag,
+    versions: DatasetVersions,
+    change: DagDiff,
+) -> list[NewInvalidation]:
+    """Invalidations for partitions that are in being by a changed rule of appearance."""
+    lineage, now = await org.lineage(conn), await load_now(conn)
+    invalidations = []
+    for compiled_job in compiled.jobs:
+        if (
+            "appears" in change.changed.get(compiled_job.name, ())
+            and compiled_job.activation == Activation.REACTIVE
+            and compiled_job.outputs[0] not in versions.created
+        ):
+            job = lineage.producer(lineage.dataset_named(compiled_job.outputs[0]).id)
+            universe = lineage.job_space(job).universe
+            invalidations += await unbuilt(conn, lineage, job, now, universe)
     return invalidations
 
 

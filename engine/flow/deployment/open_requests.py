@@ -11,6 +11,7 @@ from engine.flow.shared.load_partitions import answer_from_known
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner import given_partitions
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.dags import VersionPartitioning
 from engine.store.rows.invalidations import InheritableInvalidation
@@ -42,7 +43,7 @@ async def carry_requests(
         )
         before, now = PartitionSpace.from_spec(row.partitioning), lineage.space(dataset)
         if now.is_alike(before):
-            question = partial(given_partitions, lineage, dataset)
+            question = partial(given_partitions, lineage, dataset, now=await load_now(conn))
             given = await answer_from_known(conn, lineage, question)
             built = given | retained.get(dataset, now.empty)
             unbuilt = [row for row in rows if not _is_built(row, before, now, built)]

@@ -13,6 +13,7 @@ from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner import retained_partitions
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.dags import VersionPartitioning
 from engine.store.rows.partitions import VersionedKey
@@ -43,8 +44,9 @@ async def retained(
     if keys:
         earlier = await _in_new_bounds(conn, lineage, versions, keys)
         created = {versions.datasets[name] for name in produced}
+        now = await load_now(conn)
         further = await answer_from_known(
-            conn, lineage, lambda known: retained_partitions(lineage, earlier, created, known)
+            conn, lineage, lambda known: retained_partitions(lineage, earlier, created, known, now)
         )
     await carry_requests(conn, lineage, versions, produced, further)
     return [

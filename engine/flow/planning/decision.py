@@ -20,16 +20,14 @@ from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
 from engine.model.states import Activation
 from engine.partitions import PartitionSet
-from engine.planner import Plan, check_size, document, task_count
+from engine.planner import MOST_LOOKED_UP, Plan, check_size, document, task_count
 from engine.planner import plan as make_plan
 from engine.planner.bounds import clamp_open_ends
 from engine.planner.scope import row_filter
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import execute
-
-_MOST_LOOKED_UP = 1_000
-"""Partitions looked up one by one, at once; for more, all keys of a dataset are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,9 @@ async def decide(
     widened = [_widened(lineage, invalidation, existing) for invalidation in invalidations]
     marked = await _mark_reruns(conn, lineage, widened)
     left = await _left_unbuilt(conn, lineage, marked)
+    now = await load_now(conn)
     plan = await answer_from_known(
-        conn, lineage, lambda known: make_plan(lineage, [*marked, *left], known)
+        conn, lineage, lambda known: make_plan(lineage, [*marked, *left], known, now)
     )
     check_size(plan, lineage)
     return Decision(lineage, marked, plan)
@@ -179,7 +178,7 @@ async def _existing(
     existing = {}
     for dataset, sets in named.items():
         partitions = PartitionSet.union(sets)
-        if partitions.is_finite and partitions.count() <= _MOST_LOOKED_UP:
+        if partitions.is_finite and partitions.count() <= MOST_LOOKED_UP:
             existing[dataset] = await load_existing_among(conn, lineage, dataset, partitions)
         else:
             existing[dataset] = await load_existing(conn, lineage, dataset)

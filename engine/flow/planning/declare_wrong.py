@@ -19,7 +19,11 @@ _AT_ONCE = 100_000
 async def declare_wrong(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Mark existing partitions declared wrong by a plan; a completed run clears the mark."""
     for step in plan.steps:
-        wrong = [trigger.partitions for trigger in step.triggers if trigger.edge is None]
+        wrong = [
+            trigger.partitions
+            for trigger in step.triggers
+            if trigger.edge is None and not trigger.dirty.only_if_stale
+        ]
         job = lineage.job(step.job)
         for dataset in map(lineage.dataset, job.outputs if wrong else ()):
             version = {"dataset": dataset.id, "version": dataset.version}

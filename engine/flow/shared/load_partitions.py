@@ -4,13 +4,14 @@ Known partitions exist, or open tasks will build them.
 """
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.planner import MissingState, PartitionLookup, expected_partitions, lookup_in
+from engine.planner import LoadedPartitions, MissingState, PartitionLookup, expected_partitions
 from engine.store.database import Connection
 from engine.store.rows.partitions import PartitionKey
 from engine.store.run import fetch
@@ -22,13 +23,34 @@ async def answer_from_known(
     conn: Connection, lineage: Lineage, question: Callable[[PartitionLookup], T]
 ) -> T:
     """Ask the pure planner repeatedly, loading the known partitions missing in each attempt."""
-    known: dict[UUID, PartitionSet] = {}
+    known = LoadedPartitions()
     while True:
         try:
-            return question(lookup_in(known))
+            return question(known)
         except MissingState as needed:
             for dataset in needed.datasets:
-                known[dataset] = await load_known(conn, lineage, dataset)
+                known.whole[dataset] = await load_known(conn, lineage, dataset)
+            for dataset, wanted in needed.parts.items():
+                found = await load_known_among(conn, lineage, dataset, wanted)
+                known.add_part(dataset, wanted, found)
+
+
+async def answer_from_existing(
+    conn: Connection,
+    lineage: Lineage,
+    existing: LoadedPartitions,
+    question: Callable[[PartitionLookup], T],
+) -> T:
+    """Ask the pure planner repeatedly, adding the existing partitions missing in each attempt."""
+    while True:
+        try:
+            return question(existing)
+        except MissingState as needed:
+            for dataset in needed.datasets:
+                existing.whole[dataset] = await load_existing(conn, lineage, dataset)
+            for dataset, wanted in needed.parts.items():
+                found = await load_existing_among(conn, lineage, dataset, wanted)
+                existing.add_part(dataset, wanted, found)
 
 
 async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
@@ -45,6 +67,23 @@ async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> Parti
         producer=lineage.producer(dataset).id,
     )
     return lineage.space(dataset).from_keys(row.key for row in rows)
+
+
+async def load_known_among(
+    conn: Connection, lineage: Lineage, dataset: UUID, partitions: PartitionSet
+) -> PartitionSet:
+    """Load those of finitely many partitions that `load_known` returns."""
+    space = lineage.space(dataset)
+    rows = await fetch(
+        conn,
+        "partitions.known_among",
+        PartitionKey,
+        dataset=dataset,
+        version=lineage.dataset(dataset).version,
+        producer=lineage.producer(dataset).id,
+        keys=list(space.keys(partitions)),
+    )
+    return space.from_keys(row.key for row in rows)
 
 
 async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
@@ -88,8 +127,13 @@ async def existing_of(
     return {dataset: await load_existing(conn, lineage, dataset) for dataset in datasets}
 
 
-async def load_expected(conn: Connection, lineage: Lineage, job: Job) -> PartitionSet:
-    """Load the partitions that the existing inputs of a job give it."""
-    inputs = {edge.dataset for edge in lineage.inputs(job.id)}
-    existing = await existing_of(conn, lineage, inputs)
-    return expected_partitions(lineage, job, existing.__getitem__)
+async def load_expected(
+    conn: Connection, lineage: Lineage, job: Job, now: datetime
+) -> PartitionSet:
+    """Load the partitions in being that the existing inputs of a job give it."""
+    return await answer_from_existing(
+        conn,
+        lineage,
+        LoadedPartitions(),
+        lambda existing: expected_partitions(lineage, job, existing, now),
+    )

@@ -8,7 +8,7 @@ A partition is stale in any of these cases:
 - an attempt since the run may have written a part of it;
 - an invalidation since the run has declared it wrong;
 - a `PerUpdate` job does not read new rows, or old rows again, by decision;
-- it was never built, although everything its first run waits for exists.
+- it was never built, although it is in being, and everything its first run waits for exists.
 
 A single-run job is judged as a whole, under the key ``*``.
 """
@@ -26,7 +26,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.flow.shared.load_partitions import load_existing
+from engine.flow.shared.load_partitions import answer_from_existing
 from engine.lineage.columns import ALL_COLUMNS, read_columns
 from engine.lineage.content import RowChange
 from engine.lineage.graph import Edge, Lineage
@@ -34,14 +34,14 @@ from engine.lineage.scope import is_reached
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import (
-    MissingState,
+    LoadedPartitions,
     PartitionLookup,
     first_run_is_due,
     input_partitions,
-    lookup_in,
 )
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.planner.inputs import up
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.stale import ChangedInput, RecordedRun, UnrecordedInput
 from engine.store.run import fetch
@@ -93,7 +93,7 @@ async def stale_partitions(
 ) -> Stale:
     """Judge partitions of jobs other than sources; return the stale ones with the reasons."""
     subjects = [(job, key) for job, keys in needs for key in judged_keys(job, keys)]
-    judgement = _Judgement(conn, lineage)
+    judgement = _Judgement(conn, lineage, await load_now(conn))
     runs = await _runs(conn, lineage, subjects)
     built = [(*subject, run.task_id) for subject, run in runs if run.task_id]
     for (job, key), run in runs:
@@ -143,8 +143,9 @@ class _Judgement:
 
     conn: Connection
     lineage: Lineage
+    now: datetime
     reasons: dict[Subject, list[StaleReason]] = field(default_factory=dict)
-    existing: dict[UUID, PartitionSet] = field(default_factory=dict)
+    existing: LoadedPartitions = field(default_factory=LoadedPartitions)
     needed: dict[tuple[Edge, str], PartitionSet] = field(default_factory=dict)
 
     def add(self, job: Job, key: str, reason: StaleReason) -> None:
@@ -228,7 +229,7 @@ class _Judgement:
     async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
         """Find partitions that were never built although nothing blocks their first run."""
         for job, key in unbuilt:
-            if await self._answer(partial(first_run_is_due, self.lineage, job, key)):
+            if await self._answer(partial(first_run_is_due, self.lineage, job, key, now=self.now)):
                 self.add(job, key, StaleReason(StaleRule.NEVER_BUILT))
 
     def _reason(
@@ -278,12 +279,7 @@ class _Judgement:
 
     async def _answer(self, question: Callable[[PartitionLookup], T]) -> T:
         """Answer a question about existing partitions, loading them on demand."""
-        while True:
-            try:
-                return question(lookup_in(self.existing))
-            except MissingState as needed:
-                for dataset in needed.datasets:
-                    self.existing[dataset] = await load_existing(self.conn, self.lineage, dataset)
+        return await answer_from_existing(self.conn, self.lineage, self.existing, question)
 
 
 def _by_task(built: Sequence[tuple[Job, str, UUID]]) -> _Runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +14,11 @@ from engine.partitions.key_dimension import StaticDimension
 from engine.partitions.keyset import KeySet
 from engine.partitions.mapping.infer import infer
 from engine.partitions.mapping.link import Links
-from engine.partitions.mapping.relation import Same
+from engine.partitions.mapping.relation import Overlap, Same
 from engine.partitions.mapping.spec import SpecReader
 from engine.partitions.sets import PartitionSet
 from engine.partitions.space import PartitionSpace
+from engine.partitions.time_dimension import TimeDimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,34 @@ class Mapping:
             return self._moved(partitions, self.source)
         latest = self._latest(existing)
         return PartitionSet.of(self.source, [self._up_box(box, latest) for box in partitions.boxes])
+
+    def within(self, partitions: PartitionSet, wanted: PartitionSet) -> PartitionSet:
+        """Return the wanted target partitions affected by a source partition within their windows.
+
+        None, unless a source dimension is mapped to every time dimension of the target, and the
+        result is independent of the partitions that exist (`last`).
+        """
+        times = {
+            i
+            for i, (_, dimension) in enumerate(self.target.dimensions)
+            if isinstance(dimension, TimeDimension)
+        }
+        if self.takes_last or not times <= {link.target for link in self.links.links}:
+            return self.target.empty
+        boxes = [
+            self._within_box(box, part, times) for box in partitions.boxes for part in wanted.boxes
+        ]
+        return PartitionSet.of(self.target, boxes)
+
+    def _within_box(self, box: Box, wanted: Box, times: Collection[int]) -> Box:
+        image = list(wanted)
+        for link in self.links.links:
+            sources, targets = box[link.source], wanted[link.target]
+            if link.target in times and isinstance(link.relation, Overlap):
+                image[link.target] = link.relation.within(sources, targets)
+            else:
+                image[link.target] = link.relation.down(sources) & targets
+        return tuple(image)
 
     def _down_box(self, box: Box) -> Box:
         image = list(self.target.universe.boxes[0])

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from engine.partitions.dimension import Dimension, OrderedDimension
 from engine.partitions.intervals import NEG, POS, Intervals
 from engine.partitions.keyset import KeySet
+from engine.partitions.time_dimension import TimeDimension
 
 
 class Relation(Protocol):
@@ -78,6 +79,19 @@ class Overlap:
             return _shifted(aligned, self.first, self.last) & self.source.universe
         shifted = _shifted(targets, self.first, self.last)
         return self.source.overlapping(self.target.windows(shifted)) & self.source.universe
+
+    def within(self, sources: Intervals, targets: Intervals, /) -> Intervals:
+        """Return the target keys that need a source key whose window is within their own window.
+
+        None if the offsets exclude 0: such a source key counts for other windows.
+        """
+        if not self.first <= 0 <= self.last:
+            return Intervals()
+        if self.source.grid == self.target.grid:
+            return sources & targets
+        if isinstance(self.source, TimeDimension) and isinstance(self.target, TimeDimension):
+            return self.target.containing(sources, self.source, targets)
+        return Intervals()
 
 
 @dataclass(frozen=True, slots=True)

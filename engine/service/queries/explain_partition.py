@@ -13,6 +13,7 @@ from engine.flow.planning.pending_work import (
     task_verdict,
     verdict_of_covering,
 )
+from engine.flow.shared.appearances import load_checked_until
 from engine.flow.shared.load_partitions import load_expected
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.pauses import load_pauses
@@ -27,6 +28,7 @@ from engine.service.caller import Caller, requires
 from engine.service.queries.not_run import PlanNotRun, not_run
 from engine.service.queries.pruned_changes import PrunedChange, pruned_changes
 from engine.service.service import Service
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.invalidations import CoveringInvalidation
 from engine.store.rows.partitions import BuiltPartition
@@ -101,7 +103,7 @@ async def _explain(
     built = await fetch_one(
         conn, "partitions.built", BuiltPartition, dataset=row.id, version=row.version, key=key
     )
-    reasons = await _stale(conn, lineage, job, key)
+    reasons = await _stale(conn, org, lineage, job, key)
     newer = _newer_inputs(reasons)
     unfinished = await fetch(
         conn, "views.unfinished_over", UnfinishedTask, job_id=job.id, partition=key
@@ -154,7 +156,9 @@ def _newer_inputs(reasons: Sequence[StaleReason]) -> list[NewerInput]:
     ]
 
 
-async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequence[StaleReason]:
+async def _stale(
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str
+) -> Sequence[StaleReason]:
     if job.activation == Activation.SOURCE:
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
@@ -164,7 +168,8 @@ async def _stale(conn: Connection, lineage: Lineage, job: Job, key: str) -> Sequ
     )
     if is_unbuilt:
         # The audit judges an unbuilt partition only if existing inputs lead to the partition.
-        expected = await load_expected(conn, lineage, job)
+        now = await load_checked_until(conn, org) or await load_now(conn)
+        expected = await load_expected(conn, lineage, job, now)
         if not expected.covers(lineage.job_space(job).parse(key)):
             return ()
     return reasons

@@ -19,6 +19,7 @@ from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.stale import OpenTask
 from engine.store.run import fetch
@@ -78,7 +79,7 @@ async def partition_states(caller: Caller, service: Service, dataset: str) -> li
         texts = await _of_audit(conn, org, row) | await _of_tasks(conn, job)
         existing = expected = await load_existing(conn, lineage, row.id)
         if job.activation != Activation.SOURCE and not job.is_single_run:
-            expected = existing | await load_expected(conn, lineage, job)
+            expected = existing | await load_expected(conn, lineage, job, await load_now(conn))
     space = lineage.space(row.id)
     sets = {state: _partitions(space, keys, existing, expected) for state, keys in texts.items()}
     sets |= {PartitionState.MISSING: expected - existing, PartitionState.FRESH: existing}

@@ -39,6 +39,7 @@ class JobRow(msgspec.Struct, frozen=True):
     max_attempts: int
     column_lineage: str | None
     code: str | None
+    appears: str
 
 
 class AcceptingDataset(msgspec.Struct, frozen=True):

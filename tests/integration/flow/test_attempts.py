@@ -1,6 +1,7 @@
 """Planning attempts without an outcome, after the loss of the process or its connection."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
@@ -35,9 +36,11 @@ def watching(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
     """Call ``check`` with the invalidations passed to the pure planner."""
     make = decision.make_plan
 
-    def checked(lineage: Lineage, those: Sequence[Invalidation], known: PartitionLookup) -> Plan:
+    def checked(
+        lineage: Lineage, those: Sequence[Invalidation], known: PartitionLookup, now: datetime
+    ) -> Plan:
         check([each.id for each in those])
-        return make(lineage, those, known)
+        return make(lineage, those, known, now)
 
     monkeypatch.setattr(decision, "make_plan", checked)
 

@@ -1,6 +1,7 @@
 """Invalidations that cannot be planned are set aside, and the rest are planned."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -143,10 +144,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, id_: UUID, error: Exception) -> Non
     """Make the pure planner fail on one invalidation."""
     make = decision.make_plan
 
-    def fails(lineage: Lineage, those: Sequence[Invalidation], known: PartitionLookup) -> Plan:
+    def fails(
+        lineage: Lineage, those: Sequence[Invalidation], known: PartitionLookup, now: datetime
+    ) -> Plan:
         if any(each.id == id_ for each in those):
             raise error
-        return make(lineage, those, known)
+        return make(lineage, those, known, now)
 
     monkeypatch.setattr(decision, "make_plan", fails)
 

@@ -229,3 +229,28 @@ def _in(grain: str, zone: str) -> dict[str, str]:
 def test_the_reference_walk_starts_at_midnight() -> None:
     first = windows("hour", "UTC", ANCHORS["UTC"])[0]
     assert first.start == datetime(2013, 12, 28, tzinfo=UTC)
+
+
+@settings(deadline=None, max_examples=100)
+@given(pairs, offsets, st.data())
+def test_an_input_brings_the_windows_that_contain_it_into_being(
+    pair: tuple[Side, Side], window: list[int], data: st.DataObject
+) -> None:
+    source, target = pair
+    spec = {"t": {"from": "t", "window": window}}
+    mapping = Mapping.from_spec(spec, source.space, target.space, "test")
+    existing = data.draw(st.sets(st.sampled_from(source.members()), max_size=5))
+    wanted = data.draw(st.sets(st.sampled_from(target.members()), max_size=30))
+    includes_itself = window[0] <= 0 <= window[1]
+
+    found = mapping.within(
+        source.space.from_keys([each.key for _, each in existing]),
+        target.space.from_keys([each.key for _, each in wanted]),
+    )
+
+    assert {*target.space.keys(found)} == {
+        outer.key
+        for _, outer in wanted
+        if includes_itself
+        and any(outer.start <= each.start and each.end <= outer.end for _, each in existing)
+    }

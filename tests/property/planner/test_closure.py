@@ -28,7 +28,7 @@ from tests.property.planner.oracle import (
     closure,
     window,
 )
-from tests.support.lineages import with_columns
+from tests.support.lineages import NOW, with_columns
 
 T = TypeVar("T")
 COLUMNS = ("a", "b")
@@ -270,7 +270,7 @@ def _plan(
         for n in nodes
     }
     invalidations = [_invalidation(n, change, processed_by) for n, change in enumerate(made)]
-    return plan(world, invalidations, lookup_in(loaded))
+    return plan(world, invalidations, lookup_in(loaded), NOW)
 
 
 def _invalidation(n: int, change: Change, processed_by: frozenset[UUID]) -> Invalidation:

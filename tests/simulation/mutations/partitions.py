@@ -96,6 +96,19 @@ def _short(window: Intervals) -> Intervals:
 
 
 @mutation
+def an_offset_brings_a_partition_into_being(patch: Patch) -> None:
+    def reached(self: Mapping, partitions: Any, wanted: Any) -> Any:
+        return self.down(partitions) & wanted
+
+    around(patch, Mapping, "within", lambda _: reached)
+
+
+@mutation
+def forecasts_are_not_built(patch: Patch) -> None:
+    around(patch, Mapping, "within", lambda _: lambda self, *_: self.target.empty)
+
+
+@mutation
 def the_first_partition_counts_as_the_last(patch: Patch) -> None:
     def first(self: Mapping, known: Any) -> Any:
         boxes = (known.boxes if known else ()) or self.source.universe.boxes

@@ -8,9 +8,11 @@ from typing import Any
 from msgspec.structs import replace as replace_struct
 
 import engine.flow.deployment.apply
+import engine.flow.planning.appear
 import engine.flow.planning.approve
 import engine.flow.planning.decision
 import engine.flow.planning.plan
+import engine.planner.bounds
 import engine.planner.closure
 import engine.planner.edge
 import engine.planner.strategy
@@ -28,6 +30,19 @@ from tests.simulation.mutations.registry import (
     nothing,
     statement,
 )
+
+
+@mutation
+def partitions_that_appear_are_not_invalidated(patch: Patch) -> None:
+    around(patch, engine.flow.planning.appear, "unbuilt", lambda _: nothing)
+
+
+@mutation
+def partitions_are_built_before_they_appear(patch: Patch) -> None:
+    def all_partitions(lineage: Any, job: Any, partitions: Any, *_: Any) -> Any:
+        return partitions
+
+    around(patch, engine.planner.bounds, "in_being", lambda _: all_partitions)
 
 
 @classified(LOST_WORK)

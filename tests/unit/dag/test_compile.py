@@ -102,6 +102,7 @@ def test_a_job_row_is_complete() -> None:
         "code": None,
         "idle_timeout": "300s",
         "accepts_reported_lineage": [],
+        "appears": "start",
     }
     assert job(compiled(), "daily").waits_for_inputs
     assert job(compiled(), "daily").input_datasets == ("events", "other.kinds")
@@ -208,6 +209,19 @@ def config_hash(old: str = "", new: str = "") -> str:
 )
 def test_settings_without_effect_on_outputs_keep_the_config_hash(old: str, new: str) -> None:
     assert config_hash(old, new) == config_hash()
+
+
+@pytest.mark.parametrize(
+    ("written", "compiled_to"),
+    [("start", "start"), ("end", 0), ("{after: 6h}", 21_600), ("always", "always")],
+)
+def test_a_job_has_the_time_of_appearance_of_its_outputs(
+    written: str, compiled_to: str | int
+) -> None:
+    text = DAG.replace("- dataset: daily", f"- appears: {written}\n        dataset: daily")
+    found = job(compiled(text), "daily")
+    assert found.appears == compiled_to
+    assert found.config_hash == config_hash()
 
 
 @pytest.mark.parametrize(

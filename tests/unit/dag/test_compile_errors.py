@@ -144,6 +144,22 @@ CONTRADICTIONS = [
         "10:9: jobs[1].inputs[0].mapping: from 'src' to 'mart': ",
     ),
     (
+        "{dataset: src, columns: [id, y]",
+        "{dataset: src, appears: end, columns: [id, y]",
+        "7:24: jobs[0].outputs[0].appears: partitions of a source exist once an event names them",
+    ),
+    (
+        "partitioning: {dt: {time: day, end: 2014-01-01}}}\n    config",
+        "appears: {after: 6h}}\n    config",
+        "12:48: jobs[1].outputs[0].appears: 'mart' has no time dimension: add one, or delete",
+    ),
+    (
+        "2014-01-01}}}\n    config",
+        "2014-01-01}}}\n      - {dataset: b, appears: end,"
+        " partitioning: {dt: {time: day, end: 2014-01-01}}}\n    config",
+        "13:22: jobs[1].outputs[1].appears: outputs of a job appear together: write the same value",
+    ),
+    (
         "{dataset: src}",
         "{dataset: src, wait_for: {all_but: 1}}",
         "10:24: jobs[1].inputs[0].wait_for: no output partition has more than 1 input partitions",

@@ -107,7 +107,7 @@ MISTAKES = [
     (
         "{dataset: b}",
         "{dataset: b, table: t}",
-        "5:28: jobs[0].outputs[0].table: there is no such key; known are column_lineage, columns,",
+        "5:28: jobs[0].outputs[0].table: there is no such key; known are appears, column_lineage,",
     ),
     ("{dataset: b}", "{datset: b}", "5:15: jobs[0].outputs[0].dataset: this key is required"),
     (
@@ -167,6 +167,16 @@ MISTAKES = [
         "[a]",
         "[{dataset: a, wait_for: al}]",
         "4:27: jobs[0].inputs[0].wait_for: 'al' is not valid for wait_for: write any, all",
+    ),
+    (
+        "dataset: b",
+        "dataset: b, appears: later",
+        "5:28: jobs[0].outputs[0].appears: 'later' is not one of start, end, always",
+    ),
+    (
+        "dataset: b",
+        "dataset: b, appears: 6h",
+        "5:28: jobs[0].outputs[0].appears: '6h' is not one of start, end, always",
     ),
     (
         "[a]",

@@ -8,6 +8,7 @@ from engine.planner.inputs import ANY_PARTITION
 from tests.support.lineages import (
     DAY,
     MONTH,
+    NOW,
     ORIGIN,
     TAIL,
     change,
@@ -215,7 +216,7 @@ def test_a_first_run_is_held_until_enough_of_its_inputs_exist(
     space = world.space(dataset_id("flights"))
     there = lookup_in({dataset_id("flights"): space.parse(existing) if existing else space.empty})
 
-    found = missing_inputs(world, world.job(job_id("out")), keys, there)
+    found = missing_inputs(world, world.job(job_id("out")), keys, there, NOW)
 
     assert found == (None if missing is None else {"flights": missing})
 
@@ -228,7 +229,7 @@ def test_a_single_run_counts_its_inputs_together():
     )
     keys = ["2013-02-01..2013-02-02", "2013-02-05..2013-02-09"]
 
-    assert missing_inputs(world, world.job(job_id("out")), keys, there) == {
+    assert missing_inputs(world, world.job(job_id("out")), keys, there, NOW) == {
         "flights": ["2013-02-05..2013-02-09"]
     }
 
@@ -247,7 +248,7 @@ def test_a_single_run_without_partitions_needs_inputs_of_any_partition():
     )
     there = lookup_in({dataset_id("b"): world.space(dataset_id("b")).parse("EWR")})
 
-    assert missing_inputs(world, world.job(job_id("out")), [], there) == {"b": ["JFK..LGA"]}
+    assert missing_inputs(world, world.job(job_id("out")), [], there, NOW) == {"b": ["JFK..LGA"]}
 
 
 def test_each_input_lists_its_missing_partitions():
@@ -262,7 +263,7 @@ def test_each_input_lists_its_missing_partitions():
         {d: world.space(d).empty for d in (dataset_id("flights"), dataset_id("airports"))}
     )
 
-    assert missing_inputs(world, world.job(job_id("out")), ["2013-02-10"], nothing) == {
+    assert missing_inputs(world, world.job(job_id("out")), ["2013-02-10"], nothing, NOW) == {
         "flights": ["2013-02-10"],
         "airports": ["*"],
     }
