@@ -73,11 +73,6 @@ def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
 
 
 @mutation
-def a_changed_time_of_appearance_builds_nothing(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "appearing_otherwise", lambda _: nothing)
-
-
-@mutation
 def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
     open_statuses = "('blocked', 'queued', 'running', 'failed')"
     statement(patch, "tasks.repoint", open_statuses, "('queued', 'running', 'failed')")

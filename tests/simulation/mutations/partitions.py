@@ -96,14 +96,6 @@ def _short(window: Intervals) -> Intervals:
 
 
 @mutation
-def an_offset_brings_a_partition_into_being(patch: Patch) -> None:
-    def reached(self: Mapping, partitions: Any, wanted: Any) -> Any:
-        return self.down(partitions) & wanted
-
-    around(patch, Mapping, "within", lambda _: reached)
-
-
-@mutation
 def forecasts_are_not_built(patch: Patch) -> None:
     around(patch, Mapping, "within", lambda _: lambda self, *_: self.target.empty)
 
