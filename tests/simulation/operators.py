@@ -12,6 +12,7 @@ from engine.errors import InvalidInput
 from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.retry import Retried, retry
 from engine.model.event import SourceEvent
+from tests.simulation import recompute
 from tests.simulation.crashes import ResponseLost
 from tests.simulation.dimensions import Key, read_text, text
 from tests.simulation.events import event_text
@@ -210,11 +211,18 @@ class Operators:
         self.state.log_line(f"edit {dataset}{[*map(list, keys)]}", "output edited in place")
 
     async def request_excused(self) -> None:
-        """Request recomputation of all partitions left stale by decisions."""
+        """Request recomputation of all partitions left stale by decisions, if they have inputs.
+
+        A request builds a partition even without any input.
+        """
         for job, keys in self.state.decisions.outstanding(self.state.world):
-            existing_keys = (await self.state.existing())[job.outputs[0].name]
+            existing = await self.state.existing()
+            existing_keys = existing[job.outputs[0].name]
             built = tuple(text(job.space, key) for key in sorted(keys & existing_keys))
-            requested = built or tuple(text(job.space, key) for key in sorted(keys))
+            possible = keys & recompute.may_exist(self.state.world, job, existing)
+            requested = built or tuple(text(job.space, key) for key in sorted(possible))
+            if not requested:
+                continue
             event = SourceEvent(
                 dataset=job.outputs[0].name,
                 partitions=None if job.is_single_run or not job.space else requested,
