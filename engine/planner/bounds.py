@@ -50,7 +50,8 @@ class Extents:
     def of(self, dataset: UUID) -> PartitionSet:
         """Return the known partitions; for a dataset without any, those its inputs would give.
 
-        Goes up to the sources with an explicit stack, as a lineage may be deeper than Python's.
+        The inputs of a manual job give nothing, because it runs on request only. Goes up to the
+        sources with an explicit stack, as a lineage may be deeper than Python's.
         """
         stack = [dataset]
         while stack:
@@ -118,6 +119,16 @@ class Extents:
         """Return the dimensions, by index, with keys given by bounds only and not by any input."""
         return frozenset.intersection(*(edge.unmapped for edge in self._lineage.inputs(job.id)))
 
+    def requested(self, dataset: UUID) -> PartitionSet:
+        """Return the extent that a request for a dataset refers to, also if its job is manual."""
+        job, extent = self._lineage.producer(dataset), self.of(dataset)
+        if extent or job.activation != Activation.MANUAL:
+            return extent
+        edges = self.determining(job)
+        for edge in edges:
+            self.of(edge.dataset)
+        return self._reached(dataset, edges)
+
     def everything(self, dataset: UUID) -> PartitionSet:
         """Return the whole extent of a dataset.
 
@@ -126,7 +137,7 @@ class Extents:
         """
         space = self._lineage.space(dataset)
         if self._lineage.inputs(self._lineage.producer(dataset).id):
-            return self.of(dataset)
+            return self.requested(dataset)
         if not space.dimensions:
             return space.universe
         return self.of(dataset) or (space.universe if space.universe.is_finite else space.empty)
@@ -162,7 +173,8 @@ class Extents:
         """
         if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
-        return self.determining(self._lineage.producer(dataset))
+        job = self._lineage.producer(dataset)
+        return [] if job.activation == Activation.MANUAL else self.determining(job)
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
         reached = [

@@ -85,4 +85,4 @@ def _partitions(
     if invalidation.partition_key is None:
         return space.universe, extents.everything(invalidation.dataset)
     requested = space.parse(invalidation.partition_key)
-    return requested, clamp_open_ends(requested, lambda: extents.of(invalidation.dataset))
+    return requested, clamp_open_ends(requested, lambda: extents.requested(invalidation.dataset))

@@ -234,6 +234,17 @@ async def test_manual_readers_are_not_run_after_an_input_gets_a_new_version(
     assert await world.run() == [f"b[{KEPT}]"]
 
 
+async def test_readers_of_a_manual_job_that_never_ran_are_not_built(database: Database) -> None:
+    manual = job("b", "a", activation="manual")
+    world = await World.made(database, source("a"), manual, job("c", "b"))
+    await world.changed("a", KEPT)
+    assert await world.run() == []
+    await world.deploy(source("a"), manual, _versioned("c", "b", version=2))
+    assert await world.run() == []
+    await world.changed("b", reason="manual")
+    assert await world.run() == [f"b[{KEPT}]", f"c[{KEPT}]"]
+
+
 async def test_readers_of_partitions_not_named_are_rebuilt_after_a_source_moves(
     database: Database,
 ) -> None:
