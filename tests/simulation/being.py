@@ -27,6 +27,12 @@ def in_being(world: World, job: Job, key: Key, existing: Keys, moment: datetime 
     )
 
 
+def has_begun(world: World, job: Job, key: Key, existing: Keys, moment: datetime | None) -> bool:
+    """Return whether a partition exists, or its windows have begun, whatever its inputs."""
+    nothing: Keys = defaultdict(set, {output.name: existing[output.name] for output in job.outputs})
+    return in_being(world, job, key, nothing, moment)
+
+
 def possible(world: World, existing: Keys, moment: datetime | None) -> dict[str, set[Key]]:
     """Return the partitions in being once all partitions in being upstream are built."""
     keys: defaultdict[str, set[Key]] = defaultdict(set)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 from zlib import crc32
 
-from tests.simulation.being import in_being
 from tests.simulation.dimensions import Key, is_finite, universe
 from tests.simulation.mapping import Read, is_tight, needed
 from tests.simulation.rows import Partitions, Rows
@@ -16,6 +14,12 @@ from tests.simulation.world import EVERY, GROUP, Columns, Job, Output, World
 
 Existing = Mapping[str, Collection[Key]]
 """Existing partitions by dataset."""
+IsNeeded = Callable[[World, Job, Key, Existing], bool]
+"""Function that returns whether a first run waits for a missing partition of a job."""
+
+
+def _any(*_: object) -> bool:
+    return True
 
 
 def make(
@@ -223,7 +227,7 @@ def task_waits(
     job: Job,
     keys: Collection[Key],
     existing: Existing,
-    moment: datetime | None = None,
+    is_needed: IsNeeded = _any,
 ) -> bool:
     """Return whether a task must wait for inputs of its never-built partitions.
 
@@ -232,12 +236,12 @@ def task_waits(
     """
     built = existing[job.outputs[0].name]
     if keys or built:
-        return waits(world, job, [key for key in keys if key not in built], existing, moment)
-    return any(_lacks_required(world, job, read, existing, moment) for read in job.reads)
+        return waits(world, job, [key for key in keys if key not in built], existing, is_needed)
+    return any(_lacks_required(world, job, read, existing, is_needed) for read in job.reads)
 
 
 def _lacks_required(
-    world: World, job: Job, read: Read, existing: Existing, moment: datetime | None
+    world: World, job: Job, read: Read, existing: Existing, is_needed: IsNeeded
 ) -> bool:
     """Return whether an input lacks partitions that some key needs; if unbounded, one is enough."""
     source, keys = world.producers[read.dataset].space, [*universe(job.space)]
@@ -248,7 +252,7 @@ def _lacks_required(
         for link in read.links
     )
     read = replace(read, wait_for=1) if is_unbounded else read
-    return _lacks(world, job, read, keys, existing, moment)
+    return _lacks(world, job, read, keys, existing, is_needed)
 
 
 def waits(
@@ -256,18 +260,18 @@ def waits(
     job: Job,
     first: Collection[Key],
     existing: Existing,
-    moment: datetime | None = None,
+    is_needed: IsNeeded = _any,
 ) -> bool:
     """Return whether the first run of these output partitions must wait for inputs."""
     if job.is_single_run:
-        return bool(first) and _lack(world, job, first, existing, moment)
-    return any(_lack(world, job, [key], existing, moment) for key in first)
+        return bool(first) and _lack(world, job, first, existing, is_needed)
+    return any(_lack(world, job, [key], existing, is_needed) for key in first)
 
 
 def _lack(
-    world: World, job: Job, keys: Collection[Key], existing: Existing, moment: datetime | None
+    world: World, job: Job, keys: Collection[Key], existing: Existing, is_needed: IsNeeded
 ) -> bool:
-    return any(_lacks(world, job, read, keys, existing, moment) for read in job.reads)
+    return any(_lacks(world, job, read, keys, existing, is_needed) for read in job.reads)
 
 
 def _lacks(
@@ -276,13 +280,13 @@ def _lacks(
     read: Read,
     keys: Collection[Key],
     existing: Existing,
-    moment: datetime | None,
+    is_needed: IsNeeded,
 ) -> bool:
     if read.wait_for == "any":
         return False
     producer = world.producers[read.dataset]
     source = producer.space
-    among = {s for s in universe(source) if in_being(world, producer, s, existing, moment)}
+    among = {s for s in universe(source) if is_needed(world, producer, s, existing)}
     all_needed = {s for key in keys for s in needed(read, source, job.space, key, among)}
     total = len(all_needed)
     least = total if read.wait_for == "all" else min(int(read.wait_for), total)

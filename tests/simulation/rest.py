@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 
 from engine.flow.planning.audit import Counts, audit, audit_all
@@ -244,7 +245,11 @@ class Rest:
             if row["waiting_for"] is not None:
                 self.state.counts["task waiting for inputs"] += 1
                 if not recompute.task_waits(
-                    self.state.world, job, keys, existing, self.state.moment
+                    self.state.world,
+                    job,
+                    keys,
+                    existing,
+                    partial(in_being, moment=self.state.moment),
                 ):
                     raise Broken("a task waits although its inputs exist", task)
             excused[job.name] |= {*universe(job.space)} if job.is_single_run else {*keys}

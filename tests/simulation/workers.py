@@ -6,6 +6,7 @@ A run reads its inputs at a random time, and its output exists once the completi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 
 import psycopg
@@ -18,6 +19,7 @@ from engine.flow.execution.heartbeat import heartbeat
 from engine.model.states import PauseKind
 from engine.model.task import Completion, Lease
 from tests.simulation import recompute
+from tests.simulation.being import has_begun
 from tests.simulation.crashes import Crash, ResponseLost
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import ChangeScope
@@ -118,8 +120,8 @@ class Workers:
         existing = await self.state.existing()
         keys = keys_of(run.job, run.lease.partitions)
         # Further inputs may have come into being since the task was queued.
-        moment = self.state.first_moment
-        if recompute.task_waits(self.state.world, run.job, keys, existing, moment):
+        begun = partial(has_begun, moment=self.state.first_moment)
+        if recompute.task_waits(self.state.world, run.job, keys, existing, begun):
             raise Broken("a first run does not wait for its inputs", lease_text(run.lease))
 
     def _check_cursor(self, run: Run) -> None:
