@@ -139,11 +139,12 @@ class Simulation:
     async def end(self) -> None:
         """Complete all work. Raises Broken for a violated law."""
         await self._rest.rest(Random(self.state.now))
-        await self._rest.recover()
         if self.state.moment is not None:
             last = max([self.state.moment, *boundaries(self.state.world)])
             await self._engines.set_moment(last + timedelta(days=1))
             await self._rest.rest(Random(self.state.now))
+        # A request builds nothing that has not come into being, so it follows the end of time.
+        await self._rest.recover()
         (row,) = await self.state.rows(_SKIPPED)
         self.counts["skipped"] += row["tasks"]
 
