@@ -39,10 +39,15 @@ class LogTail:
 
     def end(self) -> str:
         """Return the end of the output with secrets redacted, even one at the cut."""
-        with self._lock:
-            text, is_cut = self._end.decode(errors="replace"), self._omitted > 0
-        return redacted(text)[longest_secret() if is_cut else 0 :]
+        return self._end_and_omitted()[0]
 
     def text(self, most_bytes: int = MAX_LOG_BYTES) -> str:
         """Return the end of the output within a bound, and the number of bytes before it."""
-        return bounded_tail(self.end(), most_bytes, self._omitted)
+        end, omitted = self._end_and_omitted()
+        return bounded_tail(end, most_bytes, omitted)
+
+    def _end_and_omitted(self) -> tuple[str, int]:
+        with self._lock:
+            text, omitted = self._end.decode(errors="replace"), self._omitted
+        cut = longest_secret() if omitted else 0
+        return redacted(text)[cut:], omitted + cut

@@ -36,7 +36,10 @@ _OPEN_WORK = """
 SELECT (SELECT count(*) FROM data_invalidations WHERE processed_at IS NULL)
      + (SELECT count(*) FROM tasks WHERE status IN ('blocked', 'queued', 'running', 'failed'))
 """
-POSITIONS = "SELECT stream, split_part(position, '@', 1)::bigint FROM consumer_positions"
+POSITIONS = """
+SELECT stream, split_part(position, '@', 1)::bigint FROM consumer_positions
+WHERE consumer <> 'appears'
+"""
 
 
 _SHORT_SESSION_TIMEOUT = """

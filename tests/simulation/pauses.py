@@ -66,4 +66,6 @@ def with_pauses(seed: int, steps: Sequence[Step]) -> Sequence[Step]:
         if rng.random() < _RATE:
             verb = rng.choices(["pause", "resume", "cancel", "retry_canceled"], [3, 2, 1, 2])[0]
             paused.append(Step(verb, rng.randrange(2**32)))
+            if verb == "cancel":
+                paused.append(Step("retry_canceled", rng.randrange(2**32)))
     return paused

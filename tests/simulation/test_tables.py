@@ -21,7 +21,6 @@ CAUGHT_BY = {
     "row_filters_stop_at_every_select": 21,
     "code_outside_the_file_is_not_hashed": 11,
     "a_run_reports_no_changed_column": 19,
-    "a_new_definition_keeps_partitions_that_it_does_not_build": 84,
 }
 """Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried."""
 

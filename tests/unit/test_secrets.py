@@ -12,6 +12,7 @@ from engine import secrets
 from engine.errors import InvalidInput
 from engine.secrets import hide_settings, redacted
 from engine.settings import Settings, read_settings
+from engine.worker.log_tail import LogTail
 from engine.worker.operators.shell import _TAIL, _tail
 
 SECRET = "hunter2/@:\"'é"
@@ -65,7 +66,7 @@ def test_the_end_of_an_output_contains_no_part_of_a_secret() -> None:
     secrets._hide(secret)
     for cut in range(len(secret) + 1):
         text = "x" * 100 + secret + "y" * (_TAIL - cut)
-        assert set(_tail(io.BytesIO(text.encode()))) <= {"x", "y", "*"}
+        assert set(_tail(LogTail.of_file(io.BytesIO(text.encode())))) <= {"x", "y", "*"}
 
 
 _LOG = """

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import time
 from pathlib import Path
 
 import psycopg
@@ -51,11 +52,14 @@ def test_older_code_is_refused(knockon: Knockon, database_url: str, tmp_path: Pa
 
 def test_a_command_that_waits_stops(shop: Knockon, database_url: str, tmp_path: Path) -> None:
     command = [EXECUTABLE, "invalidate", "orders", "-p", "2026-02-02", "--wait"]
-    with subprocess.Popen(command, env=shop.env, stderr=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stderr is not None
-        assert "still waiting" in waiting.stderr.readline()  # nothing runs that could plan it
-        asyncio.run(migrate(database_url, later_migrations(tmp_path / "later", MUST_STOP)))
-        _, errors = waiting.communicate(timeout=PATIENCE_SECONDS)
+    recorded = "SELECT count(*) FROM knockon.data_invalidations"
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        before = conn.execute(recorded).fetchone()
+        with subprocess.Popen(command, env=shop.env, stderr=subprocess.PIPE, text=True) as waiting:
+            while conn.execute(recorded).fetchone() == before:  # nothing runs that could plan it
+                time.sleep(0.05)
+            asyncio.run(migrate(database_url, later_migrations(tmp_path / "later", MUST_STOP)))
+            _, errors = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert waiting.returncode == 1
     assert REASON in errors
 

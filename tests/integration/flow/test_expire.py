@@ -115,7 +115,7 @@ async def test_engines_with_different_retention_periods_examine_a_month_once(
     await _expire(world, _FUTURE)
     await _expire(world, _FUTURE - 31)
     async with world.conn() as conn:
-        again = [await expire(conn, days, 1) for days in (_FUTURE, _FUTURE - 31) * 2]
+        again = [await expire(conn, days, 1, 1) for days in (_FUTURE, _FUTURE - 31) * 2]
     assert again == [[], [], [], []]
 
 

@@ -10,11 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from psycopg import sql
 
 import engine.flow.deployment.sql_code
 import engine.lineage.derive
-import engine.worker.operators.sql.output
 import engine.worker.operators.sql.write
 from engine.lineage.columns import EVERY
 from engine.lineage.sql import Derived
@@ -55,15 +53,6 @@ def row_filters_stop_at_every_select(patch: Patch) -> None:
     patch.setattr(engine.lineage.derive, "preserved_columns", lambda *_: {})
 
 
-def a_new_definition_keeps_partitions_that_it_does_not_build(patch: Patch) -> None:
-    """Delete no rows of a table taken over from the previous dataset version."""
-
-    async def nothing(*_: Any) -> sql.Composed:
-        return sql.SQL("SELECT").format()
-
-    patch.setattr(engine.worker.operators.sql.output, "_delete_unbuilt", nothing)
-
-
 def a_run_reports_no_changed_column(patch: Patch) -> None:
     """Report no changed columns for a run with some unchanged ones."""
     changed_columns = engine.worker.operators.sql.write.changed_columns
@@ -95,7 +84,6 @@ MUTATIONS = {
         derived_lineage_omits_filters,
         derived_lineage_is_unknown,
         row_filters_stop_at_every_select,
-        a_new_definition_keeps_partitions_that_it_does_not_build,
         a_run_reports_no_changed_column,
         code_outside_the_file_is_not_hashed,
     )

@@ -93,7 +93,9 @@ async def test_deployed_topics_are_rewound_in_the_database(database, broker, top
     assert (there.before, offset_of(there.after), offset_of(back.after)) == (None, 2, 0)
     assert back.before == there.after
     assert await consumers.rewind("earliest") == []
-    [stored] = await world.rows("SELECT stream, position FROM consumer_positions")
+    [stored] = await world.rows(
+        "SELECT stream, position FROM consumer_positions WHERE consumer = 'knockon.test'"
+    )
     assert stored == {"stream": topic.stream(), "position": back.after}
 
 
