@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import perf_counter
 from uuid import UUID
 
@@ -51,7 +52,7 @@ def pure_seconds(lineage: Lineage, dataset: Dataset, day: str) -> float:
     """Duration of the planner for one partition."""
     changed = Invalidation(UUID(int=1), dataset.id, dataset.version, "change", day)
     start = perf_counter()
-    pure_plan(lineage, [changed], lookup_in({}))
+    pure_plan(lineage, [changed], lookup_in({}), datetime.now(UTC))
     return perf_counter() - start
 
 
