@@ -44,6 +44,7 @@ from engine.lineage.schedules import changed_schedules
 from engine.model.dag import DagFile
 from engine.model.scaling import max_partitions_per_run, priority
 from engine.model.states import ExecutionStrategy
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
@@ -142,13 +143,14 @@ async def _deploy(
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
     await execute(conn, "appearances.begin", org_id=org.id)
     canceled = await _retain_tasks(conn, previous, compiled, jobs, versions.created)
+    now = await load_now(conn)
     invalidations = [
-        *await retained(conn, org, previous, compiled, versions, canceled),
+        *await retained(conn, org, previous, compiled, versions, canceled, now),
         *await canceled_rebuilds(conn, org, compiled, versions, canceled),
         *await changed_sources_read_by_others(conn, org, compiled, versions, change),
         *await outputs_of_earlier_partitions(conn, org, compiled, versions),
-        *await previously_manual_outputs(conn, org, previous, compiled, versions),
-        *await appearing_otherwise(conn, org, compiled, versions, change),
+        *await previously_manual_outputs(conn, org, previous, compiled, versions, now),
+        *await appearing_otherwise(conn, org, compiled, versions, change, now),
         *await changes_pruned_before(conn, org, before, compiled, versions, change),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)

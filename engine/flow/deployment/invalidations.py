@@ -1,6 +1,7 @@
 """Invalidations raised by a deploy, apart from those for new dataset versions."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from engine.flow.deployment.current_versions import CurrentVersion
@@ -23,7 +24,6 @@ from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.model.states import Activation
 from engine.partitions import PartitionSet
-from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.tasks import CanceledTask
 
@@ -143,12 +143,13 @@ async def previously_manual_outputs(
     previous: CurrentVersion | None,
     compiled: CompiledDag,
     versions: DatasetVersions,
+    now: datetime,
 ) -> list[NewInvalidation]:
     """Invalidations for outputs of jobs that were manual in the previous version.
 
     The outputs have missed upstream changes and new upstream partitions.
     """
-    lineage, now = await org.lineage(conn), await load_now(conn)
+    lineage = await org.lineage(conn)
     before = previous.compiled.jobs if previous else ()
     manual = {job.name for job in before if job.activation == Activation.MANUAL}
     invalidations = []
@@ -158,8 +159,8 @@ async def previously_manual_outputs(
         for dataset in map(lineage.dataset_named, job.outputs):
             if dataset.name not in versions.created:
                 expected = await load_expected(conn, lineage, lineage.producer(dataset.id), now)
-                unbuilt = expected - await load_known(conn, lineage, dataset.id)
-                partitions = (None, *lineage.space(dataset.id).texts(unbuilt))
+                missing = expected - await load_known(conn, lineage, dataset.id)
+                partitions = (None, *lineage.space(dataset.id).texts(missing))
                 invalidations += [
                     definition_change(dataset.id, dataset.version, partition)
                     for partition in partitions
@@ -173,9 +174,10 @@ async def appearing_otherwise(
     compiled: CompiledDag,
     versions: DatasetVersions,
     change: DagDiff,
+    now: datetime,
 ) -> list[NewInvalidation]:
     """Invalidations for partitions that are in being by a changed rule of appearance."""
-    lineage, now = await org.lineage(conn), await load_now(conn)
+    lineage = await org.lineage(conn)
     invalidations = []
     for compiled_job in compiled.jobs:
         if (

@@ -1,6 +1,7 @@
 """Requests to build partitions, still open when a deploy creates a version of their dataset."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -11,7 +12,6 @@ from engine.flow.shared.load_partitions import answer_from_known
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner import given_partitions
-from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.dags import VersionPartitioning
 from engine.store.rows.invalidations import InheritableInvalidation
@@ -24,6 +24,7 @@ async def carry_requests(
     versions: DatasetVersions,
     produced: Iterable[str],
     retained: Mapping[UUID, PartitionSet],
+    now: datetime,
 ) -> None:
     """Carry requests over that name partitions not built with the new dataset versions anyway.
 
@@ -41,21 +42,21 @@ async def carry_requests(
         (row,) = await fetch(
             conn, "dags.partitionings", VersionPartitioning, versions=[predecessor]
         )
-        before, now = PartitionSpace.from_spec(row.partitioning), lineage.space(dataset)
-        if now.is_alike(before):
-            question = partial(given_partitions, lineage, dataset, now=await load_now(conn))
+        before, space = PartitionSpace.from_spec(row.partitioning), lineage.space(dataset)
+        if space.is_alike(before):
+            question = partial(given_partitions, lineage, dataset, now=now)
             given = await answer_from_known(conn, lineage, question)
-            built = given | retained.get(dataset, now.empty)
-            unbuilt = [row for row in rows if not _is_built(row, before, now, built)]
-            await carry_over(conn, unbuilt, before, now, versions.created[name])
+            built = given | retained.get(dataset, space.empty)
+            unbuilt = [row for row in rows if not _is_built(row, before, space, built)]
+            await carry_over(conn, unbuilt, before, space, versions.created[name])
 
 
 def _is_built(
-    row: InheritableInvalidation, before: PartitionSpace, now: PartitionSpace, built: PartitionSet
+    row: InheritableInvalidation, before: PartitionSpace, space: PartitionSpace, built: PartitionSet
 ) -> bool:
     """Return True if the new version contains all partitions of a request, or none is possible."""
     try:
         requested = before.parse(row.partition_key or "")
     except InvalidPartition:
         return True
-    return built.covers(now.part_of(requested))
+    return built.covers(space.part_of(requested))

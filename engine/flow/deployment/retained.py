@@ -1,6 +1,7 @@
 """Rebuilds of partitions that only earlier dataset versions contain, such as backfilled ones."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from engine.flow.deployment.current_versions import CurrentVersion
@@ -13,7 +14,6 @@ from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner import retained_partitions
-from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.dags import VersionPartitioning
 from engine.store.rows.partitions import VersionedKey
@@ -28,6 +28,7 @@ async def retained(
     compiled: CompiledDag,
     versions: DatasetVersions,
     canceled: Sequence[CanceledTask],
+    now: datetime,
 ) -> list[NewInvalidation]:
     """Invalidations for partitions of the previous versions that the inputs no longer give.
 
@@ -44,11 +45,10 @@ async def retained(
     if keys:
         earlier = await _in_new_bounds(conn, lineage, versions, keys)
         created = {versions.datasets[name] for name in produced}
-        now = await load_now(conn)
         further = await answer_from_known(
             conn, lineage, lambda known: retained_partitions(lineage, earlier, created, known, now)
         )
-    await carry_requests(conn, lineage, versions, produced, further)
+    await carry_requests(conn, lineage, versions, produced, further, now)
     return [
         definition_change(dataset, lineage.dataset(dataset).version, text)
         for dataset, partitions in further.items()

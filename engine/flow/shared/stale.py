@@ -93,7 +93,7 @@ async def stale_partitions(
 ) -> Stale:
     """Judge partitions of jobs other than sources; return the stale ones with the reasons."""
     subjects = [(job, key) for job, keys in needs for key in judged_keys(job, keys)]
-    judgement = _Judgement(conn, lineage, await load_now(conn))
+    judgement = _Judgement(conn, lineage)
     runs = await _runs(conn, lineage, subjects)
     built = [(*subject, run.task_id) for subject, run in runs if run.task_id]
     for (job, key), run in runs:
@@ -143,7 +143,6 @@ class _Judgement:
 
     conn: Connection
     lineage: Lineage
-    now: datetime
     reasons: dict[Subject, list[StaleReason]] = field(default_factory=dict)
     existing: LoadedPartitions = field(default_factory=LoadedPartitions)
     needed: dict[tuple[Edge, str], PartitionSet] = field(default_factory=dict)
@@ -228,8 +227,11 @@ class _Judgement:
 
     async def judge_first_runs(self, unbuilt: Sequence[tuple[Job, str]]) -> None:
         """Find partitions that were never built although nothing blocks their first run."""
+        if not unbuilt:
+            return
+        now = await load_now(self.conn)
         for job, key in unbuilt:
-            if await self._answer(partial(first_run_is_due, self.lineage, job, key, now=self.now)):
+            if await self._answer(partial(first_run_is_due, self.lineage, job, key, now=now)):
                 self.add(job, key, StaleReason(StaleRule.NEVER_BUILT))
 
     def _reason(
