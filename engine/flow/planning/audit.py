@@ -21,7 +21,7 @@ from engine.flow.planning.pending_work import (
     load_pending_work,
     open_scopes,
 )
-from engine.flow.shared.appearances import load_checked_until
+from engine.flow.shared.appearances import load_audited_until
 from engine.flow.shared.invalidations import insert_own, own_invalidation
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
@@ -31,7 +31,6 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
-from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.stale import StalledTask
 from engine.store.run import fetch
@@ -166,8 +165,7 @@ async def _keys(conn: Connection, org: OrgContext, job: Job) -> Sequence[str]:
         if job.is_single_run:
             return [SINGLE_RUN_KEY]
         existing = await load_existing(conn, lineage, job.outputs[0])
-        # Partitions in being since the last check are pending until the next.
-        now = await load_checked_until(conn, org) or await load_now(conn)
+        now = await load_audited_until(conn, org)
         expected = await load_expected(conn, lineage, job, now)
     return list(lineage.job_space(job).keys(existing | expected))
 

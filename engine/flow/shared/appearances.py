@@ -11,6 +11,7 @@ from engine.model.job import Job
 from engine.model.states import ExecutionStrategy
 from engine.partitions import PartitionSet
 from engine.planner import expected_partitions
+from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.appearances import Checked
 from engine.store.run import fetch_one
@@ -20,6 +21,15 @@ async def load_checked_until(conn: Connection, org: OrgContext) -> datetime | No
     """Return the time of the last check for partitions in being; None before the first check."""
     row = await fetch_one(conn, "appearances.last_check", Checked, org_id=org.id)
     return None if row is None else row.until
+
+
+async def load_audited_until(conn: Connection, org: OrgContext) -> datetime:
+    """Return the time by which unbuilt partitions in being are judged.
+
+    That is the last check, because partitions in being since then are pending until the next;
+    before the first check, it is the current time.
+    """
+    return await load_checked_until(conn, org) or await load_now(conn)
 
 
 async def unbuilt(

@@ -13,7 +13,7 @@ from engine.flow.planning.pending_work import (
     task_verdict,
     verdict_of_covering,
 )
-from engine.flow.shared.appearances import load_checked_until
+from engine.flow.shared.appearances import load_audited_until
 from engine.flow.shared.load_partitions import load_expected
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.pauses import load_pauses
@@ -28,7 +28,6 @@ from engine.service.caller import Caller, requires
 from engine.service.queries.not_run import PlanNotRun, not_run
 from engine.service.queries.pruned_changes import PrunedChange, pruned_changes
 from engine.service.service import Service
-from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.invalidations import CoveringInvalidation
 from engine.store.rows.partitions import BuiltPartition
@@ -168,7 +167,7 @@ async def _stale(
     )
     if is_unbuilt:
         # The audit judges an unbuilt partition only if existing inputs lead to the partition.
-        now = await load_checked_until(conn, org) or await load_now(conn)
+        now = await load_audited_until(conn, org)
         expected = await load_expected(conn, lineage, job, now)
         if not expected.covers(lineage.job_space(job).parse(key)):
             return ()
