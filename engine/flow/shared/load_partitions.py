@@ -3,7 +3,7 @@
 Known partitions exist, or open tasks will build them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -23,16 +23,8 @@ async def answer_from_known(
     conn: Connection, lineage: Lineage, question: Callable[[PartitionLookup], T]
 ) -> T:
     """Ask the pure planner repeatedly, loading the known partitions missing in each attempt."""
-    known = LoadedPartitions()
-    while True:
-        try:
-            return question(known)
-        except MissingState as needed:
-            for dataset in needed.datasets:
-                known.whole[dataset] = await load_known(conn, lineage, dataset)
-            for dataset, wanted in needed.parts.items():
-                found = await load_known_among(conn, lineage, dataset, wanted)
-                known.add_part(dataset, wanted, found)
+    loaders = load_known, load_known_among
+    return await _answer(conn, lineage, LoadedPartitions(), question, *loaders)
 
 
 async def answer_from_existing(
@@ -42,15 +34,26 @@ async def answer_from_existing(
     question: Callable[[PartitionLookup], T],
 ) -> T:
     """Ask the pure planner repeatedly, adding the existing partitions missing in each attempt."""
+    loaders = load_existing, load_existing_among
+    return await _answer(conn, lineage, existing, question, *loaders)
+
+
+async def _answer(
+    conn: Connection,
+    lineage: Lineage,
+    loaded: LoadedPartitions,
+    question: Callable[[PartitionLookup], T],
+    load: Callable[[Connection, Lineage, UUID], Awaitable[PartitionSet]],
+    load_among: Callable[[Connection, Lineage, UUID, PartitionSet], Awaitable[PartitionSet]],
+) -> T:
     while True:
         try:
-            return question(existing)
+            return question(loaded)
         except MissingState as needed:
             for dataset in needed.datasets:
-                existing.whole[dataset] = await load_existing(conn, lineage, dataset)
+                loaded.whole[dataset] = await load(conn, lineage, dataset)
             for dataset, wanted in needed.parts.items():
-                found = await load_existing_among(conn, lineage, dataset, wanted)
-                existing.add_part(dataset, wanted, found)
+                loaded.add_part(dataset, wanted, await load_among(conn, lineage, dataset, wanted))
 
 
 async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
