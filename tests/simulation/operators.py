@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidInput
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.retry import Retried, retry
 from engine.model.event import SourceEvent
 from tests.simulation import recompute

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from engine.errors import InvalidInput
-from engine.flow.execution import operator_actions
+from engine.flow.execution import cancel as cancellation
 from engine.flow.execution import retry as retries
 from engine.flow.execution.retry import Retried
 from engine.model.states import UNFINISHED_STATUSES, Role, TaskStatus
@@ -67,7 +67,7 @@ async def cancel(caller: Caller, service: Service, tasks: Sequence[str]) -> list
     async with service.transaction(caller) as (conn, org):
         ids = sorted({await task_id(conn, org, task) for task in tasks})
         for id_ in ids:
-            await operator_actions.cancel(conn, org, id_, by=caller.user)
+            await cancellation.cancel(conn, org, id_, by=caller.user)
         return ids
 
 
@@ -86,7 +86,7 @@ async def cancel_all(
     """
     _require(statuses, UNFINISHED_STATUSES, "cancel")
     async with service.connection(caller) as (conn, org):
-        count = await operator_actions.cancel_all(conn, org, statuses, job, by=caller.user)
+        count = await cancellation.cancel_all(conn, org, statuses, job, by=caller.user)
         if job is not None and not count:
             find_job(await org.lineage(conn), job)
         return count

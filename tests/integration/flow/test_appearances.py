@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.flow.deployment.propose import propose
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.appear import appear
 from engine.flow.planning.audit import audit_all
 from engine.flow.shared.org_context import OrgContext

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from consumers.manual.request import Requested, invalidate
 from engine.errors import InvalidInput
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.approve import reject
 from engine.flow.retention.archive import TASKS, archive
 from engine.flow.retention.expire import expire

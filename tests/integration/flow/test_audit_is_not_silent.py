@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.approve import reject
 from engine.flow.planning.audit import StalePartition, audit_all
 from engine.flow.planning.set_aside import set_aside

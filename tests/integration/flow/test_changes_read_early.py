@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.approve import approve
 from engine.model.task import Output
 from engine.store.database import Database

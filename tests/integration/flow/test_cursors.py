@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from engine.errors import InvalidInput
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.set_aside import replay
 from engine.model.event import Batch, Delivery, Received, SourceEvent

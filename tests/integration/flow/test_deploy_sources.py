@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.flow.deployment.deploy import preview
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.approve import approve
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database

@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 from engine.errors import InvalidInput
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.retry import retry
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.approve import reject

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from consumers.manual import invalidate
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.approve import reject
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent

@@ -7,8 +7,8 @@ import pytest
 
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.execution import retry as retries
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.retry import retry, retry_failed
 from engine.model.task import Output
 from engine.store.database import Database

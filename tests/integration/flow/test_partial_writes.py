@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.reap import reap
 from engine.model.task import Lease, Output
 from engine.store.database import Database

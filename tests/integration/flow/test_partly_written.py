@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 from engine.errors import LeaseLost
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.retry import retry
 from engine.flow.planning.approve import reject
 from engine.flow.planning.audit import StalePartition, audit_all

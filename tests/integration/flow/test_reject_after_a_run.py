@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.planning.approve import reject
 from engine.flow.planning.audit import audit_all
 from engine.model.task import Lease, Output

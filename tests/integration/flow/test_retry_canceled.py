@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidInput
-from engine.flow.execution import operator_actions
+from engine.flow.execution import cancel as cancellation
 from engine.flow.execution import retry as retries
-from engine.flow.execution.operator_actions import cancel, cancel_all
+from engine.flow.execution.cancel import cancel, cancel_all
 from engine.flow.execution.retry import retry
 from engine.flow.retention.archive import archive
 from engine.model.states import UNFINISHED_STATUSES, TaskStatus
@@ -110,7 +110,7 @@ async def test_canceled_tasks_with_partitions_left_stale_are_retried_in_batches(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "_RETRIED_AT_ONCE", 2)
-    monkeypatch.setattr(operator_actions, "_CANCELED_AT_ONCE", 3)
+    monkeypatch.setattr(cancellation, "_CANCELED_AT_ONCE", 3)
     world = await World.made(database, source("a"), job("b", "a"), job("c", "a"))
     await world.changed("a", "2013-02-01..2013-02-05")
     async with world.conn() as conn:

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from engine.errors import LeaseLost, UnknownName
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.complete import complete_all
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.reap import reap
 from engine.flow.execution.retry import retry
 from engine.flow.retention.archive import archive

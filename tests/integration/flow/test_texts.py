@@ -2,9 +2,9 @@
 
 import pytest
 
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.complete import complete
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Delivery, Received, Rejection, SourceEvent
 from engine.model.task import Completion, Output

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from engine.cli.render.explanation import partition_tree
 from engine.errors import InvalidPartition, UnknownName
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.set_aside import set_aside
 from engine.model.task import Output

@@ -3,8 +3,8 @@
 import pytest
 
 from engine.errors import UnknownName
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.service.queries.datasets import datasets
 from engine.service.queries.jobs import jobs
 from engine.service.queries.partition_states import partition_states

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from engine.flow.deployment.propose import propose
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.retry import retry_failed
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.approve import approve, reject

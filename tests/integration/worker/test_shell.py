@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine.errors import InvalidInput, TaskFailed
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.model.task import MAX_LOG_BYTES, Lease, Output
 from engine.store.database import Database
 from engine.worker import Context, Result

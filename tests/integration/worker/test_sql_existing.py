@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import TaskFailed
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.audit import audit_all
 from engine.store.database import Database
 from tests.support.workers import run_lease, sql_job, work

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.planning.audit import StalePartition, audit_all
 from engine.model.task import Lease
 from engine.store.database import Database

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from engine.errors import InvalidInput, LeaseLost
-from engine.flow.execution.operator_actions import cancel
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.reap import reap
 from engine.model.task import Lease
 from engine.settings import Settings

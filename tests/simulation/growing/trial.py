@@ -13,8 +13,8 @@ from random import Random
 from typing import Any
 
 from engine.errors import TaskFailed
+from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
-from engine.flow.execution.operator_actions import cancel
 from engine.flow.execution.retry import retry_failed
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.audit import audit

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import engine.flow.execution.cancel
 import engine.flow.execution.claim
 import engine.flow.execution.complete
 import engine.flow.execution.cursors
 import engine.flow.execution.fail
-import engine.flow.execution.operator_actions
 from tests.simulation.mutations.registry import (
     EVIDENCE,
     LOST_WORK,
@@ -67,7 +67,7 @@ def cancel_does_not_mark_partitions_unverified(patch: Patch) -> None:
     A later run for another column includes the canceled change, but gives a new version only to its
     own column, so readers of the others look fresh.
     """
-    around(patch, engine.flow.execution.operator_actions, "mark_unverified", lambda _: nothing)
+    around(patch, engine.flow.execution.cancel, "mark_unverified", lambda _: nothing)
 
 
 @mutation
@@ -107,7 +107,7 @@ def inputs_are_recorded_as_of_completion(patch: Patch) -> None:
 
 @classified(EVIDENCE)
 def partial_writes_count_as_unwritten(patch: Patch) -> None:
-    for owner in (engine.flow.execution.operator_actions, engine.flow.execution.fail):
+    for owner in (engine.flow.execution.cancel, engine.flow.execution.fail):
         around(patch, owner, "mark_partly_written", lambda _: nothing)
 
 
