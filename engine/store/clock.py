@@ -1,4 +1,4 @@
-"""The clock of the database, by which partitions come into being."""
+"""The clock of the database."""
 
 from datetime import datetime
 

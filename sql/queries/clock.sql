@@ -1,3 +1,3 @@
 -- :name now
--- The current time, by which partitions come into being.
+-- The current time.
 SELECT statement_timestamp() AS now

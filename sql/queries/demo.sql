@@ -1,7 +1,3 @@
--- :name now
--- The database's clock, to separate later rows from earlier ones.
-SELECT clock_timestamp() AS now
-
 -- :name invalidations
 -- Invalidations since a time.
 SELECT i.id, d.name AS dataset

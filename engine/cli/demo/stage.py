@@ -11,7 +11,8 @@ from engine.cli.runtime.services import Service
 from engine.cli.runtime.session import Session
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
-from engine.store.rows.demo import DatasetInvalidation, ServerTime
+from engine.store.clock import load_now
+from engine.store.rows.demo import DatasetInvalidation
 from engine.store.run import fetch
 
 _POLL_SECONDS = 0.02
@@ -33,8 +34,7 @@ class Stage:
     async def now(self) -> datetime:
         """The time of the database's clock."""
         async with self.session.connection() as conn:
-            (row,) = await fetch(conn, "demo.now", ServerTime)
-        return row.now
+            return await load_now(conn)
 
     async def invalidations(self, since: datetime, *datasets: str) -> list[UUID]:
         """Wait for an invalidation of each dataset; return all invalidations since a time.

@@ -7,12 +7,6 @@ from uuid import UUID
 import msgspec
 
 
-class ServerTime(msgspec.Struct, frozen=True):
-    """The time of the database's clock."""
-
-    now: datetime
-
-
 class DatasetInvalidation(msgspec.Struct, frozen=True):
     """An invalidation of a dataset by name."""
 
