@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
+from math import prod
 from typing import Any
 
 from tests.simulation.dimensions import Dimension, Key, Space
@@ -86,19 +88,31 @@ class Read:
 
 def needed(read: Read, source: Space, target: Space, key: Key, among: Collection[Key]) -> set[Key]:
     """Return the keys in ``among`` read by an output partition."""
-    tables = [
-        (
-            link.source,
-            link.required_keys(source[link.source], target[link.target]).get(key[link.target], ()),
-        )
-        for link in read.links
-    ]
+    tables: dict[int, frozenset[str]] = {}
+    for link in read.links:
+        required = link.required_keys(source[link.source], target[link.target])
+        keys = required.get(key[link.target], frozenset())
+        tables[link.source] = tables.get(link.source, keys) & keys
     last = _last(read, source, among)
     return {
         s
-        for s in among
-        if all(s[i] in keys for i, keys in tables) and (last is None or s[read.latest] == last)
+        for s in _candidates(tables, len(source), among)
+        if all(s[i] in keys for i, keys in tables.items())
+        and (last is None or s[read.latest] == last)
     }
+
+
+def _candidates(
+    tables: Mapping[int, frozenset[str]], count: int, among: Collection[Key]
+) -> Iterable[Key]:
+    """Return ``among``, or the few keys of it that the linked dimensions allow.
+
+    In a space of two unbounded dimensions ``among`` has thousands of keys, which are tested for
+    thousands of output partitions.
+    """
+    if len(tables) < count or prod(len(keys) for keys in tables.values()) > len(among):
+        return among
+    return (key for key in product(*(tables[i] for i in range(count))) if key in among)
 
 
 def _last(read: Read, source: Space, among: Collection[Key]) -> str | None:
