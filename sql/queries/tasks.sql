@@ -214,7 +214,8 @@ SET must_run = c.must_run,
     queued_at = clock_timestamp(),
     completed_at = CASE WHEN c.waits OR c.must_run THEN NULL ELSE clock_timestamp() END,
     outcome = CASE WHEN c.waits OR c.must_run THEN NULL
-                   ELSE 'no input has changed' END
+                   ELSE 'no input has changed' END,
+    waiting_for = NULL
 FROM c
 WHERE t.id = c.id AND (NOT c.waits OR c.must_run <> t.must_run)
 RETURNING t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.status, t.must_run,

@@ -32,6 +32,9 @@ FROM t WHERE status = 'blocked' AND waiting_for IS NULL
     AND NOT %(mends)s  -- an audit at rest unblocks it
     AND id NOT IN (SELECT task_id FROM waiting)
 UNION ALL
+SELECT 'a task that is not blocked waits for inputs', id::text
+FROM t WHERE status <> 'blocked' AND waiting_for IS NOT NULL
+UNION ALL
 SELECT 'an unfinished task of a job that is not deployed', t.id::text
 FROM t JOIN jobs j ON j.id = t.job_id
 LEFT JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id

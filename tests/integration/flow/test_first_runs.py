@@ -197,3 +197,14 @@ async def test_a_first_run_may_lack_some_inputs(database: Database) -> None:
     assert await world.run() == []
     await world.changed("a", "2013-02-16")
     assert await world.run() == ["b[2013-02-16]"]
+
+
+async def test_a_deploy_that_drops_wait_for_forgets_the_missing_inputs(database: Database) -> None:
+    late = {"dataset": "late", "wait_for": "all"}
+    world = await World.made(database, source("a"), source("late"), job("b", "a", late))
+    await world.changed("a", FIRST)
+    task = await world.task(f"b[{FIRST}]", "blocked")
+    assert task["waiting_for"] == {"late": [FIRST]}
+    await world.deploy(source("a"), source("late"), job("b", "a", "late"))
+    task = await world.task(f"b[{FIRST}]", "queued")
+    assert task["waiting_for"] is None
