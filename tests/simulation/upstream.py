@@ -243,9 +243,14 @@ class Upstream:
         try:
             requested = await self._requested(rng, event)
         except UnknownName:
-            if event.dataset in state.world.producers:
+            if event.dataset not in state.world.producers:
+                state.log_line("… refused: removed by a deploy meanwhile")
+                return
+            (output,) = state.world.producers[event.dataset].outputs
+            if {*output.columns}.issuperset(event.columns or ()):
                 raise
-            state.log_line("… refused: removed by a deploy meanwhile")
+            state.log_line("… refused: a deploy has removed a column")
+            await self._request(rng, msgspec.structs.replace(event, columns=None))
             return
         state.record_events(requested.invalidations, [event])
 
