@@ -131,6 +131,11 @@ class Declarations:
         if not producer.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
+            if named is None or producer.is_single_run:
+                # Partitions left by a decision before their first run are part of the request.
+                left = self.state.decisions.excused(producer)
+                for output in producer.outputs:
+                    self.state.retained[output.name] |= left
             self.state.decisions.rebuild_requested(producer, named)
             return
         ledger.declared[name] += invalidations
