@@ -52,7 +52,7 @@ FROM (SELECT clock_timestamp() AS now) AS moment,
     LATERAL (
         SELECT count(*) AS tasks, min(queued_at) FILTER (WHERE job_id <> ALL (ARRAY(
             SELECT j.id FROM knockon.pauses p
-            JOIN knockon.jobs j ON j.org_id = p.org_id AND j.name = p.name
+            JOIN knockon.jobs j ON j.org_id = p.org_id AND p.name IN (j.name, j.dag_name || '.' || j.name)
             WHERE p.org_id = %(org_id)s AND p.kind = 'job'))) AS oldest
         FROM (SELECT queued_at, job_id FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'queued' LIMIT %(most)s) AS t) AS queued,

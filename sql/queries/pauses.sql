@@ -30,4 +30,5 @@ SELECT
     (SELECT count(*) FROM knockon.tasks t
      WHERE t.org_id = %(org_id)s AND t.status = 'queued'
        AND EXISTS (SELECT FROM knockon.pauses p JOIN knockon.jobs j ON j.id = t.job_id
-                   WHERE p.org_id = t.org_id AND p.kind = 'job' AND p.name = j.name)) AS tasks
+                   WHERE p.org_id = t.org_id AND p.kind = 'job'
+                     AND p.name IN (j.name, j.dag_name || '.' || j.name))) AS tasks

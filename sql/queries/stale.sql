@@ -218,6 +218,7 @@ FROM (SELECT DISTINCT d.task_id
           ON d.dataset_uuid = c.dataset_uuid AND d.dataset_version = c.dataset_version
       WHERE c.org_id = %(org_id)s AND d.decision = 'canceled' AND d.task_id > %(after)s
         AND (%(job)s::text IS NULL OR s.producer_job_name = %(job)s)
+        AND (%(dag)s::text IS NULL OR s.producer_dag_name = %(dag)s)
       ORDER BY d.task_id LIMIT %(limit)s) AS left_stale
 JOIN knockon.all_tasks t ON t.id = left_stale.task_id
 ORDER BY t.id

@@ -80,7 +80,8 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
       AND NOT t.job_id = ANY(%(closed)s)
       AND t.job_id <> ALL (ARRAY(
-          SELECT j.id FROM knockon.pauses p JOIN knockon.jobs j ON j.org_id = p.org_id AND j.name = p.name
+          SELECT j.id FROM knockon.pauses p
+          JOIN knockon.jobs j ON j.org_id = p.org_id AND p.name IN (j.name, j.dag_name || '.' || j.name)
           WHERE p.org_id = %(org_id)s AND p.kind = 'job'))
       AND NOT EXISTS (SELECT FROM knockon.tasks r
                       WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running')
@@ -322,25 +323,30 @@ SET status = 'queued', queued_at = clock_timestamp(), must_run = true, attempts 
 WHERE id = ANY(%(ids)s)
 
 -- :name lock_failed
--- Lock failed tasks after an id, of one job or (null) of all jobs.
+-- Lock failed tasks after an id, of one job or (null) of all jobs, of one DAG or (null) any.
 SELECT t.id FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s AND t.status = 'failed' AND t.id > %(after)s
   AND (%(job)s::text IS NULL OR j.name = %(job)s)
+  AND (%(dag)s::text IS NULL OR j.dag_name = %(dag)s)
 ORDER BY t.id LIMIT %(limit)s
 FOR UPDATE OF t
 
--- :name lock_matching
--- Lock unfinished tasks in some statuses after an id, of one job or (null) of all jobs, in the order
--- in which completions lock.
+-- :name matching
+-- Unfinished tasks in some statuses after an id, of one job or (null) of all jobs, of one DAG or (null)
+-- any.
+SELECT t.id FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
+WHERE t.org_id = %(org_id)s AND t.id > %(after)s
+  AND t.status IN ('blocked', 'queued', 'running', 'failed')
+  AND t.status = ANY(%(statuses)s::text[])
+  AND (%(job)s::text IS NULL OR j.name = %(job)s)
+  AND (%(dag)s::text IS NULL OR j.dag_name = %(dag)s)
+ORDER BY t.id LIMIT %(limit)s
+
+-- :name lock_in_statuses
+-- Lock tasks that are still in some statuses, in the order in which completions lock.
 SELECT t.id, t.job_id, t.block_key, t.status, t.partitions, t.row_filters
 FROM knockon.tasks t
-WHERE t.status = ANY(%(statuses)s::text[]) AND t.id IN (
-    SELECT m.id FROM knockon.tasks m JOIN knockon.jobs j ON j.id = m.job_id
-    WHERE m.org_id = %(org_id)s AND m.id > %(after)s
-      AND m.status IN ('blocked', 'queued', 'running', 'failed')
-      AND m.status = ANY(%(statuses)s::text[])
-      AND (%(job)s::text IS NULL OR j.name = %(job)s)
-    ORDER BY m.id LIMIT %(limit)s)
+WHERE t.id = ANY(%(ids)s) AND t.status = ANY(%(statuses)s::text[])
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE OF t
 
@@ -420,6 +426,7 @@ FROM knockon.all_tasks t
 WHERE t.org_id = %(org_id)s
   AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s))
   AND (%(job)s::text IS NULL OR t.job_name = %(job)s)
+  AND (%(dag)s::text IS NULL OR t.dag_name = %(dag)s)
   AND (%(partition)s::text IS NULL OR t.partitions @> ARRAY[%(partition)s::text])
 ORDER BY t.id DESC LIMIT %(limit)s
 

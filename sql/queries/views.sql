@@ -156,10 +156,10 @@ WITH RECURSIVE invalidations AS (
     JOIN knockon.tasks t ON t.id = d.depends_on
         AND t.status IN ('blocked', 'queued', 'running', 'failed')
 )
-SELECT j.name AS job, u.status, u.runtime, count(*) AS tasks,
+SELECT j.dag_name, j.name AS job, u.status, u.runtime, count(*) AS tasks,
        count(*) FILTER (WHERE u.next_retry_at > clock_timestamp()) AS delayed
 FROM upstream u JOIN knockon.jobs j ON j.id = u.job_id
-GROUP BY j.name, u.status, u.runtime ORDER BY min(u.id::text)
+GROUP BY j.dag_name, j.name, u.status, u.runtime ORDER BY min(u.id::text)
 
 -- :name awaited_invalidations
 -- The unplanned ones of some invalidations, counted by dataset.

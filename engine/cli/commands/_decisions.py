@@ -22,7 +22,7 @@ By = Annotated[
 PauseSubject = Annotated[PauseKind, typer.Argument(help="Kind of the subject.", metavar="KIND")]
 PauseName = Annotated[
     str | None,
-    typer.Argument(help="Name of the job or dataset; none for the org.", metavar="[NAME]"),
+    typer.Argument(help="Job (JOB or DAG.JOB) or dataset; none for the org.", metavar="[NAME]"),
 ]
 
 

@@ -24,7 +24,10 @@ app = typer.Typer(add_completion=False)
 def backfill(
     options: GlobalOptions,
     target: Annotated[
-        str, typer.Argument(help="Dataset, or job with the dataset.", metavar="DATASET|JOB")
+        str,
+        typer.Argument(
+            help="Dataset, or job (JOB or DAG.JOB) with the dataset.", metavar="DATASET|JOB"
+        ),
     ],
     keys: Annotated[
         list[str],

@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 @command
 def run(
     options: GlobalOptions,
-    job: Annotated[str, typer.Argument(help="Name of the job.", metavar="JOB")],
+    job: Annotated[str, typer.Argument(help="Name of the job, or DAG.JOB.", metavar="JOB")],
     partitions: Partitions = None,
     wait: Wait = False,
     timeout: Timeout = None,

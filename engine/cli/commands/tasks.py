@@ -30,7 +30,7 @@ _Ids = Annotated[
     list[str] | None,
     typer.Argument(help="Ids of tasks, or the last characters.", metavar="TASK"),
 ]
-_Job = Annotated[str | None, typer.Option("--job", "-j", help="Job of the tasks.")]
+_Job = Annotated[str | None, typer.Option("--job", "-j", help="Job of the tasks, JOB or DAG.JOB.")]
 _Id = Annotated[str, typer.Argument(help="Id of the task, or the last characters.", metavar="TASK")]
 
 
@@ -42,7 +42,9 @@ def tasks(
         list[TaskStatus] | None,
         typer.Option("--status", "-s", help="Status of the tasks; repeatable."),
     ] = None,
-    job: Annotated[str | None, typer.Option("--job", "-j", help="Job of the tasks.")] = None,
+    job: Annotated[
+        str | None, typer.Option("--job", "-j", help="Job of the tasks, JOB or DAG.JOB.")
+    ] = None,
     partition: Annotated[
         str | None, typer.Option("--partition", "-p", help="Output partition of the tasks.")
     ] = None,

@@ -13,7 +13,7 @@ from engine.lineage.graph import Lineage
 from engine.model.states import FINISHED_STATUSES, AttemptOutcome, StaleDecisionKind, TaskStatus
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
-from engine.store.rows.tasks import LockedTask
+from engine.store.rows.tasks import LockedTask, TaskId
 from engine.store.run import execute, fetch, fetch_one
 
 _CANCELED_AT_ONCE = 100
@@ -41,6 +41,7 @@ async def cancel_all(
     statuses: Sequence[TaskStatus],
     job: str | None = None,
     by: str | None = None,
+    dag: str | None = None,
 ) -> int:
     """Cancel all tasks in some unfinished statuses, of one job or of all; return their number.
 
@@ -51,21 +52,27 @@ async def cancel_all(
     while True:
         async with conn.transaction():
             await lock_planning(conn, org.id)
-            rows = await fetch(
+            matching = await fetch(
                 conn,
-                "tasks.lock_matching",
-                LockedTask,
+                "tasks.matching",
+                TaskId,
                 org_id=org.id,
                 statuses=list(statuses),
                 job=job,
+                dag=dag,
                 after=after,
                 limit=_CANCELED_AT_ONCE,
             )
-            if not rows:
+            if not matching:
                 return count
+            # Some may have been claimed or completed meanwhile; the tasks after them remain.
+            ids = [row.id for row in matching]
+            rows = await fetch(
+                conn, "tasks.lock_in_statuses", LockedTask, ids=ids, statuses=list(statuses)
+            )
             await _cancel(conn, org, rows, "by hand", by)
         count += len(rows)
-        after = max(row.id for row in rows)
+        after = ids[-1]
 
 
 async def _cancel(

@@ -65,7 +65,9 @@ async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> Retried:
     return Retried(queued=len(failed)) + requested
 
 
-async def retry_failed(conn: Connection, org: OrgContext, job: str | None = None) -> int:
+async def retry_failed(
+    conn: Connection, org: OrgContext, job: str | None = None, dag: str | None = None
+) -> int:
     """Requeue all failed tasks of one job or, without ``job``, of all jobs; return their number.
 
     Tasks are requeued in batches of a few hundred, one transaction per batch. A task that fails
@@ -80,6 +82,7 @@ async def retry_failed(conn: Connection, org: OrgContext, job: str | None = None
                 TaskId,
                 org_id=org.id,
                 job=job,
+                dag=dag,
                 after=after,
                 limit=_RETRIED_AT_ONCE,
             )
@@ -90,7 +93,9 @@ async def retry_failed(conn: Connection, org: OrgContext, job: str | None = None
         after = rows[-1].id
 
 
-async def retry_canceled(conn: Connection, org: OrgContext, job: str | None = None) -> Retried:
+async def retry_canceled(
+    conn: Connection, org: OrgContext, job: str | None = None, dag: str | None = None
+) -> Retried:
     """Request all canceled tasks whose partitions are still left stale, of one job or of all."""
     total, after = Retried(), UUID(int=0)
     while True:
@@ -101,6 +106,7 @@ async def retry_canceled(conn: Connection, org: OrgContext, job: str | None = No
                 RetriedTask,
                 org_id=org.id,
                 job=job,
+                dag=dag,
                 after=after,
                 limit=_RETRIED_AT_ONCE,
             )

@@ -73,7 +73,7 @@ async def load_pending_work(
     pauses = await load_pauses(conn, org)
     of_keys |= _invalidated(lineage, job, keys, rows, pauses)
     for key, task in (await _tasks(conn, job, keys)).items():
-        of_keys[key] = task_verdict(task.id, task.status, pauses.of_job(job.name))
+        of_keys[key] = task_verdict(task.id, task.status, pauses.of_job(job.dag_name, job.name))
     is_manual = job.activation == Activation.MANUAL
     of_job: tuple[Verdict, str] | None = (
         (Verdict.LEFT, "the job is manual and runs on request only") if is_manual else None

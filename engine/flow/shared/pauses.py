@@ -22,9 +22,12 @@ class Pauses:
 
     rows: Sequence[Pause] = ()
 
-    def of_job(self, name: str) -> Pause | None:
-        """Return the pause that keeps tasks of the job from being claimed."""
-        return self._first((PauseKind.JOB, name))
+    def of_job(self, dag: str, name: str) -> Pause | None:
+        """Return the pause that keeps tasks of the job from being claimed.
+
+        A job is paused by its full name; earlier code paused all jobs of a name.
+        """
+        return self._first((PauseKind.JOB, f"{dag}.{name}"), (PauseKind.JOB, name))
 
     def of_dataset(self, name: str) -> Pause | None:
         """Return the pause that keeps invalidations of the dataset from being planned."""

@@ -17,7 +17,8 @@ async def run(
 ) -> Requested:
     """Recompute all or some partitions of a job's outputs.
 
-    Raises UnknownName, or InvalidInput for a source job or an impossible partition.
+    Raises UnknownName, or InvalidInput for a source job, an impossible partition, or a name that
+    jobs of several DAGs have.
     """
     async with service.transaction(caller) as (conn, org):
         dataset = _first_output(await org.lineage(conn), job)

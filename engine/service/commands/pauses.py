@@ -31,10 +31,11 @@ async def pause(
         lineage = await org.lineage(conn)
         if kind == PauseKind.JOB:
             job = find_job(lineage, subject)
+            subject = job.full_name
             if job.activation == Activation.SOURCE:
                 dataset = lineage.dataset(job.outputs[0]).name
                 raise InvalidInput(
-                    f"the source job {subject!r} does not run: pause its dataset with "
+                    f"the source job {name!r} does not run: pause its dataset with "
                     f"'knockon pause dataset {dataset}'"
                 )
         if kind == PauseKind.DATASET:
@@ -52,11 +53,27 @@ async def resume(
     """
     subject = _subject(kind, name)
     async with service.transaction(caller) as (conn, org):
+        if kind == PauseKind.JOB:
+            subject = _paused_job(await pauses.load_pauses(conn, org), subject)
         row = await pauses.resume(conn, org, kind, subject)
     if row is None:
-        named = "the org" if kind == PauseKind.ORG else f"{kind} {subject!r}"
+        named = "the org" if kind == PauseKind.ORG else f"{kind} {name!r}"
         raise InvalidInput(f"{named} is not paused: 'knockon status' lists the pauses")
     return row
+
+
+def _paused_job(paused: pauses.Pauses, name: str) -> str:
+    """Return the name under which a job is paused; the job may be deployed no longer.
+
+    Raises InvalidInput if jobs of several DAGs with this name are paused.
+    """
+    rows = [row.name for row in paused.rows if row.kind == PauseKind.JOB]
+    names = [name] if name in rows else [each for each in rows if each.endswith(f".{name}")]
+    if len(names) > 1:
+        raise InvalidInput(
+            f"jobs {name!r} of several DAGs are paused: give one of {', '.join(map(repr, names))}"
+        )
+    return names[0] if names else name
 
 
 def _subject(kind: PauseKind, name: str | None) -> str:

@@ -7,11 +7,13 @@ from engine.errors import InvalidInput
 from engine.flow.execution import cancel as cancellation
 from engine.flow.execution import retry as retries
 from engine.flow.execution.retry import Retried
+from engine.flow.shared.org_context import OrgContext
 from engine.model.states import UNFINISHED_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
-from engine.service.job_names import find_job
+from engine.service.job_names import find_job, name_parts
 from engine.service.service import Service
+from engine.store.database import Connection
 
 __all__ = ["RETRIABLE_STATUSES", "Retried", "cancel", "cancel_all", "retry", "retry_all"]
 
@@ -43,15 +45,17 @@ async def retry_all(
 
     Of the canceled tasks, those with partitions still left stale. A few hundred tasks per
     transaction, because locks would otherwise grow without bound. Raises InvalidInput for other
-    statuses, and UnknownName if there are no such tasks, and no current DAG has the job.
+    statuses, and UnknownName if there are no such tasks, and no current DAG has the job,
+    or InvalidInput if several DAGs have it.
     """
     _require(statuses, RETRIABLE_STATUSES, "retry")
     total = Retried()
     async with service.connection(caller) as (conn, org):
+        dag, name = await _parts(conn, org, job)
         if TaskStatus.FAILED in statuses:
-            total += Retried(queued=await retries.retry_failed(conn, org, job))
+            total += Retried(queued=await retries.retry_failed(conn, org, name, dag))
         if TaskStatus.CANCELED in statuses:
-            total += await retries.retry_canceled(conn, org, job)
+            total += await retries.retry_canceled(conn, org, name, dag)
         if job is not None and total == Retried():
             find_job(await org.lineage(conn), job)
     return total
@@ -82,14 +86,23 @@ async def cancel_all(
     """Cancel all tasks in some unfinished statuses, of the org or of one job; return the count.
 
     A hundred tasks per transaction. Raises InvalidInput for other statuses, and UnknownName if
-    there are no such tasks, and no current DAG has the job.
+    there are no such tasks, and no current DAG has the job,
+    or InvalidInput if several DAGs have it.
     """
     _require(statuses, UNFINISHED_STATUSES, "cancel")
     async with service.connection(caller) as (conn, org):
-        count = await cancellation.cancel_all(conn, org, statuses, job, by=caller.user)
+        dag, name = await _parts(conn, org, job)
+        count = await cancellation.cancel_all(conn, org, statuses, name, by=caller.user, dag=dag)
         if job is not None and not count:
             find_job(await org.lineage(conn), job)
         return count
+
+
+async def _parts(
+    conn: Connection, org: OrgContext, job: str | None
+) -> tuple[str | None, str | None]:
+    """Return the DAG and the name of a chosen job."""
+    return (None, None) if job is None else name_parts(await org.lineage(conn), job)
 
 
 def _require(statuses: Sequence[TaskStatus], allowed: Sequence[TaskStatus], verb: str) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.flow.shared.pauses import load_pauses
+from engine.flow.shared.pauses import Pauses, load_pauses
 from engine.model.states import PauseKind, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
@@ -37,9 +37,10 @@ class Awaited(msgspec.Struct, frozen=True):
     @property
     def unpaused_runtimes(self) -> tuple[str, ...]:
         """Return the runtimes of queued tasks that no pause holds back."""
-        paused = {pause.name for pause in self.pauses if pause.kind == PauseKind.JOB}
-        queued = (row for row in self.tasks if row.status == TaskStatus.QUEUED)
-        return tuple(dict.fromkeys(row.runtime for row in queued if row.job not in paused))
+        paused = Pauses(self.pauses)
+        queued = [row for row in self.tasks if row.status == TaskStatus.QUEUED]
+        unpaused = [row.runtime for row in queued if not paused.of_job(row.dag_name, row.job)]
+        return tuple(dict.fromkeys(unpaused))
 
     @property
     def unpaused_datasets(self) -> tuple[str, ...]:
@@ -90,7 +91,8 @@ async def awaited(caller: Caller, service: Service, invalidations: Sequence[UUID
         (served,) = await fetch(
             conn, "views.lately_served", LatelyServed, org_id=org.id, seconds=_LATELY_SECONDS
         )
-    of_jobs = [pauses.of_job(row.job) for row in tasks if row.status == TaskStatus.QUEUED]
+    queued = [row for row in tasks if row.status == TaskStatus.QUEUED]
+    of_jobs = [pauses.of_job(row.dag_name, row.job) for row in queued]
     of_datasets = [pauses.of_dataset(row.dataset) for row in changes]
     holding = tuple(dict.fromkeys(pause for pause in (*of_datasets, *of_jobs) if pause))
     return Awaited(tuple(tasks), tuple(changes), holding, served)

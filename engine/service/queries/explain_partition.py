@@ -116,7 +116,9 @@ async def _explain(
     unlisted = (
         None
         if reasons
-        else _unlisted_verdict(built, open_over, unfinished, pauses.of_job(job.name), unrun)
+        else _unlisted_verdict(
+            built, open_over, unfinished, pauses.of_job(job.dag_name, job.name), unrun
+        )
     )
     verdict, explained_by = unlisted or await _verdict(conn, org, lineage, job, key, reasons)
     return ExplainedPartition(

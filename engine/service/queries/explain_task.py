@@ -110,7 +110,7 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
             )
             for read in await fetch(conn, "tasks.inputs", RecordedInput, id=task)
         },
-        pause=pauses.of_job(row.job) if row.status == TaskStatus.QUEUED else None,
+        pause=pauses.of_job(row.dag_name, row.job) if row.status == TaskStatus.QUEUED else None,
         attempts=tuple(await summaries(conn, org, task)),
     )
 

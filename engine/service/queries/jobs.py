@@ -53,7 +53,7 @@ async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list
             inputs=tuple(read.name for read in job.inputs),
             outputs=tuple(lineage.dataset(output).name for output in job.outputs),
             tasks=tasks[job.id],
-            pause=pauses.of_job(job.name),
+            pause=pauses.of_job(job.dag_name, job.name),
         )
         for job in lineage.order
         if dag in (None, job.dag_name)

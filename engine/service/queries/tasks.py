@@ -9,7 +9,7 @@ import msgspec
 
 from engine.model.states import Role, TaskStatus
 from engine.service.caller import Caller, requires
-from engine.service.job_names import find_job
+from engine.service.job_names import find_job, name_parts
 from engine.service.service import Service
 from engine.store.run import fetch
 
@@ -69,16 +69,21 @@ async def tasks(
 ) -> list[TaskRow]:
     """List tasks, newest first, optionally by status, job or partition.
 
-    Raises UnknownName if there are none, and no current DAG has the job.
+    Raises UnknownName if there are none, and no current DAG has the job, or InvalidInput if
+    several DAGs have it.
     """
     async with service.snapshot(caller) as (conn, org):
+        dag, job_name = None, job
+        if job is not None:
+            dag, job_name = name_parts(await org.lineage(conn), job)
         rows = await fetch(
             conn,
             "tasks.list",
             TaskRow,
             org_id=org.id,
             statuses=None if statuses is None else list(statuses),
-            job=job,
+            job=job_name,
+            dag=dag,
             partition=partition,
             limit=limit,
         )

@@ -81,6 +81,7 @@ class ProgressRow(msgspec.Struct, frozen=True):
 class AwaitedTasks(msgspec.Struct, frozen=True):
     """Unfinished tasks of a job in a status; ``delayed`` ones are queued for a later attempt."""
 
+    dag_name: str
     job: str
     status: TaskStatus
     runtime: str

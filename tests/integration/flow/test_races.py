@@ -10,6 +10,8 @@ import pytest
 
 from engine.errors import LeaseLost, PositionLost
 from engine.flow.deployment.deploy import deploy
+from engine.flow.execution import cancel as cancellation
+from engine.flow.execution.cancel import cancel_all
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete, complete_all
 from engine.flow.execution.fail import fail
@@ -21,6 +23,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.dagfile import parse_dag
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
+from engine.model.states import UNFINISHED_STATUSES
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database
 from engine.store.lineage import load_lineage
@@ -328,3 +331,20 @@ async def _expire_leases(world: World) -> None:
 async def _reap(world: World) -> int:
     async with world.conn() as conn:
         return await reap(conn, world.org)
+
+
+async def test_tasks_after_a_batch_that_ended_meanwhile_are_canceled(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancellation, "_CANCELED_AT_ONCE", 1)
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", "2013-02-01..2013-02-02")
+    first, second = sorted(row["id"] for row in await world.rows("SELECT id FROM tasks"))
+    async with world.conn() as other, world.conn() as conn, asyncio.TaskGroup() as group:
+        async with other.transaction():
+            await other.execute("UPDATE tasks SET status = 'succeeded' WHERE id = %s", [first])
+            async with waiting(world, conn):
+                canceled = group.create_task(cancel_all(conn, world.org, UNFINISHED_STATUSES))
+        assert await canceled == 1
+    (row,) = await world.rows("SELECT status FROM tasks WHERE id = %s", second)
+    assert row["status"] == "canceled"

@@ -72,7 +72,7 @@ async def test_paused_work_names_the_pause(world: World) -> None:
     await pause(world.caller, world.service, PauseKind.JOB, "b")
     view = await seen(world, ids)
     assert (view.is_paused, view.unpaused_runtimes) == (True, ())
-    assert "'knockon resume job b' continues it" in view.missing
+    assert "'knockon resume job w.b' continues it" in view.missing
 
 
 async def test_a_pause_of_the_org_holds_back_all_changes(world: World) -> None:

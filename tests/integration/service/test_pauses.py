@@ -124,7 +124,7 @@ async def test_work_behind_a_pause_is_left_by_decision(world: World) -> None:
         counts = await audit_all(conn, world.org, mend=True)
     assert (counts.left, counts.in_hand, counts.lost) == (2, 0, 0)
     rows = {row.dataset: row for row in await stale(world.caller, world.service)}
-    assert "job 'b' is paused since 20" in (rows["b"].explained_by or "")
+    assert "job 'w.b' is paused since 20" in (rows["b"].explained_by or "")
     assert "dataset 's' is paused" in (rows["s"].explained_by or "")
     assert (rows["b"].explained_by or "").endswith("by ann: load test")
     view = await explain_partition(world.caller, world.service, "b", DAY)
@@ -166,7 +166,7 @@ async def test_lists_and_status_show_pauses_and_the_work_held_back(world: World)
     view = await status(world.caller, world.service)
     assert [(row.kind, row.name, row.reason) for row in view.pauses] == [
         ("dataset", "s", "load test"),
-        ("job", "b", "load test"),
+        ("job", "w.b", "load test"),
     ]
     assert (view.held_back.invalidations, view.held_back.tasks) == (1, 1)
     assert (view.is_moving, view.is_at_rest) == (False, False)

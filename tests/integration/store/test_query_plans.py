@@ -29,7 +29,7 @@ _GROWING = (
 )
 _ID, _KEY = UUID(int=7), "2013-02-13"
 _STATEMENTS: dict[str, dict[str, Any]] = {
-    "tasks.list": {"statuses": None, "job": None, "partition": None, "limit": 20},
+    "tasks.list": {"statuses": None, "job": None, "dag": None, "partition": None, "limit": 20},
     "tasks.by_id": {"id": _ID},
     "tasks.inputs": {"id": _ID},
     "tasks.blockers": {"id": _ID},
