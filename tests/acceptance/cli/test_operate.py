@@ -6,7 +6,7 @@ from tests.acceptance.cli.test_changes import WEEK, planned
 
 def test_a_paused_job_is_shown_until_it_is_resumed(shop: Knockon) -> None:
     out = shop("pause", "job", "daily_sales", "--reason", "load test", "--by", "ann").out
-    assert "job 'daily_sales' is paused since" in out
+    assert "job 'minimal.daily_sales' is paused since" in out
     assert "by ann: load test" in out
     planned(shop, "orders", *WEEK)
     text = shop("status").out
