@@ -12,7 +12,7 @@ def test_a_paused_job_is_shown_until_it_is_resumed(shop: Knockon) -> None:
     text = shop("status").out
     assert text.startswith("paused")
     assert "7 of the queued paused" in text
-    assert "job 'daily_sales'" in text
+    assert "job 'minimal.daily_sales'" in text
     assert "paused  queued 7" in shop("jobs").out
     task = shop("tasks", "--json").json[0]["id"]
     assert "is paused" in shop("explain", task).out
