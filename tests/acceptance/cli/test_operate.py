@@ -16,7 +16,7 @@ def test_a_paused_job_is_shown_until_it_is_resumed(shop: Knockon) -> None:
     assert "paused  queued 7" in shop("jobs").out
     task = shop("tasks", "--json").json[0]["id"]
     assert "is paused" in shop("explain", task).out
-    assert "job 'daily_sales' is resumed" in shop("resume", "job", "daily_sales").out
+    assert "job 'minimal.daily_sales' is resumed" in shop("resume", "job", "daily_sales").out
     assert "is not paused" in shop("resume", "job", "daily_sales", code=1).err
 
 
