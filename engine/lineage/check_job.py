@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from engine.errors import InvalidMapping
 from engine.lineage.catalog import DagContext, Readable
 from engine.lineage.check_kafka import check_kafka
+from engine.lineage.schedules import time_dimension
 from engine.model.cron import previous_time
 from engine.model.dag import AllBut, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
@@ -52,6 +53,7 @@ def _check_source(job: JobSpec, path: Path, context: DagContext) -> Iterator[Pro
             )
     if isinstance(job.source, ScheduleSource):
         yield from _check_schedule(job.source, (*path, "source"))
+        yield from _check_covers(job, job.source, path, context)
 
 
 def _check_triggers(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:
@@ -85,6 +87,26 @@ def _check_schedule(source: ScheduleSource, path: Path) -> Iterator[Problem]:
     else:
         if not has_times:
             yield Problem((*path, "cron"), f"{source.cron!r} matches no existing date")
+
+
+def _check_covers(
+    job: JobSpec, source: ScheduleSource, path: Path, context: DagContext
+) -> Iterator[Problem]:
+    if source.covers is None or source.covers == "all":
+        return
+    first, last = source.covers
+    if first > last:
+        yield Problem(
+            (*path, "source", "covers"), f"the first window, {first}, is after the last, {last}"
+        )
+    for output in job.outputs:
+        readable = context.readable.get(output.dataset)
+        if readable and time_dimension(readable.space) is None:
+            yield Problem(
+                (*path, "source", "covers"),
+                f"windows need a dataset with exactly one time dimension, unlike "
+                f"{output.dataset!r}: write covers: all",
+            )
 
 
 def _check_activation(job: JobSpec, path: Path) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ gap when clocks are set forward over its time. Expressions with an hour or minut
 ``*`` follow elapsed time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -43,9 +43,14 @@ def previous_time(expression: str, now: datetime) -> datetime | None:
     The expression is evaluated in the time zone of ``now``. Raises ValueError if the expression is
     malformed or names no existing date.
     """
+    return next(previous_times(expression, now), None)
+
+
+def previous_times(expression: str, now: datetime) -> Iterator[datetime]:
+    """Yield the times before ``now`` in UTC, from the last to the first; see `previous_time`."""
     times = _simulation(expression, now + _repeated(now), reverse=True)
     in_utc = (time.astimezone(UTC) for time in times)
-    return next((time for time in in_utc if time < now), None)
+    return (time for time in in_utc if time < now)
 
 
 def _simulation(expression: str, start: datetime, *, reverse: bool = False) -> CronSim:

@@ -139,6 +139,12 @@ class ScheduleSource(Spec):
     kind: Literal["schedule"]
     cron: Text = Field(description="Five fields: minute, hour, day, month, weekday.")
     zone: Text = Field("UTC", description="The IANA time zone of the cron expression.")
+    covers: Literal["all"] | tuple[int, int] | None = Field(
+        None,
+        description="The partitions that change: all, or the first and last window, counted from "
+        "the one that contains the time. By default [-1, -1], the window that has just ended, for "
+        "a dataset with one time dimension, else all.",
+    )
 
 
 Source = Annotated[

@@ -1,16 +1,19 @@
-"""Scheduled sources: each time of a source's cron expression counts as one change."""
+"""Scheduled sources: partitions count as changed at the times of a source's cron expression."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from engine.errors import PositionLost
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
-from engine.model.cron import previous_time
+from engine.lineage.schedules import covered
+from engine.model.cron import previous_times
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import Reason
+from engine.partitions import PartitionSpace
 from engine.store.database import Connection
 from engine.store.rows.sources import ScheduledSource
 from engine.store.run import execute, fetch
@@ -18,18 +21,25 @@ from engine.store.run import execute, fetch
 _CONSUMER = "schedule"
 
 
+_MOST_TIMES = 1000
+"""Number of missed times from the last on; earlier ones count as without gaps."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Due:
+    """Times of a source that are due, with their partitions; None stands for the dataset."""
+
     dataset: str
     before: str | None
     at: datetime
+    partitions: tuple[str, ...] | None
 
 
 async def fire_due(conn: Connection, org: OrgContext) -> int:
     """Ingest an event for each source due since its last event, and return the number of events.
 
-    The database's clock decides. Times missed while no engine ran are merged into one event. A new
-    or changed schedule first fires at the next time after its deploy.
+    The database's clock decides. Times missed while no engine ran are merged into one event, with
+    the partitions of each. A new or changed schedule first fires at the next time after its deploy.
     """
     rows = await fetch(conn, "schedule.sources", ScheduledSource, org_id=org.id)
     return await _fire(conn, org, rows)
@@ -49,7 +59,8 @@ async def restart(conn: Connection, org: OrgContext, datasets: Collection[str]) 
 async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSource]) -> int:
     fired = 0
     for row in rows:
-        due = _due(row)
+        lineage = await org.lineage(conn)
+        due = _due(row, lineage.space(lineage.dataset_named(row.dataset).id))
         if due is None:
             continue
         try:
@@ -60,21 +71,33 @@ async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSourc
     return fired
 
 
-def _due(row: ScheduledSource) -> _Due | None:
-    """Return the latest time of the cron expression, or None if it has already fired."""
+def _due(row: ScheduledSource, space: PartitionSpace) -> _Due | None:
+    """Return the times that have not fired yet, or None if there are none."""
     now = row.now.astimezone(ZoneInfo(row.source.get("zone", "UTC")))
-    last = previous_time(row.source["cron"], now)
-    since = row.position or row.since.isoformat()
-    if last is None or last <= datetime.fromisoformat(since):
+    since = datetime.fromisoformat(row.position or row.since.isoformat())
+    later = takewhile(lambda time: time > since, previous_times(row.source["cron"], now))
+    times = list(islice(later, _MOST_TIMES))[::-1]
+    if not times:
         return None
-    return _Due(row.dataset, row.position, last)
+    is_gapless = len(times) < _MOST_TIMES
+    first = [] if is_gapless else [since]
+    partitions = covered(space, row.source, [*first, *times], is_gapless=is_gapless)
+    texts = None if partitions == space.universe else tuple(space.texts(partitions))
+    return _Due(row.dataset, row.position, times[-1], texts)
 
 
 def _batch(due: _Due) -> Batch:
     stream, position = f"schedule/{due.dataset}", due.at.isoformat()
-    event = SourceEvent(dataset=due.dataset, reason=Reason.SCHEDULE, time=position, source=stream)
+    event = SourceEvent(
+        dataset=due.dataset,
+        partitions=due.partitions,
+        reason=Reason.SCHEDULE,
+        time=position,
+        source=stream,
+    )
+    is_empty = due.partitions == ()  # all windows are beyond the bounds
     return Batch(
         consumer=_CONSUMER,
-        received=(Received.one(event, Delivery(stream, position)),),
+        received=() if is_empty else (Received.one(event, Delivery(stream, position)),),
         advances=(Advance(stream=stream, before=due.before, after=position),),
     )

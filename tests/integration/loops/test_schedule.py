@@ -4,11 +4,14 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from engine.flow.ingestion.schedules import fire_due
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
 YEARLY = "0 0 1 1 *"
+DAYS = {"dt": {"time": "day"}}
 READER = job("daily", "a", partitioning={})
 
 
@@ -105,3 +108,83 @@ async def test_a_time_missed_before_a_deploy_of_other_jobs_still_counts(
     await miss_times(world)
     await world.deploy(scheduled(), READER, job("other", "a", partitioning={}))
     assert await fire(world) == 1
+
+
+async def missed_since(world: World, days: int) -> None:
+    """Have the sources last fired some days ago."""
+    await world.rows(
+        "UPDATE knockon.consumer_positions SET position = (clock_timestamp() - %s * interval "
+        "'1 day')::text WHERE consumer = 'schedule' RETURNING 1",
+        days,
+    )
+
+
+async def keys(world: World) -> list[str | None]:
+    rows = await world.rows(
+        "SELECT i.partition_key FROM knockon.data_invalidations i WHERE i.reason = 'schedule'"
+        " ORDER BY i.id"
+    )
+    return [row["partition_key"] for row in rows]
+
+
+def day(offset: int) -> str:
+    """Return the day at an offset from the day of `passed`."""
+    return f"{datetime.now(UTC) - timedelta(minutes=2) + timedelta(days=offset):%Y-%m-%d}"
+
+
+@pytest.mark.parametrize(("covers", "first", "last"), [({}, -1, -1), ({"covers": [-3, 0]}, -3, 0)])
+async def test_a_time_covers_windows_counted_from_its_own(
+    database: Database, covers: dict[str, Any], first: int, last: int
+) -> None:
+    nightly = source("a", DAYS, source={"kind": "schedule", "cron": passed()} | covers)
+    world = await World.made(database, nightly, job("daily", "a", partitioning=DAYS))
+    await missed_since(world, 1)
+    assert await fire(world) == 1
+    expected = day(first) if first == last else f"{day(first)}..{day(last)}"
+    assert await keys(world) == [expected]
+    await world.plan()
+    assert len(await world.run()) == last - first + 1
+
+
+async def test_missed_times_cover_the_windows_of_each(database: Database) -> None:
+    weekly = "0 0 * * 1"
+    world = await World.made(
+        database, source("a", DAYS, source={"kind": "schedule", "cron": weekly})
+    )
+    await missed_since(world, 28)
+    assert await fire(world) == 1
+    found = await keys(world)
+    assert len(found) == 4
+    days = [datetime.fromisoformat(key or "") for key in found]
+    assert {each.isoweekday() for each in days} == {7}
+    assert days == sorted(days)
+
+
+async def test_a_time_beyond_the_bounds_changes_nothing(database: Database) -> None:
+    past = {"dt": {"time": "day", "start": "2013-01-01", "end": "2013-02-01"}}
+    world = await World.made(
+        database, source("a", past, source={"kind": "schedule", "cron": passed()})
+    )
+    await missed_since(world, 2)
+    assert await fire(world) == 1
+    assert await fire(world) == 0
+    assert await keys(world) == []
+
+
+async def test_covers_all_changes_the_whole_dataset(database: Database) -> None:
+    schedule = {"kind": "schedule", "cron": passed(), "covers": "all"}
+    world = await World.made(database, source("a", DAYS, source=schedule))
+    await missed_since(world, 2)
+    assert await fire(world) == 1
+    assert await keys(world) == [None]
+
+
+async def test_a_time_missed_before_a_deploy_of_other_covers_counts_as_before(
+    database: Database,
+) -> None:
+    schedule = {"kind": "schedule", "cron": passed(), "covers": "all"}
+    world = await World.made(database, source("a", DAYS, source=schedule))
+    await missed_since(world, 2)
+    await world.deploy(source("a", DAYS, source=schedule | {"covers": [-1, -1]}))
+    assert await fire(world) == 0
+    assert await keys(world) == [None]

@@ -254,3 +254,47 @@ async def test_a_missing_table_is_named(database: Database) -> None:
 
     with pytest.raises(TaskFailed, match=r"no table public\.flights for dataset 'flights'"):
         await run_lease(world, lease)
+
+
+async def test_an_input_that_only_triggers_needs_no_table(database: Database) -> None:
+    await _hours(database, "timestamptz", "2013-02-13 00:00 UTC")
+    nightly = source("nightly", source={"kind": "schedule", "cron": "0 2 * * *"})
+    reads = sql_job("daily", "flights", "nightly", sql=COUNT)
+    world = await World.made(database, source("flights"), nightly, reads)
+
+    await world.changed("nightly", "2013-02-14")
+    await work(world)
+
+    ((counted, made),) = await _made(world, "daily")
+    assert (counted, str(made)) == (24, "2013-02-14")
+
+
+async def test_an_input_that_is_read_needs_a_table(database: Database) -> None:
+    world = await World.made(database, source("flights"), sql_job("daily", "flights", sql=COUNT))
+    await refuse_without_table(world)
+
+
+async def test_an_input_that_is_followed_needs_a_table(database: Database) -> None:
+    read = {"dataset": "flights", "cursor": {"column": "id", "type": "integer"}}
+    follower = sql_job(
+        "news",
+        read,
+        sql="SELECT 1 AS id",
+        partitioning={},
+        execution_strategy="PerUpdate",
+        update_strategy="append",
+        unique_key=["id"],
+    )
+    await refuse_without_table(await World.made(database, source("flights", {}), follower))
+
+
+async def refuse_without_table(world: World) -> None:
+    """Run a task; the table of the same name in another schema is not the input's."""
+    async with world.conn() as conn:
+        await conn.execute("CREATE SCHEMA raw; CREATE TABLE raw.flights (id int, dt date)")
+    await world.changed("flights")
+    (lease, *_) = await world.claim()
+    with pytest.raises(
+        TaskFailed, match=r"there is no table public\.flights for dataset 'flights'"
+    ):
+        await run_lease(world, lease)

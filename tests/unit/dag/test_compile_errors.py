@@ -89,6 +89,17 @@ CONTRADICTIONS = [
         "5:47: jobs[0].source.zone: 'Mars/Base' is not an IANA time zone",
     ),
     (
+        "{kind: manual}",
+        "{kind: schedule, cron: 0 2 * * *, covers: [0, -1]}",
+        "5:47: jobs[0].source.covers: the first window, 0, is after the last, -1",
+    ),
+    (
+        "{kind: manual}\n    outputs:\n",
+        "{kind: schedule, cron: 0 2 * * *, covers: [0, 0]}\n    outputs:\n      - {dataset: two}\n",
+        "5:47: jobs[0].source.covers: windows need a dataset with exactly one time dimension, "
+        "unlike 'two': write covers: all",
+    ),
+    (
         "{kind: manual}\n    outputs:",
         "{kind: postgres, table: t}\n    outputs:\n      - {dataset: second}",
         "6:5: jobs[0].outputs: a table is a single dataset: write a source job for each",

@@ -76,7 +76,7 @@ class Sql:
             tables = await describe(
                 conn, map(physical_name, (*lease.inputs.values(), *lease.outputs))
             )
-            inputs = dict(_inputs(lease, tables))
+            inputs = _inputs(lease, tables)
             org = await self._org(conn, context, tables)
             partitions = await existing_inputs(org, lease, inputs)
             followed = await follow(org, lease, inputs, partitions)
@@ -120,7 +120,7 @@ class Sql:
         read = {alias: list(table.columns.items()) for alias, table in inputs.items()}
         cached, shape = self._shapes.get(key, (None, None))
         if shape is None or cached != read:
-            columns = await probe(org, select, inputs, next(_units(lease)))
+            columns = await _probe(org, lease, select, inputs)
             shape = shape_of(columns, space_of(dataset.partitioning))
             self._shapes[key] = read, shape
         return shape
@@ -143,15 +143,37 @@ async def _check_written(org: AsOrg, context: Context) -> None:
     await check_written(org, context.database, outputs, names.keys())
 
 
-def _inputs(lease: Lease, tables: Tables) -> Iterator[tuple[str, Table]]:
-    for alias, dataset in lease.inputs.items():
-        name = physical_name(dataset)
-        if name not in tables:
-            raise TaskFailed(
-                f"there is no table {'.'.join(name)} for dataset {dataset.name!r}: create it, "
-                "or correct the dataset's storage.table"
-            )
-        yield alias, tables[name]
+def _inputs(lease: Lease, tables: Tables) -> dict[str, Table]:
+    """Return the tables of the inputs by alias.
+
+    An input that only triggers runs, such as a schedule, needs no table. Raises TaskFailed if the
+    followed input has none.
+    """
+    names = {alias: physical_name(dataset) for alias, dataset in lease.inputs.items()}
+    for entry in lease.job.inputs:
+        if entry.cursor is not None and names[entry.alias] not in tables:
+            raise _no_table(lease.inputs[entry.alias])
+    return {alias: tables[name] for alias, name in names.items() if name in tables}
+
+
+def _no_table(dataset: Dataset) -> TaskFailed:
+    return TaskFailed(
+        f"there is no table {'.'.join(physical_name(dataset))} for dataset {dataset.name!r}: "
+        "create it, or correct the dataset's storage.table"
+    )
+
+
+async def _probe(
+    org: AsOrg, lease: Lease, select: str, inputs: Mapping[str, Table]
+) -> Mapping[str, str]:
+    """Return the types of the SELECT's columns. Raises TaskFailed if an input has no table."""
+    try:
+        return await probe(org, select, inputs, next(_units(lease)))
+    except psycopg.errors.UndefinedTable as error:
+        for alias, dataset in lease.inputs.items():
+            if alias not in inputs and f'"{alias}"' in (error.diag.message_primary or ""):
+                raise _no_table(dataset) from error
+        raise
 
 
 def _units(lease: Lease) -> Iterator[Unit]:
