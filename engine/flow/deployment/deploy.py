@@ -43,7 +43,7 @@ from engine.lineage.growth import grown_sources
 from engine.lineage.schedules import changed_schedules
 from engine.model.dag import DagFile
 from engine.model.scaling import max_partitions_per_run, priority
-from engine.model.states import ExecutionStrategy
+from engine.model.states import Activation, ExecutionStrategy
 from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -251,12 +251,20 @@ async def _build(
     versions: DatasetVersions,
     further: Sequence[NewInvalidation],
 ) -> int:
-    """Plan new versions of produced datasets, stale as a whole, and further invalidations."""
-    sources = {source.name for source in compiled.sources}
+    """Plan new versions of produced datasets, stale as a whole, and further invalidations.
+
+    Of manual jobs, only the partitions of the earlier version are rebuilt (see `retained`).
+    """
+    reactive = {
+        output
+        for job in compiled.jobs
+        if job.activation == Activation.REACTIVE
+        for output in job.outputs
+    }
     rebuilds = [
         definition_change(versions.datasets[name], version)
         for name, version in versions.created.items()
-        if name not in sources
+        if name in reactive
     ]
     invalidations = [*rebuilds, *further]
     if not invalidations:

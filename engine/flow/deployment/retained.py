@@ -12,6 +12,7 @@ from engine.flow.shared.load_partitions import answer_from_known
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Lineage
+from engine.model.states import Activation
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner import retained_partitions
 from engine.store.database import Connection
@@ -41,19 +42,31 @@ async def retained(
     keys = await _built_or_decided(conn, versions, produced)
     for dataset, added in _of_tasks(previous, versions, canceled).items():
         keys.setdefault(dataset, set()).update(added)
-    further: Mapping[UUID, PartitionSet] = {}
+    further: dict[UUID, PartitionSet] = {}
     if keys:
         earlier = await _in_new_bounds(conn, lineage, versions, keys)
         created = {versions.datasets[name] for name in produced}
-        further = await answer_from_known(
+        further |= await answer_from_known(
             conn, lineage, lambda known: retained_partitions(lineage, earlier, created, known, now)
         )
+        further |= _of_manual_jobs(lineage, earlier)
     await carry_requests(conn, lineage, versions, produced, further, now)
     return [
         definition_change(dataset, lineage.dataset(dataset).version, text)
         for dataset, partitions in further.items()
         for text in lineage.space(dataset).texts(partitions)
     ]
+
+
+def _of_manual_jobs(
+    lineage: Lineage, earlier: Mapping[UUID, PartitionSet]
+) -> dict[UUID, PartitionSet]:
+    """Return the earlier partitions of manual jobs, whatever their inputs give."""
+    return {
+        dataset: partitions
+        for dataset, partitions in earlier.items()
+        if partitions and lineage.producer(dataset).activation == Activation.MANUAL
+    }
 
 
 async def _built_or_decided(
