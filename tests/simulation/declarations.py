@@ -118,16 +118,23 @@ class Declarations:
         named = within & {key for event in events for key in _registered(producer, event, known)}
         is_new = not named <= known
         for event in events:
-            self._declare(producer, event, is_new=is_new)
+            self._declare(producer, event, known, is_new=is_new)
         if row["is_processed"]:
             self.state.announced[producer.outputs[0].name] |= named if producer.is_source else set()
 
-    def _declare(self, producer: Job, event: SourceEvent, *, is_new: bool) -> None:
-        """Declare an event, with all columns of new partitions changed."""
+    def _declare(self, producer: Job, event: SourceEvent, known: Set[Key], *, is_new: bool) -> None:
+        """Declare an event, with all columns of new partitions changed.
+
+        ``is_new``: some of the partitions of an event about a whole dataset are new.
+        """
         name, ledger, now = event.dataset, self.state.ledger, self.state.now
-        columns = None if event.columns is None or is_new else frozenset(event.columns)
+
+        def columns_of(key: Key | None) -> Columns:
+            is_of_new = is_new if key is None or None in keys else key not in known
+            return None if event.columns is None or is_of_new else frozenset(event.columns)
+
         keys = _affected_keys(producer, event)
-        invalidations = [Declared(now, key, columns, _groups(event)) for key in keys]
+        invalidations = [Declared(now, key, columns_of(key), _groups(event)) for key in keys]
         if not producer.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
@@ -140,7 +147,9 @@ class Declarations:
             return
         ledger.declared[name] += invalidations
         all_keys = universe(producer.space) if None in keys else keys
-        ledger.changed[name] += [Changed(now, key, columns) for key in all_keys if key is not None]
+        ledger.changed[name] += [
+            Changed(now, key, columns_of(key)) for key in all_keys if key is not None
+        ]
         if not producer.is_source:
             existing = {*self.state.warehouse[name, self.state.versions[name]]}
             rewritten = existing if None in keys else {key for key in keys if key is not None}

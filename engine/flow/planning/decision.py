@@ -20,6 +20,7 @@ from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
 from engine.model.states import Activation
 from engine.partitions import PartitionSet
+from engine.partitions.text import text_count
 from engine.planner import MOST_LOOKED_UP, Plan, check_size, document, task_count
 from engine.planner import plan as make_plan
 from engine.planner.bounds import clamp_open_ends
@@ -28,6 +29,9 @@ from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.invalidations import LockedInvalidation
 from engine.store.run import execute
+
+_MOST_PARTS = 100
+"""Limit on the parts of an invalidation, beyond which its columns and rows are widened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,17 @@ async def decide(
     too many.
     """
     existing = await _existing(conn, lineage, invalidations)
-    widened = [_widened(lineage, invalidation, existing) for invalidation in invalidations]
-    marked = await _mark_reruns(conn, lineage, widened)
+    parts = [
+        part for invalidation in invalidations for part in _parts(lineage, invalidation, existing)
+    ]
+    marked = await _mark_reruns(conn, lineage, parts)
     left = await _left_unbuilt(conn, lineage, marked)
     now = await load_now(conn)
     plan = await answer_from_known(
         conn, lineage, lambda known: make_plan(lineage, [*marked, *left], known, now)
     )
     check_size(plan, lineage)
-    return Decision(lineage, marked, plan)
+    return Decision(lineage, invalidations, plan)
 
 
 async def _mark_reruns(
@@ -194,21 +200,41 @@ def _selected(lineage: Lineage, invalidation: Invalidation) -> PartitionSet:
     return narrow(row_filter(lineage, invalidation), space, named)
 
 
-def _widened(
+def _parts(
     lineage: Lineage, invalidation: Invalidation, existing: Mapping[UUID, PartitionSet]
-) -> Invalidation:
-    """Widen an invalidation of partitions not seen before to all columns and rows.
+) -> list[Invalidation]:
+    """Divide a narrow invalidation into the parts of existing and of new partitions.
 
-    Everything in a new partition counts as changed. Conditions on partition columns are kept,
-    because they select partitions rather than rows. As in a plan, an unbounded dimension stands for
+    Everything in a new partition counts as changed. As in a plan, an unbounded dimension stands for
     the keys that exist in it.
     """
     if not _is_narrow(invalidation):
-        return invalidation
-    known, space = existing[invalidation.dataset], lineage.space(invalidation.dataset)
-    selected = clamp_open_ends(_selected(lineage, invalidation), lambda: known)
+        return [invalidation]
+    known, named = existing[invalidation.dataset], _selected(lineage, invalidation)
+    selected = clamp_open_ends(named, lambda: known)
     if known and known.covers(selected):
-        return invalidation
+        return [invalidation]
+    seen = selected & known
+    if not (seen and named.is_finite):
+        return [_widened(lineage, invalidation)]
+    space, new = named.space, selected - seen
+    if text_count(space.dimensions, (*seen.boxes, *new.boxes)) > _MOST_PARTS:
+        return [_widened(lineage, invalidation)]
+    return [
+        *(replace(invalidation, partition_key=text) for text in space.texts(seen)),
+        *(
+            replace(_widened(lineage, invalidation), partition_key=text)
+            for text in space.texts(new)
+        ),
+    ]
+
+
+def _widened(lineage: Lineage, invalidation: Invalidation) -> Invalidation:
+    """Widen an invalidation to all columns and rows.
+
+    Conditions on partition columns are kept, because they select partitions rather than rows.
+    """
+    space = lineage.space(invalidation.dataset)
     rows = row_filter(lineage, invalidation)
     cut_by = {dimension.column or name for name, dimension in space.dimensions}
     on_partitions = {
