@@ -185,6 +185,7 @@ def _unhashed_dataset(job: JobSpec, index: int, context: DagContext) -> Compiled
         # Derived names are left out, so that an improved derivation does not make data stale.
         schema_hash=None if named is None else _hash(sorted(named)),
         config_hash="",
+        debounce=None if output.debounce is None else output.debounce.model_dump(),
     )
 
 

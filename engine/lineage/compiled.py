@@ -82,6 +82,8 @@ class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] | None
     schema_hash: str | None
     config_hash: str
+    debounce: dict[str, int] | None = None
+    """Seconds: ``quiet`` after the last invalidation, ``at_most`` after the first."""
 
 
 class CompiledNote(msgspec.Struct, frozen=True, kw_only=True):

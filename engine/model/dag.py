@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from pydantic import (
@@ -124,6 +124,19 @@ class After(Spec):
     after: Duration = Field(description="The time from the end of the window.")
 
 
+class Debounce(Spec):
+    """Gathers the invalidations of a dataset, so that all of them are planned together."""
+
+    quiet: Duration = Field(description="Time without another invalidation, after the last one.")
+    at_most: Duration = Field(description="Maximum time after the first invalidation.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.quiet > self.at_most:
+            raise rejection("quiet is longer than at_most: write a shorter time, or raise at_most")
+        return self
+
+
 class Output(Spec):
     """A dataset produced by a job."""
 
@@ -158,6 +171,12 @@ class Output(Spec):
     )
     read_roles: tuple[Name, ...] = Field(
         (), description="Roles with access; empty for everybody in the org."
+    )
+
+    debounce: Debounce | None = Field(
+        None,
+        description="Times for which invalidations of the dataset are gathered before they are "
+        "planned.",
     )
 
     @property

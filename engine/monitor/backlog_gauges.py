@@ -30,7 +30,7 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
     ),
     "oldest_invalidation": (
         "knockon_oldest_invalidation_seconds",
-        "Age of the oldest invalidation not planned yet, without those of paused datasets.",
+        "Age of the oldest invalidation to plan, without those of paused or debounced datasets.",
     ),
     "set_aside_invalidations": (
         "knockon_set_aside_invalidations",

@@ -68,16 +68,17 @@ FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, activation text, runt
 -- :name upsert_datasets
 -- Insert or update datasets, identified by their names.
 INSERT INTO knockon.datasets (id, org_id, name, producer_dag_name, producer_job_name,
-    producer_output_index, storage, read_roles)
+    producer_output_index, storage, read_roles, debounce)
 SELECT v.id, %(org_id)s, v.name, %(dag_name)s, v.producer_job_name, v.producer_output_index,
-    v.storage, v.read_roles
+    v.storage, v.read_roles, v.debounce
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, name text, producer_job_name text,
-    producer_output_index int, storage jsonb, read_roles text[])
+    producer_output_index int, storage jsonb, read_roles text[], debounce jsonb)
 ON CONFLICT (org_id, name) DO UPDATE
 SET producer_dag_name = EXCLUDED.producer_dag_name,
     producer_job_name = EXCLUDED.producer_job_name,
     producer_output_index = EXCLUDED.producer_output_index,
-    storage = EXCLUDED.storage, read_roles = EXCLUDED.read_roles, updated_at = clock_timestamp()
+    storage = EXCLUDED.storage, read_roles = EXCLUDED.read_roles, debounce = EXCLUDED.debounce,
+    updated_at = clock_timestamp()
 
 -- :name datasets_named
 -- Ids of datasets by name.

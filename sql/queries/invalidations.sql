@@ -14,12 +14,13 @@ WITH v AS MATERIALIZED (
 ), inserted AS (
     INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope,
         partition_key, row_filter, reason, source_event, columns, events, idempotency_key,
-        request_hash, outcome, processed_at)
+        request_hash, outcome, is_debounced, processed_at)
     SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
         CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
              WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
         part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
         v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome,
+        (SELECT d.debounce IS NOT NULL FROM knockon.datasets d WHERE d.id = v.dataset_uuid),
         CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
     FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
     WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
@@ -74,16 +75,15 @@ GROUP BY v.dataset_uuid
 
 -- :name lock_open
 -- Lock the oldest invalidations that are not planned yet. Invalidations of plans pending approval
--- wait for a review, those set aside for a replay, and those of paused datasets for a resume.
+-- wait for a review, those set aside for a replay, those of paused datasets for a resume, and those of
+-- datasets with a debounce until they are gathered.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by
 FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
   AND i.planning_error IS NULL
   AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
-  AND i.dataset_uuid <> ALL (ARRAY(
-      SELECT d.id FROM knockon.pauses p JOIN knockon.datasets d ON d.org_id = p.org_id AND d.name = p.name
-      WHERE p.org_id = %(org_id)s AND p.kind = 'dataset'))
+  AND i.dataset_uuid <> ALL (ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
 ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 

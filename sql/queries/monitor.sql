@@ -27,10 +27,8 @@ SELECT
         WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
           AND planning_error IS NULL
           AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
-          AND dataset_uuid <> ALL (ARRAY(
-              SELECT d.id FROM knockon.pauses p
-              JOIN knockon.datasets d ON d.org_id = p.org_id AND d.name = p.name
-              WHERE p.org_id = %(org_id)s AND p.kind = 'dataset'))
+          AND dataset_uuid <> ALL (
+              ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
         ORDER BY id LIMIT 1)), 0)::float8 AS oldest_invalidation,
     (SELECT count(*) FROM (
         SELECT FROM knockon.dead_letters
@@ -50,10 +48,8 @@ FROM (SELECT clock_timestamp() AS now) AS moment,
         FROM (SELECT waiting_for FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'blocked' LIMIT %(most)s) AS t) AS blocked,
     LATERAL (
-        SELECT count(*) AS tasks, min(queued_at) FILTER (WHERE job_id <> ALL (ARRAY(
-            SELECT j.id FROM knockon.pauses p
-            JOIN knockon.jobs j ON j.org_id = p.org_id AND p.name IN (j.name, j.dag_name || '.' || j.name)
-            WHERE p.org_id = %(org_id)s AND p.kind = 'job'))) AS oldest
+        SELECT count(*) AS tasks, min(queued_at) FILTER (WHERE job_id <> ALL (
+            ARRAY(SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = %(org_id)s))) AS oldest
         FROM (SELECT queued_at, job_id FROM knockon.tasks
               WHERE org_id = %(org_id)s AND status = 'queued' LIMIT %(most)s) AS t) AS queued,
     LATERAL (

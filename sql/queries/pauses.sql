@@ -29,6 +29,8 @@ SELECT
         AS invalidations,
     (SELECT count(*) FROM knockon.tasks t
      WHERE t.org_id = %(org_id)s AND t.status = 'queued'
-       AND EXISTS (SELECT FROM knockon.pauses p JOIN knockon.jobs j ON j.id = t.job_id
-                   WHERE p.org_id = t.org_id AND p.kind = 'job'
-                     AND p.name IN (j.name, j.dag_name || '.' || j.name))) AS tasks
+       AND t.job_id IN (SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = t.org_id)) AS tasks
+
+-- :name gathering
+-- Datasets with a debounce whose invalidations are not planned yet, and the end of the gathering.
+SELECT dataset, until FROM knockon.gathering WHERE org_id = %(org_id)s ORDER BY dataset

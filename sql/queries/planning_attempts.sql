@@ -8,9 +8,7 @@ WITH batch AS (
           WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
             AND planning_error IS NULL
             AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
-            AND dataset_uuid <> ALL (ARRAY(
-                SELECT d.id FROM knockon.pauses p JOIN knockon.datasets d ON d.org_id = p.org_id AND d.name = p.name
-                WHERE p.org_id = %(org_id)s AND p.kind = 'dataset'))
+            AND dataset_uuid <> ALL (ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
           ORDER BY id LIMIT %(limit)s) AS open)
 SELECT first.id AS oldest, last.id AS newest, last.number::int AS size,
        a.oldest AS tried, coalesce(a.suspects_to, last.id) AS suspects_to,

@@ -79,10 +79,7 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = served.runtime
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
       AND NOT t.job_id = ANY(%(closed)s)
-      AND t.job_id <> ALL (ARRAY(
-          SELECT j.id FROM knockon.pauses p
-          JOIN knockon.jobs j ON j.org_id = p.org_id AND p.name IN (j.name, j.dag_name || '.' || j.name)
-          WHERE p.org_id = %(org_id)s AND p.kind = 'job'))
+      AND t.job_id <> ALL (ARRAY(SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = %(org_id)s))
       AND NOT EXISTS (SELECT FROM knockon.tasks r
                       WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running')
     ORDER BY t.priority DESC, t.id

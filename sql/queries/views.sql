@@ -7,9 +7,11 @@ FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
 -- :name open_invalidations
--- The number of unplanned invalidations, the age of the oldest in seconds, and the number of those
--- whose plans are pending approval.
-SELECT count(*) AS invalidations, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds,
+-- The number of unplanned invalidations, the age in seconds of the oldest that is not held back, and
+-- the number of those whose plans are pending approval.
+SELECT count(*) AS invalidations,
+       extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE dataset_uuid <> ALL (
+           ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))))::float8 AS seconds,
        (SELECT coalesce(sum(cardinality(p.invalidation_ids)), 0)::bigint FROM knockon.plans p
         WHERE p.org_id = %(org_id)s AND p.state = 'pending_approval' AND p.state <> 'applied')
            AS pending_approval

@@ -48,6 +48,7 @@ def _output(job: Job, output: Output) -> dict[str, Any]:
     return {
         "dataset": output.name,
         **({} if appears == "start" else {"appears": appears}),
+        **({"debounce": {"quiet": "1h", "at_most": "2h"}} if job.is_debounced else {}),
         "storage": {"path": output.name},
         "partitioning": {d.name: d.spec() for d in job.space},
         **({"columns": _columns(job, output)} if job.declares_columns else {}),
@@ -100,7 +101,8 @@ def _line(job: Job) -> str:
     ]
     head = f"{job.dag}.{job.name} produces {' and '.join(outputs)} by {partitioning}"
     if job.is_source:
-        return head + (" [rows are never deleted]" if job.grows else "")
+        gathers = " [debounced]" if job.is_debounced else ""
+        return head + (" [rows are never deleted]" if job.grows else "") + gathers
     kind = (
         ("manual, " if job.is_manual else "")
         + job.kind
@@ -109,6 +111,7 @@ def _line(job: Job) -> str:
     )
     kind += ", sql" if job.writes_atomically else ""
     kind += "" if job.appears == "start" else f", appears {job.appears}"
+    kind += ", debounced" if job.is_debounced else ""
     reads = "; ".join(_read_text(read) for read in job.reads)
     size = f"{job.per_task} partitions per task"
     return f"{head} from {reads} [{job.strategy}, {kind}, {size}, salt {job.salt}]"

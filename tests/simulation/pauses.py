@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from engine.flow.shared.pauses import pause, resume
 from engine.model.states import PauseKind
 from tests.simulation.history import Step
 from tests.simulation.state import SimulationState
+from tests.simulation.world import World
 
 _PAUSED = "SELECT kind, name FROM pauses WHERE org_id = %(org)s ORDER BY kind, name"
+_PASS_QUIET_TIME = """
+UPDATE data_invalidations SET created_at = created_at - interval '2 hours' WHERE id IN (
+    SELECT id FROM data_invalidations
+    WHERE org_id = %(org)s AND is_debounced AND processed_at IS NULL FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
 _RATE = 0.12
 
 
@@ -40,6 +48,11 @@ class Pauses:
         if self.state.paused:
             await self._resume(*rng.choice(sorted(self.state.paused)), rng)
 
+    async def pass_quiet_time(self, rng: Random | None = None) -> None:
+        """Have so much time passed since the open invalidations that none is gathered longer."""
+        if await self.state.rows(_PASS_QUIET_TIME) and rng is not None:
+            self.state.log_line("quiet time passes", "quiet time")
+
     async def resume_all(self) -> None:
         for kind, name in sorted(self.state.paused):
             await self._resume(kind, name, None)
@@ -57,6 +70,13 @@ class Pauses:
         self.state.paused = {(PauseKind(row["kind"]), row["name"]) for row in rows}
 
 
+def with_debounce(seed: int, world: World) -> World:
+    """Return a world in which the invalidations of some datasets are gathered."""
+    rng = Random(f"debounce {seed}")
+    debounced = (replace(job, is_debounced=rng.random() < 0.3) for job in world.jobs)
+    return World(tuple(debounced))
+
+
 def with_pauses(seed: int, steps: Sequence[Step]) -> Sequence[Step]:
     """Return a history with decisions of operators among its steps, which stay the same."""
     rng = Random(f"pauses {seed}")
@@ -64,7 +84,9 @@ def with_pauses(seed: int, steps: Sequence[Step]) -> Sequence[Step]:
     for step in steps:
         paused.append(step)
         if rng.random() < _RATE:
-            verb = rng.choices(["pause", "resume", "cancel", "retry_canceled"], [3, 2, 1, 2])[0]
+            verb = rng.choices(
+                ["pause", "resume", "cancel", "retry_canceled", "pass_quiet_time"], [3, 2, 1, 2, 3]
+            )[0]
             paused.append(Step(verb, rng.randrange(2**32)))
             if verb == "cancel":
                 paused.append(Step("retry_canceled", rng.randrange(2**32)))

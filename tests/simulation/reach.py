@@ -84,7 +84,7 @@ HISTORY = (
     *("deploy: wait_for removed", "deploy during a run"),
     *("PerPartition run", "PerUpdate run", "Full run", "SQL run", "all rows reread"),
     "canceled task retried",
-    *("pause of kind job", "pause of kind dataset", "pause of kind org", "resume"),
+    *("pause of kind job", "pause of kind dataset", "pause of kind org", "resume", "quiet time"),
     *("filtered rows reread", "new rows read", "task waiting for inputs"),
     *("partition changed", "partition unchanged"),
     *("partition changed in some columns", "skipped"),

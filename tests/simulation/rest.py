@@ -124,6 +124,7 @@ class Rest:
             self.engines.upstream.publish_all()
             progressed |= await self.engines.ingest_all()
             progressed |= await self.engines.begin_all()
+            await self.pauses.pass_quiet_time()
             progressed |= await self.engines.plan_all()
             progressed |= await self.approvals.decide_all(rng)
             progressed |= await self.workers.finish_calmly(rng)

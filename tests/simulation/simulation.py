@@ -99,7 +99,7 @@ class Simulation:
                 *(authors.change_job, authors.roll_back, authors.read_less),
                 *(authors.cut_otherwise, authors.activate),
                 *(workers.give_up, workers.spill),
-                *(pauses.pause, pauses.resume, operators.retry_canceled),
+                *(pauses.pause, pauses.resume, pauses.pass_quiet_time, operators.retry_canceled),
                 self._rest.rest,
             )
         }

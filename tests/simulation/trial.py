@@ -17,7 +17,7 @@ from engine.store.database import Database
 from tests.simulation.being import boundaries
 from tests.simulation.history import DRILLS, Step, drill, history
 from tests.simulation.invariants import Broken, law_of
-from tests.simulation.pauses import with_pauses
+from tests.simulation.pauses import with_debounce, with_pauses
 from tests.simulation.reach import features
 from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
@@ -54,7 +54,8 @@ class Trial:
         """Return the trial of a seed.
 
         Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
-        fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets; in every
+        fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets, and the
+        invalidations of some datasets are gathered; in every
         twentieth, windows begin and end.
         """
         if seed % 20 == 14:
@@ -68,7 +69,9 @@ class Trial:
                 WORLDS[kind](seed), steps, is_calm=is_calm, has_report_gaps=has_report_gaps
             )
         generated = with_empty_partitions(world(seed)) if has_report_gaps else world(seed)
-        steps = with_pauses(seed, history(seed)) if seed % 10 == 8 else history(seed)
+        steps = history(seed)
+        if seed % 10 == 8:
+            generated, steps = with_debounce(seed, generated), with_pauses(seed, steps)
         return Trial(generated, steps, has_twin=seed % 20 == 4, has_report_gaps=has_report_gaps)
 
     @staticmethod

@@ -72,7 +72,8 @@ class Job:
     with the same id (``rows``), possibly depending on neighboring rows (``window``). ``grows``:
     rows of a source are inserted and updated, but never deleted or regrouped. ``may_be_empty``:
     depending on its inputs, a partition may be empty. ``appears``: as in a DAG file, or a number of
-    seconds after the end of the window.
+    seconds after the end of the window. ``is_debounced``: the invalidations of the outputs are
+    gathered.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Job:
     is_manual: bool = False
     may_be_empty: bool = False
     appears: str | int = "start"
+    is_debounced: bool = False
     alphabet: tuple[str, ...] = ("A", "B", "C")
 
     @property

@@ -30,7 +30,8 @@ def status(options: GlobalOptions) -> None:
 
 
 def _report(view: Status) -> RenderableType:
-    parts: list[RenderableType] = [_summary(view), _tasks(view)]
+    gathered = [Text(str(row), "dim") for row in view.gathering]
+    parts: list[RenderableType] = [_summary(view), *gathered, _tasks(view)]
     if view.pauses:
         parts.append(_pauses_table(view))
     if view.pending_approval:

@@ -91,6 +91,7 @@ async def _upsert_datasets(
             "producer_output_index": dataset.index,
             "storage": dataset.storage,
             "read_roles": dataset.read_roles,
+            "debounce": dataset.debounce,
         }
         for dataset in compiled.datasets
     ]

@@ -10,7 +10,7 @@ from engine.flow.shared.pauses import Pauses, load_pauses
 from engine.model.states import PauseKind, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.rows.pauses import Pause
+from engine.store.rows.pauses import Gathering, Pause
 from engine.store.rows.views import AwaitedInvalidations, AwaitedTasks, LatelyServed
 from engine.store.run import fetch
 from engine.wording import counted, some
@@ -21,18 +21,21 @@ _LATELY_SECONDS = 30.0
 class Awaited(msgspec.Struct, frozen=True):
     """Unfinished work of a request, with the pauses that hold part of it back.
 
-    ``served`` has the runtimes and the planning that were lately at work on anything.
+    ``gathering`` has the datasets whose invalidations are gathered for a while. ``served`` has the
+    runtimes and the planning that were lately at work on anything.
     """
 
     tasks: tuple[AwaitedTasks, ...]
     invalidations: tuple[AwaitedInvalidations, ...]
     pauses: tuple[Pause, ...]
     served: LatelyServed
+    gathering: tuple[Gathering, ...] = ()
 
     @property
     def is_moving(self) -> bool:
-        """Return true if a task runs, or will be attempted again after a delay."""
-        return any(row.status == TaskStatus.RUNNING or row.delayed for row in self.tasks)
+        """Return true if a task runs, or if work continues after a delay."""
+        is_running = any(row.status == TaskStatus.RUNNING or row.delayed for row in self.tasks)
+        return is_running or bool(self.gathering)
 
     @property
     def unpaused_runtimes(self) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ class Awaited(msgspec.Struct, frozen=True):
             for row in self.invalidations
         )
         tasks = (f"{counted(row.tasks, 'task')} of {row.job} {row.status}" for row in self.tasks)
-        return some([*changes, *tasks], 6)
+        return some([*changes, *tasks, *map(str, self.gathering)], 6)
 
 
 @requires(Role.READER)
@@ -88,11 +91,14 @@ async def awaited(caller: Caller, service: Service, invalidations: Sequence[UUID
         tasks = await fetch(conn, "views.awaited_tasks", AwaitedTasks, **params)
         changes = await fetch(conn, "views.awaited_invalidations", AwaitedInvalidations, **params)
         pauses = await load_pauses(conn, org)
+        gathered = await fetch(conn, "pauses.gathering", Gathering, org_id=org.id)
         (served,) = await fetch(
             conn, "views.lately_served", LatelyServed, org_id=org.id, seconds=_LATELY_SECONDS
         )
+    datasets = {row.dataset for row in changes}
+    gathering = tuple(row for row in gathered if row.dataset in datasets)
     queued = [row for row in tasks if row.status == TaskStatus.QUEUED]
     of_jobs = [pauses.of_job(row.dag_name, row.job) for row in queued]
     of_datasets = [pauses.of_dataset(row.dataset) for row in changes]
     holding = tuple(dict.fromkeys(pause for pause in (*of_datasets, *of_jobs) if pause))
-    return Awaited(tuple(tasks), tuple(changes), holding, served)
+    return Awaited(tuple(tasks), tuple(changes), holding, served, gathering)

@@ -18,7 +18,7 @@ from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.rows.pauses import HeldBack, Pause
+from engine.store.rows.pauses import Gathering, HeldBack, Pause
 from engine.store.rows.views import (
     OpenDeadLetters,
     OpenInvalidations,
@@ -82,12 +82,13 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Status of an org; ``oldest_seconds`` is the age of the oldest open invalidation.
+    """Status of an org; ``oldest_seconds`` is the age of the oldest invalidation to plan.
 
     ``open_invalidations`` are only those still to be planned, without invalidations set aside and
     the ``invalidations_pending_approval``, those of the plans in ``pending_approval``.
     ``set_aside`` lists the newest of ``set_aside_total``. ``held_back`` is the part of the open
-    invalidations and queued tasks that ``pauses`` keep from being planned or claimed.
+    invalidations and queued tasks that ``pauses`` keep from being planned or claimed. ``gathering``
+    lists the datasets with a debounce whose invalidations are not planned yet.
     """
 
     dags: tuple[DeployedDag, ...]
@@ -104,6 +105,7 @@ class Status(msgspec.Struct, frozen=True):
     invalidations_pending_approval: int = 0
     pauses: tuple[Pause, ...] = ()
     held_back: HeldBack = HeldBack(0, 0)
+    gathering: tuple[Gathering, ...] = ()
 
     @property
     def is_at_rest(self) -> bool:
@@ -152,6 +154,7 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         invalidations_pending_approval=invalidations.pending_approval,
         pauses=tuple(await fetch(conn, "pauses.list", Pause, **params)),
         held_back=held_back,
+        gathering=tuple(await fetch(conn, "pauses.gathering", Gathering, **params)),
     )
 
 

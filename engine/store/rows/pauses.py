@@ -27,6 +27,16 @@ class Pause(msgspec.Struct, frozen=True):
         return f"{self.subject} is paused since {self.paused_at:%Y-%m-%d %H:%M:%S %Z}{by}{reason}"
 
 
+class Gathering(msgspec.Struct, frozen=True):
+    """A dataset with a debounce whose invalidations are planned ``until`` then at the latest."""
+
+    dataset: str
+    until: datetime
+
+    def __str__(self) -> str:
+        return f"dataset {self.dataset!r} is gathered until {self.until:%Y-%m-%d %H:%M:%S %Z}"
+
+
 class HeldBack(msgspec.Struct, frozen=True):
     """The work that pauses hold back: unplanned invalidations, and queued tasks."""
 
