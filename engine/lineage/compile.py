@@ -1,8 +1,6 @@
 """Compilation of a DAG file into a DAG version, checked against all other DAGs of the org."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import sha256
-from typing import Any
 
 import msgspec
 
@@ -21,6 +19,7 @@ from engine.lineage.compiled import (
     CompiledJob,
     CompiledNote,
 )
+from engine.lineage.definition import definition_hash, hash_of
 from engine.lineage.derive import with_derived
 from engine.lineage.sql import NOTHING_DEFINED, Derived, Read, Reads, UserDefined
 from engine.model.dag import After, DagFile, Input, JobSpec, Output
@@ -76,7 +75,7 @@ def _compile_job(
     """Compile a job and its datasets, all with the hash of everything that affects the output."""
     job = _unhashed_job(spec, context)
     datasets = tuple(_unhashed_dataset(spec, o, context) for o in range(len(spec.outputs)))
-    config_hash = _config_hash(job, datasets)
+    config_hash = definition_hash(job, datasets)
     return (
         msgspec.structs.replace(job, config_hash=config_hash),
         tuple(msgspec.structs.replace(dataset, config_hash=config_hash) for dataset in datasets),
@@ -183,44 +182,10 @@ def _unhashed_dataset(job: JobSpec, index: int, context: DagContext) -> Compiled
         partitioning=msgspec.json.encode(context.space(output.dataset).to_spec()).decode(),
         columns=derived.columns if derived and named is None else named,
         # Derived names are left out, so that an improved derivation does not make data stale.
-        schema_hash=None if named is None else _hash(sorted(named)),
+        schema_hash=None if named is None else hash_of(sorted(named)),
         config_hash="",
         debounce=None if output.debounce is None else output.debounce.model_dump(),
     )
-
-
-def _config_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
-    """Hash exactly the settings that can change the content or the location of an output."""
-    code = job.version or job.code
-    return _hash(
-        [
-            *([code] if code else ()),
-            [job.operator, job.config, job.execution_strategy, job.update_strategy],
-            job.unique_key,
-            [
-                (job_input.dataset, job_input.alias, job_input.mapping, job_input.cursor)
-                for job_input in job.inputs
-            ],
-            [
-                (
-                    dataset.name,
-                    dataset.partitioning,
-                    dataset.schema_hash,
-                    _storage_definition(dataset),
-                )
-                for dataset in datasets
-            ],
-        ]
-    )
-
-
-def _storage_definition(dataset: CompiledDataset) -> dict[str, Any]:
-    """Return the storage without ``adopt``, a permission rather than part of the definition."""
-    return {key: value for key, value in dataset.storage.items() if key != "adopt"}
-
-
-def _hash(content: Any) -> str:
-    return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
 def _content_hash(context: DagContext, columns: tuple[CompiledColumn, ...]) -> str:
@@ -230,7 +195,7 @@ def _content_hash(context: DagContext, columns: tuple[CompiledColumn, ...]) -> s
         name: entry.partitioning for name, entry in context.catalog.items() if name in read
     }
     names = {name: derived.columns for name, derived in context.derived.items()}
-    return _hash([context.dag.content_hash(), partitionings, names, columns])
+    return hash_of([context.dag.content_hash(), partitionings, names, columns])
 
 
 def _notes(context: DagContext) -> Iterator[CompiledNote]:

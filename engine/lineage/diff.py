@@ -20,6 +20,7 @@ from engine.lineage.columns import (
     union_columns,
 )
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
+from engine.lineage.definition import grid_of, has_same_definition
 from engine.model.states import Activation
 
 _DERIVED = {"config_hash", "schema_hash", "index", "job"}
@@ -171,7 +172,7 @@ def _own_dirt(
     old: _JobDefinition | None, new: _JobDefinition, index: int
 ) -> DirtyColumns | Pruning:
     """Return the columns made dirty by a change of the job itself, regardless of its inputs."""
-    if old is None or old.job.config_hash != new.job.config_hash:
+    if old is None or not has_same_definition(old.job, old.datasets, new.job, new.datasets):
         return ALL_COLUMNS
     before, now = old.datasets[index].columns, new.datasets[index].columns
     # Columns of a `SELECT *` may be added or removed without a change of the job.
@@ -190,7 +191,7 @@ def _dirty_sources(previous: CompiledDag | None, new: CompiledDag) -> dict[str, 
 def _own_dirt_of_source(
     old: CompiledDataset | None, new: CompiledDataset
 ) -> DirtyColumns | Pruning:
-    """Return the dirty columns of a source: all if it is new, or stored or partitioned differently.
+    """Return the dirty columns of a source: all if it is new, or has another storage or grid.
 
     Otherwise only added and removed columns are dirty.
     """
@@ -202,7 +203,9 @@ def _own_dirt_of_source(
 
 
 def _layout(dataset: CompiledDataset) -> tuple[str, bytes]:
-    return dataset.partitioning, msgspec.json.encode(dataset.storage, order="deterministic")
+    return grid_of(dataset.partitioning), msgspec.json.encode(
+        dataset.storage, order="deterministic"
+    )
 
 
 def _other_columns(old: Iterable[str], new: Iterable[str]) -> DirtyColumns | Pruning:

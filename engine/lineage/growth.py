@@ -1,31 +1,54 @@
-"""Sources with partition spaces extended by a new DAG version."""
+"""Partitions that enter or leave datasets by changed bounds and key lists of a new DAG version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from engine.lineage.catalog import space_of
 from engine.lineage.compiled import CompiledDag
-from engine.partitions import PartitionSpace
+from engine.partitions import PartitionSet, PartitionSpace
 
 _MOST_TEXTS = 10
+Texts = Mapping[str, tuple[str, ...]]
+"""Partitions by dataset, as a few key or range texts."""
+Spaces = tuple[PartitionSpace, PartitionSpace]
+"""Partition spaces before and now, with the same grid."""
 
 
-def grown_sources(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str, tuple[str, ...]]:
-    """Return the newly possible partitions of each source, as a few key or range texts.
+def changed_bounds(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str, Spaces]:
+    """Return both partition spaces of each dataset that keeps its grid, but not the partitions.
 
-    No event has named these partitions, even for rows that already exist in them. A source with a
-    different kind of partitioning counts as a new source and is left out.
+    A different order of listed keys counts as well, since the last key may be another one.
     """
-    before = {source.name: source for source in previous.sources} if previous else {}
-    pairs = ((before[source.name], source) for source in new.sources if source.name in before)
-    grown = {
-        now.name: _grown(space_of(was.partitioning), space_of(now.partitioning))
-        for was, now in pairs
+    before = (
+        {dataset.name: dataset.partitioning for dataset in previous.datasets} if previous else {}
+    )
+    spaces = {
+        dataset.name: (space_of(before[dataset.name]), space_of(dataset.partitioning))
+        for dataset in new.datasets
+        if before.get(dataset.name, dataset.partitioning) != dataset.partitioning
     }
-    return {name: texts for name, texts in grown.items() if texts}
+    return {name: (was, now) for name, (was, now) in spaces.items() if now.is_alike(was)}
 
 
-def _grown(before: PartitionSpace, now: PartitionSpace) -> tuple[str, ...]:
-    if before == now or not now.is_alike(before):
-        return ()
-    reached = now.universe - now.part_of(before.universe)
-    return tuple(now.first_texts(reached, _MOST_TEXTS))
+def entering(previous: CompiledDag | None, new: CompiledDag) -> Texts:
+    """Return the partitions that a new DAG version adds to datasets.
+
+    Those of a source may have rows already, which no event has named.
+    """
+    return dict(_texts({n: (now, was) for n, (was, now) in changed_bounds(previous, new).items()}))
+
+
+def leaving(previous: CompiledDag | None, new: CompiledDag) -> Texts:
+    """Return the partitions that a new DAG version removes from datasets."""
+    return dict(_texts(changed_bounds(previous, new)))
+
+
+def added(before: PartitionSpace, now: PartitionSpace) -> PartitionSet:
+    """Return the partitions of a space that an alike space lacks."""
+    return now.universe - now.part_of(before.universe)
+
+
+def _texts(spaces: Mapping[str, Spaces]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the partitions that the first space of each pair has, and the second lacks."""
+    for name, (these, others) in spaces.items():
+        if partitions := added(others, these):
+            yield name, tuple(these.first_texts(partitions, _MOST_TEXTS))

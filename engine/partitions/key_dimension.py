@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from engine.errors import InvalidPartition
@@ -84,7 +82,7 @@ class StaticDimension(KeyDimension):
         return self._universe
 
     def parse(self, text: str, where: str = "partition") -> KeySet:
-        """See `Dimension`; ranges follow the order of the list."""
+        """See `Dimension`; ranges follow the order of the list at present."""
         if text == EVERYTHING:
             return self.universe
         first, to, last = text.partition(TO)
@@ -105,14 +103,12 @@ class StaticDimension(KeyDimension):
         return sorted(self._index[key] for key in members.keys)
 
     def texts(self, members: KeySet) -> list[str]:
-        """See `Dimension`."""
-        runs = [list(run) for run in _runs(self.positions(members))]
-        pairs = [(self.keys[run[0]], self.keys[run[-1]]) for run in runs]
-        return [first if first == last else first + TO + last for first, last in pairs]
+        """See `Dimension`; one text per key, because a range changes with the order of the list."""
+        return [self.keys[position] for position in self.positions(members)]
 
     def text_count(self, members: KeySet) -> int:
         """See `Dimension`."""
-        return sum(1 for _ in _runs(self.positions(members)))
+        return len(members.keys)
 
     def sort_key(self, members: KeySet) -> list[int]:
         """See `Dimension`."""
@@ -128,8 +124,15 @@ class StaticDimension(KeyDimension):
 
     def spanning(self, members: KeySet) -> KeySet:
         """See `Dimension`."""
-        positions = self.positions(members)
-        return KeySet(frozenset(self.keys[positions[0] : positions[-1] + 1]))
+        return members if len(members.keys) == 1 else self.universe
+
+    def unlimited(self) -> DynamicDimension:
+        """See `Dimension`."""
+        return DynamicDimension(self.column)
+
+    def grid_spec(self) -> dict[str, Any]:
+        """See `Dimension`."""
+        return {"static": True}
 
     def _position(self, key: str, where: str) -> int:
         if key not in self._index:
@@ -188,10 +191,13 @@ class DynamicDimension(KeyDimension):
         """See `Dimension`."""
         return isinstance(other, DynamicDimension)
 
+    def unlimited(self) -> DynamicDimension:
+        """See `Dimension`."""
+        return self
+
+    def grid_spec(self) -> dict[str, Any]:
+        """See `Dimension`."""
+        return self.to_spec()
+
 
 _ANY = KeySet(complement=True)
-
-
-def _runs(positions: Iterable[int]) -> Iterator[Iterable[int]]:
-    for _, run in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
-        yield (position for _, position in run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from engine.errors import InvalidPartition
@@ -40,6 +40,10 @@ class RangeDimension(OrderedDimension):
                 f"no integer lies in [{self.start}, {self.end}); move the end past the start"
             )
         object.__setattr__(self, "_universe", self.overlapping(Intervals(((lo, hi),))))
+
+    def unlimited(self) -> RangeDimension:
+        """See `Dimension`."""
+        return replace(self, start=None, end=None)
 
     @property
     def universe(self) -> Intervals:

@@ -13,7 +13,7 @@ from engine.partitions.key_dimension import check_key
 from engine.partitions.limits import check_keys, is_listable
 from engine.partitions.listing import blocks, points
 from engine.partitions.sets import PartitionSet
-from engine.partitions.spec import read_dimension, write_dimension
+from engine.partitions.spec import read_dimension, write_dimension, write_grid
 from engine.partitions.text import (
     key_writer,
     read_box,
@@ -65,6 +65,10 @@ class PartitionSpace:
         """Return the JSON data for `from_spec`."""
         return {name: write_dimension(dimension) for name, dimension in self.dimensions}
 
+    def grid_spec(self) -> dict[str, Any]:
+        """Return JSON data that is equal for alike spaces only, whatever their bounds and keys."""
+        return {name: write_grid(dimension) for name, dimension in self.dimensions}
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the dimensions, in order."""
@@ -104,12 +108,16 @@ class PartitionSpace:
     def convert_text(self, before: PartitionSpace, text: str) -> str | None:
         """Convert a text of an alike space to one text of this space, or None for an empty set.
 
-        If the keys are no longer adjacent, the text includes the keys in between.
+        Several keys of a list have no text in common, and are converted to all keys.
         """
         part = self.part_of(before.parse(text))
         pairs = [zip(self._axes, box, strict=True) for box in part.boxes]
         boxes = [tuple(axis.spanning(members) for axis, members in box) for box in pairs]
         return next(iter(self.texts(PartitionSet.of(self, boxes))), None)
+
+    def unlimited(self) -> PartitionSpace:
+        """Return the space without bounds and lists, which has the partitions of all alike ones."""
+        return PartitionSpace(tuple((name, each.unlimited()) for name, each in self.dimensions))
 
     def parse(self, text: str | None) -> PartitionSet:
         """Parse a key, or a product of keys, inclusive ranges and `*`, to a set.
@@ -130,6 +138,26 @@ class PartitionSpace:
         if EVERYTHING in listed:
             return self.universe
         return PartitionSet.of(self, read_boxes(self.dimensions, listed))
+
+    def from_alike(self, texts: Iterable[str]) -> PartitionSet:
+        """Return the union of texts of an alike space, without the partitions that this one lacks.
+
+        Ranges of listed keys are not accepted, because their meaning depends on the list.
+
+        Raises:
+            InvalidPartition: no alike space has these partitions.
+        """
+        listed = list(texts)
+        try:
+            return self.from_keys(listed)
+        except InvalidPartition:
+            return self.part_of(self.unlimited().from_keys(listed))
+
+    def inside(self, keys: Iterable[str]) -> list[str]:
+        """Return those keys of an alike space that this space has, in the given order."""
+        listed = list(keys)
+        here = {*self.keys(self.from_alike(listed), limit=len(listed))}
+        return [key for key in listed if key in here]
 
     def keys(self, partitions: PartitionSet, *, limit: int | None = None) -> Iterator[str]:
         """Yield the keys of a finite set in lexicographic order of the dimensions.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -52,6 +52,10 @@ class TimeDimension(OrderedDimension):
         """The grid without its zone: `day`, `week from sunday 06:00`, `15m`."""
         start = " ".join(filter(None, (self.starts_on, self.starts_at)))
         return f"{self.grain} from {start}" if start else self.grain
+
+    def unlimited(self) -> TimeDimension:
+        """See `Dimension`."""
+        return replace(self, start=None, end=None)
 
     @property
     def universe(self) -> Intervals:

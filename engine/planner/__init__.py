@@ -36,6 +36,7 @@ from engine.planner.lookup import (
     PartitionLookup,
     lookup_in,
 )
+from engine.planner.other_inputs import InputChange, reading_otherwise, reads_otherwise
 from engine.planner.path import path_to
 from engine.planner.plan import Changed, Plan, Pruned, PruningRule, Step, Trigger
 from engine.planner.propagated import (
@@ -52,6 +53,7 @@ __all__ = [
     "TriggeringEdges",
     "Difference",
     "DifferenceKind",
+    "InputChange",
     "LimitExceeded",
     "LoadedPartitions",
     "MOST_LOOKED_UP",
@@ -67,6 +69,8 @@ __all__ = [
     "Step",
     "TaskBlock",
     "check_size",
+    "reading_otherwise",
+    "reads_otherwise",
     "begun_between",
     "in_being",
     "triggering_edges_of",

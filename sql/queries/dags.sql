@@ -102,6 +102,19 @@ ORDER BY d.id, v.created_at DESC, v.id DESC
 -- The partitioning of dataset versions.
 SELECT id, partitioning FROM knockon.dataset_versions WHERE id = ANY(%(versions)s)
 
+-- :name set_partitioning
+-- Change the bounds or the key lists of a dataset version.
+UPDATE knockon.dataset_versions SET partitioning = %(partitioning)s::text::json
+WHERE id = %(version)s
+
+-- :name keep_config_hashes
+-- Give jobs of a DAG version the hashes of the jobs with the same definition in another, which are
+-- recorded with the partitions.
+UPDATE knockon.jobs j SET config_hash = p.config_hash
+FROM knockon.jobs p
+WHERE p.dag_version_id = %(previous)s AND j.dag_version_id = %(version)s AND j.name = p.name
+  AND j.name = ANY(%(names)s) AND j.config_hash <> p.config_hash
+
 -- :name insert_dataset_versions
 -- Insert new versions of datasets with changed definitions.
 INSERT INTO knockon.dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,

@@ -110,6 +110,13 @@ WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
   AND reason NOT IN ('rewritten', 'found')
 ORDER BY id FOR UPDATE
 
+-- :name open_parts
+-- Lock the open invalidations of parts of a dataset version.
+SELECT id, partition_key FROM knockon.data_invalidations
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
+  AND processed_at IS NULL AND partition_key IS NOT NULL
+ORDER BY id FOR UPDATE
+
 -- :name inherit
 -- Assign invalidations to a new dataset version; a null key is the whole dataset. Those of a plan
 -- pending approval keep it; any other plan was made for the earlier version, and is void.

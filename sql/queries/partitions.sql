@@ -40,13 +40,30 @@ UNION
  WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s LIMIT 1)
 
 -- :name earlier
--- Keys of partitions of earlier dataset versions with the same partitioning.
-SELECT DISTINCT p.partition_key AS key
-FROM knockon.dataset_versions now
-JOIN knockon.dataset_versions v ON v.dataset_uuid = now.dataset_uuid AND v.id <> now.id
-    AND v.partitioning::text = now.partitioning::text
+-- Keys of partitions of earlier dataset versions, by the partitioning that each version had last.
+SELECT v.partitioning::text AS partitioning, array_agg(DISTINCT p.partition_key) AS keys
+FROM knockon.dataset_versions v
 JOIN knockon.partition_versions p ON p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.id
-WHERE now.id = %(version)s AND now.dataset_uuid = %(dataset)s
+WHERE v.dataset_uuid = %(dataset)s AND v.id <> %(version)s
+GROUP BY v.partitioning::text
+
+-- :name recorded
+-- Keys of single partitions that exist, or that a decision leaves stale.
+SELECT partition_key AS key FROM knockon.partition_versions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
+UNION
+SELECT partition_key FROM knockon.stale_decisions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key <> '*'
+
+-- :name remove
+-- Delete the records of partitions that a deploy has removed from a dataset.
+WITH undecided AS (
+    DELETE FROM knockon.stale_decisions
+    WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s
+      AND partition_key = ANY(%(keys)s)
+)
+DELETE FROM knockon.partition_versions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = ANY(%(keys)s)
 
 -- :name built_or_decided
 -- Keys of partitions of dataset versions that exist, or that a decision leaves stale.

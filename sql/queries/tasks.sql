@@ -379,10 +379,11 @@ JOIN knockon.jobs j ON j.id = v.new
 WHERE job_id = v.old AND status IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name cancel_of_jobs
--- Cancel all unfinished tasks of some jobs, with their attempts.
+-- Cancel unfinished tasks of some jobs, with their attempts: these, or (null) all.
 WITH unfinished AS MATERIALIZED (
     SELECT id, status FROM knockon.tasks
     WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')
+      AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
     ORDER BY id FOR UPDATE
 ), canceled AS (
     UPDATE knockon.tasks t
@@ -400,6 +401,17 @@ WITH unfinished AS MATERIALIZED (
     ON CONFLICT DO NOTHING
 )
 SELECT id, job, partitions, attempts FROM canceled
+
+-- :name lock_open
+-- Lock the unfinished tasks of a job.
+SELECT id, status, partitions FROM knockon.tasks
+WHERE job_id = %(job)s AND status IN ('blocked', 'queued', 'running', 'failed')
+ORDER BY id FOR UPDATE
+
+-- :name trim
+-- Leave a task that is not running with these partitions.
+UPDATE knockon.tasks SET partitions = %(partitions)s
+WHERE id = %(id)s AND status IN ('blocked', 'queued', 'failed')
 
 -- :name block_first_runs
 -- Block the unstarted tasks of jobs that wait for inputs, so that their inputs are checked again.

@@ -5,10 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from engine.errors import InvalidDag
-from engine.lineage.catalog import CatalogEntry
+from engine import partitions
+from engine.errors import InvalidDag, KnockonError
+from engine.lineage.catalog import CatalogEntry, space_of
 from engine.lineage.compile import compile_dag
-from engine.lineage.compiled import CompiledDag
+from engine.lineage.compiled import CompiledDag, CompiledInput, CompiledJob
+from engine.lineage.definition import grid_of
 from engine.lineage.sql import NOTHING_DEFINED, UserDefined
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
@@ -102,18 +104,40 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
 def _check_read_by_others(
     previous: CompiledDag, compiled: CompiledDag, others: Iterable[CompiledDag]
 ) -> None:
-    """Raise InvalidDag if a dataset that another DAG reads is removed or repartitioned."""
+    """Raise InvalidDag if a dataset that another DAG reads is removed or repartitioned.
+
+    Bounds and key lists may change, unless a key map of the reader has no meaning any more.
+    """
     new = {dataset.name: dataset.partitioning for dataset in compiled.datasets}
     changed = {
-        dataset.name
+        dataset.name: new.get(dataset.name)
         for dataset in previous.datasets
         if new.get(dataset.name) != dataset.partitioning
     }
-    readers = ((dag, job) for dag in others for job in dag.jobs)
-    for dag, job in readers:
-        for name in job.input_datasets:
-            if name in changed:
-                raise InvalidDag(
-                    f"dataset {name!r} cannot be removed or repartitioned: job {job.name!r} of "
-                    f"DAG {dag.name!r} reads it; deploy that DAG without the input first"
-                )
+    before = {dataset.name: dataset.partitioning for dataset in previous.datasets}
+    for dag, job, read in _inputs(others):
+        if read.dataset not in changed:
+            continue
+        now = changed[read.dataset]
+        if now is None or grid_of(now) != grid_of(before[read.dataset]):
+            raise InvalidDag(
+                f"dataset {read.dataset!r} cannot be removed or repartitioned: job {job.name!r} of "
+                f"DAG {dag.name!r} reads it; deploy that DAG without the input first"
+            )
+        output = next(each for each in dag.datasets if each.job == job.name)
+        try:
+            partitions.Mapping.from_spec(read.mapping, space_of(now), space_of(output.partitioning))
+        except KnockonError as error:
+            raise InvalidDag(
+                f"dataset {read.dataset!r} cannot lose partitions that job {job.name!r} of DAG "
+                f"{dag.name!r} maps: {error}; deploy that DAG with another mapping first"
+            ) from error
+
+
+def _inputs(
+    dags: Iterable[CompiledDag],
+) -> Iterator[tuple[CompiledDag, CompiledJob, CompiledInput]]:
+    for dag in dags:
+        for job in dag.jobs:
+            for read in job.inputs:
+                yield dag, job, read

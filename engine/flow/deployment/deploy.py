@@ -12,6 +12,8 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
+from engine.flow.deployment.bounded_tasks import trim_tasks
+from engine.flow.deployment.bounds import load_other_bounds, move_bounds
 from engine.flow.deployment.columns import write_columns
 from engine.flow.deployment.current_versions import (
     CurrentVersion,
@@ -29,6 +31,7 @@ from engine.flow.deployment.invalidations import (
     outputs_of_earlier_partitions,
     previously_manual_outputs,
 )
+from engine.flow.deployment.other_inputs import of_entering_partitions, of_other_inputs
 from engine.flow.deployment.retained import retained
 from engine.flow.deployment.sql_code import with_sql_code
 from engine.flow.execution.dependents import resolve_dependents, unblock
@@ -39,7 +42,7 @@ from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, Regenerated, diff
-from engine.lineage.growth import grown_sources
+from engine.lineage.growth import Texts, entering, leaving
 from engine.lineage.schedules import changed_schedules
 from engine.model.dag import DagFile
 from engine.model.scaling import max_partitions_per_run, priority
@@ -60,9 +63,10 @@ _SUPERSEDED = "superseded: its job was changed or removed by a deploy"
 class Deployment:
     """Result or preview of a deploy: the DAG version, and its differences from the previous one.
 
-    ``grown`` has, by source, the texts of partitions added by wider bounds; data already in these
-    partitions must be invalidated by hand. ``followed`` are other DAGs, redeployed because their
-    SQL now reads different columns of this one.
+    ``entering`` and ``leaving`` have, by dataset, the texts of partitions added and removed by
+    other bounds or keys. ``grown`` are the entering partitions of sources; data already in these
+    must be invalidated by hand. ``followed`` are other DAGs, redeployed because their SQL now reads
+    different columns of this one, or their inputs have other bounds.
     """
 
     dag_name: str
@@ -70,7 +74,19 @@ class Deployment:
     diff: DagDiff
     tasks: int = 0
     followed: tuple[str, ...] = ()
-    grown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    grown: Texts = field(default_factory=dict)
+    entering: Texts = field(default_factory=dict)
+    leaving: Texts = field(default_factory=dict)
+
+    def with_bounds(self, previous: CompiledDag | None, compiled: CompiledDag) -> "Deployment":
+        """Add the partitions that enter and leave datasets."""
+        entered, sources = entering(previous, compiled), {each.name for each in compiled.sources}
+        return replace(
+            self,
+            grown={name: texts for name, texts in entered.items() if name in sources},
+            entering=entered,
+            leaving=leaving(previous, compiled),
+        )
 
 
 async def preview(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment:
@@ -82,8 +98,7 @@ async def preview(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment
     await _check_tables(conn, org, dag, compiled)
     previous = current.get(dag.dag)
     before = previous.compiled if previous else None
-    grown = grown_sources(before, compiled)
-    return Deployment(dag.dag, None, diff(before, compiled), grown=grown)
+    return Deployment(dag.dag, None, diff(before, compiled)).with_bounds(before, compiled)
 
 
 async def deploy(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment:
@@ -127,15 +142,18 @@ async def _deploy(
     if elsewhere is None:  # a redeployed follower keeps its tables
         await _check_tables(conn, org, dag, compiled)
     previous = current.get(dag.dag)
-    change = diff(previous.compiled if previous else None, compiled, elsewhere)
+    earlier = previous.compiled if previous else None
+    change = diff(earlier, compiled, elsewhere)
     if previous is not None and previous.compiled.content_hash == compiled.content_hash:
         return Deployment(dag.dag, previous.version_id, change)
     before = await org.lineage(conn) if change.changed else None
-    if others := changed_schedules(previous.compiled if previous else None, compiled):
+    if others := changed_schedules(earlier, compiled):
         await restart(conn, org, others)
     version_id = await _insert_version(conn, org.id, compiled)
     jobs = await _insert_jobs(conn, org.id, version_id, compiled)
     versions = await DatasetVersions.make(conn, org.id, version_id, previous, compiled, change)
+    bounds = await load_other_bounds(conn, before, previous, compiled, versions)
+    await _keep_config_hashes(conn, previous, version_id, compiled, versions)
     await write_columns(conn, org.id, previous, compiled, versions, jobs)
     await execute(
         conn, "dags.set_current", org_id=org.id, dag_name=dag.dag, dag_version_id=version_id
@@ -143,7 +161,9 @@ async def _deploy(
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
     await execute(conn, "appearances.begin", org_id=org.id)
     canceled = await _retain_tasks(conn, previous, compiled, jobs, versions.created)
-    now = await load_now(conn)
+    await move_bounds(conn, bounds)
+    lineage, now = await org.lineage(conn), await load_now(conn)
+    outside, of_trimmed = await trim_tasks(conn, lineage, bounds)
     invalidations = [
         *await retained(conn, org, previous, compiled, versions, canceled, now),
         *await canceled_rebuilds(conn, org, compiled, versions, canceled),
@@ -152,12 +172,15 @@ async def _deploy(
         *await previously_manual_outputs(conn, org, previous, compiled, versions, now),
         *await appearing_otherwise(conn, org, compiled, versions, change, now),
         *await changes_pruned_before(conn, org, before, compiled, versions, change),
+        *of_trimmed,
+        *await of_other_inputs(conn, before, lineage, compiled, versions, bounds),
+        *await of_entering_partitions(conn, before, lineage, compiled, versions, bounds, now),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)
-    await resolve_dependents(conn, org, [row.id for row in canceled])
-    await _reevaluate_first_runs(conn, org, jobs, versions)
-    grown = grown_sources(previous.compiled if previous else None, compiled)
-    return Deployment(dag.dag, version_id, change, tasks, grown=grown)
+    await resolve_dependents(conn, org, [row.id for row in (*canceled, *outside)])
+    changed = {*map(versions.datasets.__getitem__, versions.created), *bounds}
+    await _reevaluate_first_runs(conn, org, jobs, changed)
+    return Deployment(dag.dag, version_id, change, tasks).with_bounds(earlier, compiled)
 
 
 async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag) -> UUID:
@@ -202,6 +225,22 @@ def _job_row(job: CompiledJob) -> dict[str, Any]:
     }
 
 
+async def _keep_config_hashes(
+    conn: Connection,
+    previous: CurrentVersion | None,
+    version_id: UUID,
+    compiled: CompiledDag,
+    versions: DatasetVersions,
+) -> None:
+    """Give jobs that keep their outputs the hashes recorded with these, of an earlier release."""
+    if previous is not None:
+        kept = [
+            job.name for job in compiled.jobs if versions.created.keys().isdisjoint(job.outputs)
+        ]
+        ids = {"previous": previous.version_id, "version": version_id}
+        await execute(conn, "dags.keep_config_hashes", names=kept, **ids)
+
+
 async def _retain_tasks(
     conn: Connection,
     previous: CurrentVersion | None,
@@ -234,7 +273,9 @@ async def _retain_tasks(
     await execute(conn, "cursors.repoint", **pairs)
     names = {job.name for job in retained}
     others = [job for name, job in old.items() if name not in names]
-    return await fetch(conn, "tasks.cancel_of_jobs", CanceledTask, jobs=others, outcome=_SUPERSEDED)
+    return await fetch(
+        conn, "tasks.cancel_of_jobs", CanceledTask, jobs=others, ids=None, outcome=_SUPERSEDED
+    )
 
 
 def _size(job: CompiledJob) -> int | None:
@@ -282,14 +323,14 @@ async def _build(
 
 
 async def _reevaluate_first_runs(
-    conn: Connection, org: OrgContext, jobs: Mapping[str, UUID], versions: DatasetVersions
+    conn: Connection, org: OrgContext, jobs: Mapping[str, UUID], datasets: Collection[UUID]
 ) -> None:
     """Re-evaluate waiting first runs, since ``wait_for`` may have changed.
 
-    Readers in other DAGs are included: they now wait for new, empty dataset versions.
+    Readers in other DAGs are included: they now wait for new, empty versions of ``datasets``, or
+    for the partitions within other bounds.
     """
     lineage = await org.lineage(conn)
-    datasets = [versions.datasets[name] for name in versions.created]
     readers = {edge.job for dataset in datasets for edge in lineage.readers(dataset)}
     affected = [*{*jobs.values(), *readers}]
     blocked = await fetch(conn, "tasks.block_first_runs", TaskId, jobs=affected)

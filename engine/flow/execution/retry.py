@@ -175,7 +175,8 @@ def _remaining(
         texts: Sequence[str | None] = () if newer else (None,)
     else:
         covered = {key for row in newer for key in row.partitions}
-        texts = space.texts(space.from_keys([key for key in task.partitions if key not in covered]))
+        remaining = [key for key in task.partitions if key not in covered]
+        texts = space.texts(space.from_alike(remaining))
     if not texts:
         return None
     return own_invalidation(

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from engine.errors import InvalidPartition
 from engine.flow.execution.stale_decisions import load_decided
 from engine.flow.planning.carry_over import carry_late
 from engine.flow.shared.load_partitions import (
@@ -149,14 +152,16 @@ async def _of_current_versions(
 ) -> list[Invalidation]:
     """Select invalidations of current dataset versions, and carry those of sources over.
 
-    Other invalidations are marked as not current: they are kept but not planned.
+    Other invalidations are marked as not current: they are kept but not planned. So are those of
+    partitions that a deploy has removed meanwhile.
     """
     current: list[LockedInvalidation] = []
     of_sources: list[LockedInvalidation] = []
     for row in rows:
         dataset = lineage.find_dataset(row.dataset_uuid)
         if dataset is not None and dataset.version == row.dataset_version:
-            current.append(row)
+            if (inside := _within_bounds(lineage, row)) is not None:
+                current.append(inside)
         elif dataset is not None and lineage.producer(dataset.id).activation == Activation.SOURCE:
             of_sources.append(row)
     current += await carry_late(conn, lineage, of_sources)
@@ -164,6 +169,26 @@ async def _of_current_versions(
     if not_current:
         await execute(conn, "invalidations.not_current", ids=list(not_current))
     return list(map(_invalidation, current))
+
+
+def _within_bounds(lineage: Lineage, row: LockedInvalidation) -> LockedInvalidation | None:
+    """Limit an invalidation to the bounds of its dataset; None: it has none of the partitions.
+
+    A deploy may have changed the bounds while the invalidation was being written. Without a meaning
+    in any bounds it is unchanged, and set aside.
+    """
+    if row.partition_key is None:
+        return row
+    space = lineage.space(row.dataset_uuid)
+    try:
+        space.parse(row.partition_key)
+    except InvalidPartition:
+        try:
+            text = space.convert_text(space.unlimited(), row.partition_key)
+        except InvalidPartition:
+            return row
+        return None if text is None else msgspec.structs.replace(row, partition_key=text)
+    return row
 
 
 def _is_narrow(invalidation: Invalidation) -> bool:

@@ -247,7 +247,7 @@ async def _pending(
     space = lineage.job_space(job)
     plans: dict[str, UUID] = {}
     for row in rows:
-        step = space.from_keys(row.partitions)
+        step = space.from_alike(row.partitions)
         for key in keys:
             if job.is_single_run or step.covers(space.parse(key)):
                 plans[key] = row.plan_id

@@ -1,6 +1,7 @@
 """Load the known and the existing partitions of datasets for the pure planner.
 
-Known partitions exist, or open tasks will build them.
+Known partitions exist, or open tasks will build them. Partitions that a later deploy has added to
+the bounds are left out: a statement may see more than the lineage read before it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,12 +9,13 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
+from engine.lineage.catalog import space_of
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
 from engine.planner import LoadedPartitions, MissingState, PartitionLookup, expected_partitions
 from engine.store.database import Connection
-from engine.store.rows.partitions import PartitionKey
+from engine.store.rows.partitions import EarlierKeys, PartitionKey
 from engine.store.run import fetch
 
 T = TypeVar("T")
@@ -69,7 +71,7 @@ async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> Parti
         version=lineage.dataset(dataset).version,
         producer=lineage.producer(dataset).id,
     )
-    return lineage.space(dataset).from_keys(row.key for row in rows)
+    return lineage.space(dataset).from_alike(row.key for row in rows)
 
 
 async def load_known_among(
@@ -86,14 +88,14 @@ async def load_known_among(
         producer=lineage.producer(dataset).id,
         keys=list(space.keys(partitions)),
     )
-    return space.from_keys(row.key for row in rows)
+    return space.from_alike(row.key for row in rows)
 
 
 async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """Load the partitions that exist now."""
     version = lineage.dataset(dataset).version
     rows = await fetch(conn, "partitions.existing", PartitionKey, dataset=dataset, version=version)
-    return lineage.space(dataset).from_keys(row.key for row in rows)
+    return lineage.space(dataset).from_alike(row.key for row in rows)
 
 
 async def load_existing_among(
@@ -113,14 +115,15 @@ async def load_existing_among(
         version=version,
         keys=keys,
     )
-    return space.from_keys(row.key for row in rows)
+    return space.from_alike(row.key for row in rows)
 
 
 async def load_earlier(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
-    """Load the partitions of all earlier dataset versions with the current partitioning."""
-    version = lineage.dataset(dataset).version
-    rows = await fetch(conn, "partitions.earlier", PartitionKey, dataset=dataset, version=version)
-    return lineage.space(dataset).from_keys(row.key for row in rows)
+    """Load the partitions of all earlier dataset versions with the current grid."""
+    space, version = lineage.space(dataset), lineage.dataset(dataset).version
+    rows = await fetch(conn, "partitions.earlier", EarlierKeys, dataset=dataset, version=version)
+    alike = [row.keys for row in rows if space.is_alike(space_of(row.partitioning))]
+    return space.from_alike(key for keys in alike for key in keys)
 
 
 async def existing_of(

@@ -26,6 +26,7 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
+from engine.errors import InvalidPartition
 from engine.flow.shared.load_partitions import answer_from_existing
 from engine.lineage.columns import ALL_COLUMNS, read_columns
 from engine.lineage.content import RowChange
@@ -262,13 +263,28 @@ class _Judgement:
 
     async def _needs(self, job: Job, key: str, dataset: UUID, input_key: str) -> bool:
         """Return True if a partition needs an input partition; a run may have read more."""
-        wanted = self.lineage.space(dataset).parse(input_key)
-        for edge in self.lineage.inputs(job.id):
-            if edge.dataset == dataset:
-                needed = await self._needed(edge, job, key)
-                if needed.covers(wanted):
-                    return True
+        edges = [edge for edge in self.lineage.inputs(job.id) if edge.dataset == dataset]
+        try:
+            wanted = self.lineage.space(dataset).parse(input_key)
+        except InvalidPartition:
+            return any(self._needed_before(edge, job, key, input_key) for edge in edges)
+        for edge in edges:
+            needed = await self._needed(edge, job, key)
+            if needed.covers(wanted):
+                return True
         return False
+
+    def _needed_before(self, edge: Edge, job: Job, key: str, input_key: str) -> bool:
+        """Return True if a partition needed an input partition that a deploy has removed.
+
+        A key map has lost the removed keys, so that it no longer shows their outputs.
+        """
+        space = self.lineage.job_space(job)
+        partition = space.universe if job.is_single_run else space.parse(key)
+        if edge.mapping.takes_last:
+            return True
+        mapping = edge.mapping.from_unlimited()
+        return mapping.up(partition).covers(mapping.source.parse(input_key))
 
     async def _needed(self, edge: Edge, job: Job, key: str) -> PartitionSet:
         """Return the input partitions from which a partition is built over one edge."""

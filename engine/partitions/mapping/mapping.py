@@ -75,6 +75,10 @@ class Mapping:
         """Return the JSON data for `from_spec`, never None."""
         return deepcopy(self._spec)
 
+    def from_unlimited(self) -> Mapping:
+        """Return the mapping from a source without bounds and lists; not for the form `last`."""
+        return Mapping.from_spec(self._spec, self.source.unlimited(), self.target)
+
     def down(self, partitions: PartitionSet, existing: PartitionSet | None = None) -> PartitionSet:
         """Return the target partitions affected by any of these source partitions."""
         if self.is_identity:

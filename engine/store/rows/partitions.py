@@ -13,6 +13,13 @@ class PartitionKey(msgspec.Struct, frozen=True):
     key: str
 
 
+class EarlierKeys(msgspec.Struct, frozen=True):
+    """Partitions of earlier dataset versions with the same partitioning, as JSON text."""
+
+    partitioning: str
+    keys: list[str]
+
+
 class VersionedKey(msgspec.Struct, frozen=True):
     """A partition of a dataset version."""
 

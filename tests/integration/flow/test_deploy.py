@@ -298,7 +298,7 @@ async def test_partitions_and_invalidations_carry_over_to_wider_bounds(database:
     await world.deploy(source("a", longer), job("b", "a", partitioning=longer))
     await world.plan()
     await world.changed("a", "2014-02-13")
-    days = DAY, "2013-02-14", "2014-02-13"
+    days = "2013-02-14", "2014-02-13"
     assert sorted(await world.run()) == [f"b[{day}]" for day in days]
 
 

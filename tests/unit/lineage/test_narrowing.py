@@ -85,7 +85,7 @@ TAIL = {"tail": {"dynamic": True}}
         (BUCKET, "0-99..400-499", {"id": "250"}, "0-99..400-499"),
         # keys
         (ORIGIN, "*", {"origin": "JFK"}, "JFK"),
-        (ORIGIN, "*", {"origin": {"in": ["LGA", "JFK", "SFO"]}}, "JFK..LGA"),
+        (ORIGIN, "*", {"origin": {"in": ["LGA", "JFK", "SFO"]}}, "JFK LGA"),
         (ORIGIN, "*", {"origin": "SFO"}, ""),
         (ORIGIN, "*", {"origin": {"gt": "JFK"}}, "*"),
         (MONTH_NUMBER, "*", {"month": 2}, "2"),

@@ -62,7 +62,7 @@ async def existing_now(org: AsOrg, lease: Lease, alias: str, table: Table) -> Pa
     rows = await fetch(
         org.conn, "partitions.existing", PartitionKey, dataset=dataset.id, version=dataset.version
     )
-    keys = space_of(dataset.partitioning).from_keys(row.key for row in rows)
+    keys = space_of(dataset.partitioning).from_alike(row.key for row in rows)
     return await possible(org, keys, table)
 
 
