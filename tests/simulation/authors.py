@@ -11,6 +11,8 @@ from engine.errors import InvalidDag
 from engine.flow.deployment.deploy import deploy
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
+from tests.simulation.bounds import declare_bounds
+from tests.simulation.bounds_changes import with_other_bounds
 from tests.simulation.crashes import ResponseLost
 from tests.simulation.dagfile import dag_file
 from tests.simulation.dimensions import universe
@@ -92,6 +94,11 @@ class Authors:
         """Deploy a job whose partitions come into being at another time."""
         world = with_other_appearance(self.state.world, rng)
         await self._deploy("deploy: appearance changed", world, rng)
+
+    async def bound_otherwise(self, rng: Random) -> None:
+        """Deploy other bounds or key lists."""
+        world = with_other_bounds(self.state.world, rng)
+        await self._deploy("deploy: bounds changed", world, rng)
 
     async def roll_back(self, rng: Random) -> None:
         """Deploy an earlier version."""
@@ -176,6 +183,8 @@ class Authors:
             self.upstream.republish_versioned(dataset)
         for job in world.jobs:
             self._declare_deployed(job, before, replaced)
+        declare_bounds(self.state, before, replaced, self.state.before_deploy)
+        self.upstream.drop_removed()
 
     def _declare_deployed(self, job: Job, before: World, replaced: set[str]) -> None:
         """Declare changes by a deploy, except for outputs rebuilt from scratch."""

@@ -53,6 +53,11 @@ class Decisions:
             if self._left[job.name]:
                 yield job, self.excused(job)
 
+    def forget(self, name: str, gone: Iterable[Key]) -> None:
+        """Drop the decisions on partitions that a deploy has removed from a job."""
+        for key in gone:
+            self._left[name].pop(key, None)
+
     def drop(self, names: Iterable[str]) -> None:
         """Drop the decisions on jobs rebuilt from scratch by a deploy."""
         for name in names:

@@ -111,6 +111,9 @@ def read_text(space: Space, selection: str | None) -> frozenset[Key]:
         name, _, values = piece.rpartition("=") if len(space) > 1 else (space[0].name, "", piece)
         dimension = next(d for d in space if d.name == name)
         first, _, last = values.partition("..")
-        lo, hi = dimension.grid.index(first), dimension.grid.index(last or first)
+        ends = first, last or first
+        if not {*ends} <= {*dimension.grid}:
+            return frozenset()  # a deploy has removed the key
+        lo, hi = map(dimension.grid.index, ends)
         parts[name] &= set(dimension.grid[lo : hi + 1])
     return frozenset(itertools.product(*(parts[d.name] for d in space)))

@@ -158,6 +158,23 @@ class WorldGenerator:
         )
         return World((source, *derived))
 
+    def listed(self) -> World:
+        """Return a world where jobs read all, the last, or mapped keys of a list."""
+        space = (Dimension("o", "static", keys=("A", "B", "C")),)
+        target = (Dimension("r", "static", keys=("X", "Y")),)
+        source = replace(self.source(0, "one"), space=space, declares_columns=True, grows=False)
+        copy = self._straight(1, [source])
+        table = (("A", ("X",)), ("B", ("X", "Y")))
+        spec = {"r": {"from": "o", "map": {key: [*targets] for key, targets in table}}}
+        mapped = Read("d1", (Link(0, 0, keymap=table),), spec=spec)
+        reads = (Read("d1", spec="all"), (), "one"), (Read("d1", latest=0, spec="last"), (), "two")
+        jobs = [
+            self._job(n, dag, space=to, reads=[read], of=[copy])
+            for n, (read, to, dag) in enumerate((*reads, (mapped, target, "one")), start=2)
+        ]
+        derived = (replace(reading_all(job), modulus=1_000_003, per_task=1) for job in jobs)
+        return World((source, replace(reading_all(copy), per_task=1), *derived))
+
     def grouped(self, kind: str = "rows") -> World:
         """Return a world where a job reads rows by group, and an output that never changes."""
         source = replace(self.source(0, "one"), space=(), declares_columns=True, grows=False)

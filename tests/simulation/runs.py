@@ -10,7 +10,7 @@ from uuid import UUID
 
 from engine.model.task import Completion, Lease
 from tests.simulation import recompute
-from tests.simulation.dimensions import Key, read_text
+from tests.simulation.dimensions import Key, read_text, universe
 from tests.simulation.ledger import ChangeScope
 from tests.simulation.reports import Content, Gaps, reported
 from tests.simulation.rows import Partitions, is_selected, may_hold
@@ -52,7 +52,7 @@ class InputReader:
             return defaultdict(dict)
         if run.content is None:
             self.state.log_line(f"read inputs of {lease_text(run.lease)}")
-            existing = await self.state.existing()
+            existing = _within(run.world, await self.state.existing())
             data = self._followed_rows(run) if run.job.follows else {}
             keys = set(keys_of(run.job, run.lease.partitions))
             if run.job.follows and run.job.space:
@@ -114,6 +114,12 @@ class InputReader:
         for spec in lease.row_filters:
             label = "filtered rows reread" if spec else "new rows read"
             self.state.counts["all rows reread" if spec is None else label] += 1
+
+
+def _within(world: World, existing: Mapping[str, set[Key]]) -> dict[str, set[Key]]:
+    """Return the partitions within the bounds that a run was claimed with."""
+    within = {name: {*universe(job.space)} for name, job in world.producers.items()}
+    return {name: existing.get(name, set()) & keys for name, keys in within.items()}
 
 
 def keys_of(job: Job, texts: Sequence[str]) -> list[Key]:

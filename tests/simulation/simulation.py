@@ -48,7 +48,9 @@ class Simulation:
         self._declarations = declarations = Declarations(state)
         state.record_planned_events = declarations.record
         upstream = Upstream(state)
-        self._invariants = Invariants(state.org, upstream.unusable, is_mending=is_mending)
+        self._invariants = Invariants(
+            state.org, upstream.unusable, state.removed, is_mending=is_mending
+        )
         approvals, dead_letters = Approvals(state, upstream), DeadLetters(state, upstream)
         self._engines = engines = Engines(state, upstream)
         outputs = Outputs(state)
@@ -86,6 +88,7 @@ class Simulation:
                 ),
                 *(engines.ingest, engines.plan, engines.expire, engines.tick, engines.clock),
                 *(engines.pass_time, engines.begin, authors.appear_otherwise),
+                authors.bound_otherwise,
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),
                 *(operators.mend, operators.invalidate, authors.deploy),

@@ -98,6 +98,10 @@ class SimulationState:
         """Partitions of sources named by planned events."""
         self.retained: defaultdict[str, set[Key]] = defaultdict(set)
         """Partitions that existed, were planned or were left unbuilt by a decision at a deploy."""
+        self.before_deploy: defaultdict[str, set[Key]] = defaultdict(set)
+        """Partitions that existed, were planned or were left unbuilt before the last deploy."""
+        self.removed: set[str] = set()
+        """Partitions removed by deploys since the last check of the invariants."""
         self.sources: dict[str, dict[Key, Rows]] = defaultdict(dict)
         self.warehouse: dict[tuple[str, UUID], dict[Key, Rows]] = defaultdict(dict)
         self.versions: dict[str, UUID] = {}
@@ -144,8 +148,10 @@ class SimulationState:
 
     async def retain(self) -> None:
         """Record the partitions that a deploy may have to keep in new dataset versions."""
+        self.before_deploy = defaultdict(set)
         for query in (_EXISTING, _PLANNED_OR_DECIDED):
             for name, keys in (await self._keys(query)).items():
+                self.before_deploy[name] |= keys
                 self.retained[name] |= keys
 
     async def _keys(self, query: str) -> dict[str, set[Key]]:

@@ -23,6 +23,10 @@ from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
 from tests.simulation.worlds import (
     WORLDS,
+    bounded_world,
+    listed_world,
+    tiny_world,
+    windowed_world,
     with_empty_partitions,
     world,
     world_in_time,
@@ -55,11 +59,13 @@ class Trial:
 
         Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
         fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets, and the
-        invalidations of some datasets are gathered; in every
-        twentieth, windows begin and end.
+        invalidations of some datasets are gathered; in every twentieth, windows begin and end, and
+        in every twentieth, bounds and key lists change.
         """
         if seed % 20 == 14:
             return Trial.in_time(seed)
+        if seed % 20 == 16:
+            return Trial.of_bounds(seed)
         has_report_gaps = seed % 10 in (5, 6)
         if seed % 2:
             kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
@@ -78,6 +84,18 @@ class Trial:
     def of_grids(seed: int) -> Trial:
         """Return the trial of a seed in a world of more grids."""
         return Trial(world_of_grids(seed), history(seed))
+
+    @staticmethod
+    def of_bounds(seed: int) -> Trial:
+        """Return a trial with changes of bounds and key lists during the history."""
+        rng = Random(f"bounds {seed}")
+        steps: list[Step] = []
+        for step in history(seed):
+            steps.append(step)
+            change = rng.choices(["", "bound_otherwise", "roll_back"], [78, 20, 2])
+            steps += [Step(verb, rng.randrange(2**32)) for verb in change if verb]
+        worlds = rng.choice([world, world, bounded_world, windowed_world, tiny_world, listed_world])
+        return Trial(worlds(seed), steps, is_calm=rng.random() < 0.5)
 
     @staticmethod
     def in_time(seed: int) -> Trial:

@@ -201,6 +201,16 @@ class Upstream:
                 SourceEvent(dataset=name, partitions=remaining, reason="change")
             )
 
+    def drop_removed(self) -> None:
+        """Drop events of outputs that name a partition outside their bounds, which are rejected."""
+        self.unpublished = [event for event in self.unpublished if self._is_possible(event)]
+
+    def _is_possible(self, event: SourceEvent) -> bool:
+        job = self.state.world.producers.get(event.dataset)
+        if job is None or job.is_source or not job.space:
+            return True
+        return all(read_text(job.space, name) for name in event.partitions or ())
+
     def republish_versioned(self, dataset: str) -> None:
         """Publish events naming a replaced version again, because they had no effect."""
         renewed = [event for event in self.events.versioned if event.dataset == dataset]

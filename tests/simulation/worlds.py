@@ -140,6 +140,12 @@ def chain_world(seed: int) -> World:
     return WorldGenerator(rng, PartitioningGenerator.random_place(rng)).chain(4)
 
 
+def listed_world(seed: int) -> World:
+    """Return a small world partitioned by a list of keys, of which jobs read all or the last."""
+    rng = Random(f"listed world {seed}")
+    return _automatic(WorldGenerator(rng, PartitioningGenerator.random_place(rng)).listed())
+
+
 def bounded_world(seed: int) -> World:
     """Return a small world whose source can be widened."""
     rng = Random(f"bounded world {seed}")

@@ -1,0 +1,97 @@
+"""Partitions that leave and enter datasets by changed bounds and key lists, and their readers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from tests.simulation.dimensions import Key, text, universe
+from tests.simulation.ledger import Declared
+from tests.simulation.mapping import Read, needed
+from tests.simulation.state import SimulationState
+from tests.simulation.world import Job, World
+
+Existing = Mapping[str, Collection[Key]]
+
+
+def declare_bounds(
+    state: SimulationState, before: World, replaced: Collection[str], existing: Existing
+) -> None:
+    """Forget partitions that have left kept datasets, and declare outputs that have read any.
+
+    ``existing`` are the partitions that existed, or were planned, before the deploy.
+    """
+    for job in state.world.jobs:
+        was = before.by_name.get(job.name)
+        if was is None or job.outputs[0].name in replaced:
+            continue
+        gone = {*universe(was.space)} - {*universe(job.space)}
+        for output in job.outputs:
+            version = state.versions[output.name]
+            state.removed |= {f"{version} {text(was.space, key)}" for key in gone}
+        if job.is_source:
+            continue
+        comparison = _Comparison(before, state.world, was, job, existing)
+        wrong = comparison.reading_otherwise()
+        name = job.outputs[0].name
+        state.ledger.wrong[name] += [Declared(state.now, key, None) for key in sorted(wrong)]
+        if gone:
+            _forget(state, job, gone)
+        if gone and (job.per_task > 1 or job.is_single_run):
+            # The other partitions of a running task are invalidated.
+            state.ledger.wrong[name].append(Declared(state.now, None, None))
+
+
+@dataclass
+class _Comparison:
+    """The inputs of a job before and after a deploy."""
+
+    before: World
+    now: World
+    was: Job
+    job: Job
+    existing: Existing
+
+    def reading_otherwise(self) -> set[Key | None]:
+        """Return the partitions that read others than before; None stands for a single run."""
+        shared = {*universe(self.was.space)} & {*universe(self.job.space)}
+        affected = {
+            key
+            for read in self.job.reads
+            if self._has_other_partitions(read.dataset)
+            for key in shared
+            if self._reads_otherwise(read, key)
+        }
+        return {None} if affected and self.job.is_single_run else {*affected}
+
+    def _has_other_partitions(self, dataset: str) -> bool:
+        source = self.before.producers.get(dataset)
+        return source is not None and source.space != self.now.producers[dataset].space
+
+    def _reads_otherwise(self, read: Read, key: Key) -> bool:
+        source, source_now = (world.producers[read.dataset] for world in (self.before, self.now))
+        is_whole = source.is_source and read.latest is None
+        among = {*universe(source.space)} if is_whole else {*self.existing[read.dataset]}
+        remaining = among & {*universe(source_now.space)}
+        return needed(read, source.space, self.was.space, key, among) != needed(
+            read, source_now.space, self.job.space, key, remaining
+        )
+
+
+def _forget(state: SimulationState, job: Job, gone: set[Key]) -> None:
+    """Drop the partitions from everything recorded about a job's outputs."""
+    for output in job.outputs:
+        version = state.versions[output.name]
+        for key in gone:
+            state.warehouse[output.name, version].pop(key, None)
+            state.ledger.last_runs.pop((version, key), None)
+        for keys in (
+            state.edited[output.name],
+            state.partial_writes[output.name],
+            state.unannounced[output.name],
+            state.decisions.unverified[output.name],
+            state.ledger.rewritten[output.name],
+            state.possible[output.name],
+        ):
+            keys -= gone
+    state.decisions.forget(job.name, gone)
