@@ -7,7 +7,6 @@ comparing both versions (see `flow.deployment.resized`).
 """
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -15,6 +14,8 @@ import msgspec
 
 from engine.lineage.catalog import space_of
 from engine.lineage.compiled import CompiledDataset, CompiledJob
+from engine.model.dataset import grid_of
+from engine.model.states import UpdateStrategy
 
 
 def definition_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> str:
@@ -22,13 +23,19 @@ def definition_hash(job: CompiledJob, datasets: Iterable[CompiledDataset]) -> st
     code = job.version or job.code
     outputs = tuple(datasets)
     dimensions = space_of(outputs[0].partitioning).names
+    keeps_maps = job.update_strategy == UpdateStrategy.APPEND
     return hash_of(
         [
             *([code] if code else ()),
             [job.operator, job.config, job.execution_strategy, job.update_strategy],
             job.unique_key,
             [
-                (read.dataset, read.alias, mapped_grid(read.mapping, dimensions), read.cursor)
+                (
+                    read.dataset,
+                    read.alias,
+                    _mapped_grid(read.mapping, dimensions, keeps_maps=keeps_maps),
+                    read.cursor,
+                )
                 for read in job.inputs
             ],
             [
@@ -60,21 +67,15 @@ def has_same_definition(
     )
 
 
-@lru_cache(maxsize=4096)
-def grid_of(partitioning: str) -> str:
-    """Return the grid of a partitioning: JSON text without bounds and key lists."""
-    return msgspec.json.encode(space_of(partitioning).grid_spec()).decode()
-
-
-def mapped_grid(mapping: Any, dimensions: Iterable[str]) -> Any:
+def _mapped_grid(mapping: Any, dimensions: Iterable[str], *, keeps_maps: bool) -> Any:
     """Return a mapping without key maps, in one form for the inferred and the written identity.
 
     Which of them is inferred depends on the bounds of both sides. ``dimensions`` are those of the
-    output.
+    output. ``keeps_maps``: rows of an input that is not read any more would stay in the output.
     """
     if mapping == "identity":
         return {name: name for name in dimensions}
-    if not isinstance(mapping, Mapping):
+    if keeps_maps or not isinstance(mapping, Mapping):
         return mapping
     return {
         name: {**entry, "map": True} if isinstance(entry, Mapping) and "map" in entry else entry

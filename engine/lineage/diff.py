@@ -20,8 +20,10 @@ from engine.lineage.columns import (
     union_columns,
 )
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
-from engine.lineage.definition import grid_of, has_same_definition
-from engine.model.states import Activation
+from engine.lineage.definition import has_same_definition
+from engine.lineage.growth import shrunk_datasets
+from engine.model.dataset import grid_of
+from engine.model.states import Activation, UpdateStrategy
 
 _DERIVED = {"config_hash", "schema_hash", "index", "job"}
 _Ends = tuple[str, str]
@@ -35,6 +37,7 @@ class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
 
     ``changed`` maps each job to its changed keys, not all of which affect its outputs.
     ``regenerated`` has each dataset with a new version: outputs are rebuilt, sources are not.
+    ``shrunk`` are datasets that lose partitions of the same grid.
     """
 
     added: tuple[str, ...] = ()
@@ -42,16 +45,17 @@ class DagDiff(msgspec.Struct, frozen=True, kw_only=True):
     changed: dict[str, tuple[str, ...]] = {}
     unchanged: tuple[str, ...] = ()
     regenerated: Regenerated = {}
+    shrunk: frozenset[str] = frozenset()
 
 
 def diff(
     previous: CompiledDag | None,
     new: CompiledDag,
-    other_dags: Regenerated | None = None,
+    other_dags: DagDiff | None = None,
 ) -> DagDiff:
     """Compare a version with the previous one; without one, every job is added.
 
-    ``other_dags`` has the regenerated datasets of other DAGs, in the form of ``regenerated``.
+    ``other_dags`` has the regenerated and the shrunk datasets of other DAGs.
     """
     old, now = _by_name(previous), _by_name(new)
     changes = {name: tuple(_changes(old[name], now[name])) for name in now if name in old}
@@ -60,7 +64,8 @@ def diff(
         removed=tuple(name for name in old if name not in now),
         changed={name: keys for name, keys in changes.items() if keys},
         unchanged=tuple(name for name, keys in changes.items() if not keys),
-        regenerated=_regenerated(previous, old, now, new, other_dags or {}),
+        regenerated=_regenerated(previous, old, now, new, other_dags or DagDiff()),
+        shrunk=shrunk_datasets(previous, new),
     )
 
 
@@ -106,18 +111,20 @@ def _regenerated(
     old: Mapping[str, _JobDefinition],
     now: Mapping[str, _JobDefinition],
     new: CompiledDag,
-    other_dags: Regenerated,
+    other_dags: DagDiff,
 ) -> dict[str, tuple[str, ...] | None]:
     """Propagate dirty columns through the jobs in topological order.
 
     The lineage of both versions applies, because a removed column is read in the previous one only.
     """
-    dirty = {name: dirty_columns(columns) for name, columns in other_dags.items()}
+    dirty = {name: dirty_columns(columns) for name, columns in other_dags.regenerated.items()}
     dirty |= _dirty_sources(previous, new)
+    shrunk = other_dags.shrunk | shrunk_datasets(previous, new)
     maps = [_column_maps(dag.columns) for dag in (previous, new) if dag]
     for name in _order(new):
         if now[name].job.activation != Activation.SOURCE:
-            dirty |= _dirty_outputs(old.get(name), now[name], dirty, maps)
+            merges = _merges(now[name].job, shrunk)
+            dirty |= _dirty_outputs(None if merges else old.get(name), now[name], dirty, maps)
     return {
         dataset.name: None
         if (columns := stored_columns(dirty[dataset.name])) is None
@@ -125,6 +132,12 @@ def _regenerated(
         for dataset in new.datasets
         if dataset.name in dirty
     }
+
+
+def _merges(job: CompiledJob, shrunk: frozenset[str]) -> bool:
+    """Return True if rows read from partitions that are gone would stay in the output."""
+    is_append = job.update_strategy == UpdateStrategy.APPEND
+    return is_append and not shrunk.isdisjoint(job.input_datasets)
 
 
 def _order(dag: CompiledDag) -> Iterator[str]:

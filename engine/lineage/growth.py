@@ -29,6 +29,12 @@ def changed_bounds(previous: CompiledDag | None, new: CompiledDag) -> Mapping[st
     return {name: (was, now) for name, (was, now) in spaces.items() if now.is_alike(was)}
 
 
+def shrunk_datasets(previous: CompiledDag | None, new: CompiledDag) -> frozenset[str]:
+    """Return the datasets that keep their grid, and lose partitions of it."""
+    spaces = changed_bounds(previous, new).items()
+    return frozenset(name for name, (was, now) in spaces if added(now, was))
+
+
 def entering(previous: CompiledDag | None, new: CompiledDag) -> Texts:
     """Return the partitions that a new DAG version adds to datasets.
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import msgspec
 
-from engine.model.dataset import Dataset
+from engine.model.dataset import Dataset, grid_of
 
 _MARK = "knockon"
 
@@ -15,7 +15,7 @@ _MARK = "knockon"
 class TableMark:
     """The dataset and dataset version for which a table was created.
 
-    ``layout``: hash of the partitioning and the unique key, which determine the indexes.
+    ``layout``: hash of the grid of the partitions and the unique key, which determine the indexes.
     ``retyped``: numbers of the columns with another type since then, counted from 1.
     """
 
@@ -27,8 +27,16 @@ class TableMark:
     @staticmethod
     def of(dataset: Dataset, unique_key: Sequence[str]) -> "TableMark":
         """Create the mark of a table for this version of a dataset."""
-        layout = msgspec.json.encode((dataset.partitioning, unique_key))
-        return TableMark(str(dataset.id), str(dataset.version), sha256(layout).hexdigest()[:16])
+        layout = _hash(grid_of(dataset.partitioning), unique_key)
+        return TableMark(str(dataset.id), str(dataset.version), layout)
+
+    def has_layout_of(self, dataset: Dataset, unique_key: Sequence[str]) -> bool:
+        """Return True if a version of the dataset has the layout of the table.
+
+        Earlier releases hashed bounds and key lists as well.
+        """
+        partitionings = grid_of(dataset.partitioning), dataset.partitioning
+        return self.layout in [_hash(each, unique_key) for each in partitionings]
 
     @staticmethod
     def read(comment: str | None) -> "TableMark | None":
@@ -44,3 +52,7 @@ class TableMark:
         parts = (_MARK, self.dataset, self.version, self.layout)
         numbers = ",".join(map(str, self.retyped))
         return ":".join((*parts, numbers) if numbers else parts)
+
+
+def _hash(partitioning: str, unique_key: Sequence[str]) -> str:
+    return sha256(msgspec.json.encode((partitioning, unique_key))).hexdigest()[:16]

@@ -88,10 +88,6 @@ class Dimension(ABC):
     def unlimited(self) -> Dimension:
         """Return the dimension with the keys of every dimension that is alike."""
 
-    @abstractmethod
-    def grid_spec(self) -> dict[str, Any]:
-        """Return JSON data equal for alike dimensions: without bounds, and without listed keys."""
-
     def spanning(self, members: Any) -> Any:
         """Return the smallest superset that a single text can denote."""
         return members
@@ -177,10 +173,6 @@ class OrderedDimension(Dimension):
     def is_alike(self, other: Dimension) -> bool:
         """See `Dimension`."""
         return isinstance(other, OrderedDimension) and self.grid == other.grid
-
-    def grid_spec(self) -> dict[str, Any]:
-        """See `Dimension`."""
-        return {**self.to_spec(), "start": None, "end": None}
 
     def _within(self, key: str, where: str) -> int:
         ordinal = self.ordinal(key, where)

@@ -130,10 +130,6 @@ class StaticDimension(KeyDimension):
         """See `Dimension`."""
         return DynamicDimension(self.column)
 
-    def grid_spec(self) -> dict[str, Any]:
-        """See `Dimension`."""
-        return {"static": True}
-
     def _position(self, key: str, where: str) -> int:
         if key not in self._index:
             raise InvalidPartition(
@@ -194,10 +190,6 @@ class DynamicDimension(KeyDimension):
     def unlimited(self) -> DynamicDimension:
         """See `Dimension`."""
         return self
-
-    def grid_spec(self) -> dict[str, Any]:
-        """See `Dimension`."""
-        return self.to_spec()
 
 
 _ANY = KeySet(complement=True)

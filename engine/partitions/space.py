@@ -13,7 +13,7 @@ from engine.partitions.key_dimension import check_key
 from engine.partitions.limits import check_keys, is_listable
 from engine.partitions.listing import blocks, points
 from engine.partitions.sets import PartitionSet
-from engine.partitions.spec import read_dimension, write_dimension, write_grid
+from engine.partitions.spec import read_dimension, write_dimension
 from engine.partitions.text import (
     key_writer,
     read_box,
@@ -64,10 +64,6 @@ class PartitionSpace:
     def to_spec(self) -> dict[str, Any]:
         """Return the JSON data for `from_spec`."""
         return {name: write_dimension(dimension) for name, dimension in self.dimensions}
-
-    def grid_spec(self) -> dict[str, Any]:
-        """Return JSON data that is equal for alike spaces only, whatever their bounds and keys."""
-        return {name: write_grid(dimension) for name, dimension in self.dimensions}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -38,17 +38,8 @@ def read_dimension(name: str, spec: Any) -> Dimension:
 
 def write_dimension(dimension: Dimension) -> dict[str, Any]:
     """Return the spec of a dimension, without default values."""
-    return _written(dimension, dimension.to_spec())
-
-
-def write_grid(dimension: Dimension) -> dict[str, Any]:
-    """Return the part of the spec that is equal for alike dimensions stored in the same column."""
-    return _written(dimension, dimension.grid_spec())
-
-
-def _written(dimension: Dimension, spec: Spec) -> dict[str, Any]:
-    fields = {**spec, "column": dimension.column}
-    return {field: value for field, value in fields.items() if value is not None}
+    spec = {**dimension.to_spec(), "column": dimension.column}
+    return {field: value for field, value in spec.items() if value is not None}
 
 
 def _check_fields(name: str, spec: Spec, types: Mapping[str, type]) -> None:

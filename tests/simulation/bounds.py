@@ -70,12 +70,25 @@ class _Comparison:
 
     def _reads_otherwise(self, read: Read, key: Key) -> bool:
         source, source_now = (world.producers[read.dataset] for world in (self.before, self.now))
-        is_whole = source.is_source and read.latest is None
-        among = {*universe(source.space)} if is_whole else {*self.existing[read.dataset]}
-        remaining = among & {*universe(source_now.space)}
-        return needed(read, source.space, self.was.space, key, among) != needed(
+        existing = {*self.existing[read.dataset]}
+        remaining = existing & {*universe(source_now.space)}
+        if source.is_source:  # rows of partitions that no event has named are read as well
+            possible = {*universe(source.space)}
+            existing = _with_same_last(read, source, existing, possible)
+            within = possible & {*universe(source_now.space)}
+            remaining = _with_same_last(read, source_now, remaining, within)
+        return needed(read, source.space, self.was.space, key, existing) != needed(
             read, source_now.space, self.job.space, key, remaining
         )
+
+
+def _with_same_last(read: Read, source: Job, existing: set[Key], possible: set[Key]) -> set[Key]:
+    """Return the possible partitions up to the last existing key, if only that key is read."""
+    if read.latest is None or not existing:
+        return possible
+    i, grid = read.latest, source.space[read.latest].grid
+    last = max(grid.index(key[i]) for key in existing)
+    return {key for key in possible if grid.index(key[i]) <= last}
 
 
 def _forget(state: SimulationState, job: Job, gone: set[Key]) -> None:

@@ -10,10 +10,10 @@ from engine.errors import InvalidDag, KnockonError
 from engine.lineage.catalog import CatalogEntry, space_of
 from engine.lineage.compile import compile_dag
 from engine.lineage.compiled import CompiledDag, CompiledInput, CompiledJob
-from engine.lineage.definition import grid_of
 from engine.lineage.sql import NOTHING_DEFINED, UserDefined
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
+from engine.model.dataset import grid_of
 from engine.model.states import Activation
 from engine.store.database import Connection
 from engine.store.rows.dags import CurrentDag, UserDefinedNames

@@ -41,7 +41,7 @@ from engine.flow.planning.plan import plan_rows
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledJob
-from engine.lineage.diff import DagDiff, Regenerated, diff
+from engine.lineage.diff import DagDiff, diff
 from engine.lineage.growth import Texts, entering, leaving
 from engine.lineage.schedules import changed_schedules
 from engine.model.dag import DagFile
@@ -128,13 +128,13 @@ async def _follow(conn: Connection, org: OrgContext, deployed: Deployment) -> li
         changed = changes.pop()
         current = await load_current_versions(conn, org.id)
         for dag in followers(current, changed.dag_name, await load_user_defined(conn)):
-            changes.append(await _deploy(conn, org, dag, changed.diff.regenerated))
+            changes.append(await _deploy(conn, org, dag, changed.diff))
             followed.append(dag.dag)
     return followed
 
 
 async def _deploy(
-    conn: Connection, org: OrgContext, dag: DagFile, elsewhere: Regenerated | None = None
+    conn: Connection, org: OrgContext, dag: DagFile, elsewhere: DagDiff | None = None
 ) -> Deployment:
     current = await load_current_versions(conn, org.id)
     dag = await with_sql_code(conn, current, dag)

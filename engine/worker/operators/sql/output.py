@@ -75,7 +75,7 @@ def _is_prepared(table: Table, dataset: Dataset, shape: Shape) -> bool:
 
 def _is_current(table: Table, dataset: Dataset) -> bool:
     mark = TableMark.read(table.comment)
-    # The layout needs no comparison: it cannot change without a new version.
+    # The layout needs no comparison: the grid cannot change without a new version.
     return mark is None or (mark.dataset, mark.version) == (str(dataset.id), str(dataset.version))
 
 
@@ -116,8 +116,10 @@ def _is_rewritten(job: Job, dataset: Dataset) -> bool:
 
 def _is_reusable(job: Job, dataset: Dataset, shape: Shape, existing: Table) -> bool:
     """Return True if rows of an earlier version can be replaced partition by partition."""
-    mark, own = TableMark.read(existing.comment), TableMark.of(dataset, job.merge_key)
-    if mark is None or (mark.dataset, mark.layout) != (own.dataset, own.layout):
+    mark = TableMark.read(existing.comment)
+    if mark is None or mark.dataset != str(dataset.id):
+        return False
+    if not mark.has_layout_of(dataset, job.merge_key):
         return False
     return not job.merge_key and shape.columns == existing.columns
 
