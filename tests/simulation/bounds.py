@@ -37,8 +37,9 @@ def declare_bounds(
         state.ledger.wrong[name] += [Declared(state.now, key, None) for key in sorted(wrong)]
         if gone:
             _forget(state, job, gone)
-        if gone and (job.per_task > 1 or job.is_single_run):
-            # The other partitions of a running task are invalidated.
+        has_entered = not {*universe(job.space)} <= {*universe(was.space)}
+        if (gone and job.per_task > 1) or (job.is_single_run and (gone or has_entered)):
+            # The other partitions of a canceled task are built again, and a single run builds all.
             state.ledger.wrong[name].append(Declared(state.now, None, None))
 
 

@@ -1,6 +1,6 @@
 """`knockon deploy`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -100,11 +100,24 @@ def _tree(deployment: Deployment, dry_run: bool) -> Tree:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
     if change.regenerated:
         _add_versions(tree, deployment, dry_run)
-    for name, partitions in deployment.grown.items():
-        tree.add(_growth_text(name, partitions))
+    for line in _bounds_texts(deployment):
+        tree.add(line)
     for name in deployment.followed:
         tree.add(Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim")))
     return tree
+
+
+def _bounds_texts(deployment: Deployment) -> Iterator[Text]:
+    """Yield the partitions that leave and enter datasets by changed bounds and key lists."""
+    for name, partitions in deployment.leaving.items():
+        texts = f"  no longer includes {', '.join(partitions)}"
+        yield Text.assemble(("- ", "red"), name, (texts, "dim"))
+    for name, partitions in deployment.entering.items():
+        if name in deployment.grown:
+            yield _growth_text(name, partitions)
+        else:
+            texts = f"  now includes {', '.join(partitions)}"
+            yield Text.assemble(("+ ", "green"), name, (texts, "dim"))
 
 
 def _growth_text(name: str, partitions: Sequence[str]) -> Text:

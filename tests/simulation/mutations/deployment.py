@@ -76,3 +76,30 @@ def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
 def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
     open_statuses = "('blocked', 'queued', 'running', 'failed')"
     statement(patch, "tasks.repoint", open_statuses, "('queued', 'running', 'failed')")
+
+
+@classified(LOST_WORK)
+def entering_partitions_are_not_built(patch: Patch) -> None:
+    around(patch, engine.flow.deployment.deploy, "of_entering_partitions", lambda _: nothing)
+
+
+@mutation
+def readers_of_leaving_partitions_are_not_rebuilt(patch: Patch) -> None:
+    around(patch, engine.flow.deployment.deploy, "of_other_inputs", lambda _: nothing)
+
+
+@mutation
+def records_of_leaving_partitions_stay(patch: Patch) -> None:
+    statement(patch, "partitions.remove", "WHERE dataset_uuid", "WHERE false AND dataset_uuid")
+
+
+@mutation
+def bounds_are_part_of_the_definition(patch: Patch) -> None:
+    """Rebuild datasets from scratch for any change of bounds, as earlier releases did."""
+    around(patch, engine.lineage.diff, "has_same_definition", lambda _: has_equal_hash_and_bounds)
+
+
+def has_equal_hash_and_bounds(old: Any, old_datasets: Any, new: Any, new_datasets: Any) -> bool:
+    partitionings = ([each.partitioning for each in sets] for sets in (old_datasets, new_datasets))
+    before, now = partitionings
+    return old.config_hash == new.config_hash and before == now
