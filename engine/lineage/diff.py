@@ -20,7 +20,7 @@ from engine.lineage.columns import (
     union_columns,
 )
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledDataset, CompiledJob
-from engine.lineage.definition import has_same_definition
+from engine.lineage.definition import has_same_definition, own_columns
 from engine.lineage.growth import shrunk_datasets
 from engine.model.dataset import grid_of
 from engine.model.states import Activation, UpdateStrategy
@@ -187,7 +187,7 @@ def _own_dirt(
     """Return the columns made dirty by a change of the job itself, regardless of its inputs."""
     if old is None or not has_same_definition(old.job, old.datasets, new.job, new.datasets):
         return ALL_COLUMNS
-    before, now = old.datasets[index].columns, new.datasets[index].columns
+    before, now = own_columns(old.datasets[index]), own_columns(new.datasets[index])
     # Columns of a `SELECT *` may be added or removed without a change of the job.
     return PRUNED if before is None or now is None else _other_columns(before, now)
 
