@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
+from msgspec import structs
+
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.sources import load_sources
@@ -66,10 +68,17 @@ async def _replay(
     if isinstance(outcome, Rejection):
         await execute(conn, "views.dead_letter_error", id=row.id, error=outcome.error)
         return Replayed(row.id, outcome.error)
-    written = await ingest(conn, org, Batch(consumer=row.consumer, received=tuple(outcome)))
+    # Later events may have described the partitions since.
+    received = tuple(_without_fingerprint(each) for each in outcome)
+    written = await ingest(conn, org, Batch(consumer=row.consumer, received=received))
     # Other events of the same message that are rejected now become dead letters of their own.
     for rejected in written.rejections:
         if rejected.position == row.position:
             return Replayed(row.id, rejected.error)
     await execute(conn, "dead_letters.replayed", ids=[row.id])
     return Replayed(row.id, None, written.invalidations)
+
+
+def _without_fingerprint(received: Received) -> Received:
+    event = structs.replace(received.event, fingerprint=None)
+    return structs.replace(received, event=event)

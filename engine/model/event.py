@@ -41,6 +41,7 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ``partitions`` lists keys and inclusive ranges (``2013-02-01..2013-02-07``,
     ``dt=2013-02-13/origin=JFK``); null means the entire dataset. ``columns`` null means unknown.
     ``rows`` is a row filter. ``version`` is a dataset version; null means the current one.
+    ``fingerprint`` is a hash or version of the data in each of the partitions of a source.
     ``id`` identifies the event in explanations and is the idempotency key of manual invalidations.
     """
 
@@ -54,13 +55,16 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     time: str | None = None
     source: str | None = None
     note: str | None = None
+    fingerprint: _Text | None = None
 
 
 class Widened(SourceEvent, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An event that covers more than the actual change; ``note`` gives the reason."""
 
 
-scope_except_rows = attrgetter("__class__", "dataset", "partitions", "columns", "reason", "version")
+scope_except_rows = attrgetter(
+    "__class__", "dataset", "partitions", "columns", "reason", "version", "fingerprint"
+)
 """The scope of an event without its row filter, and without fields that only inform people."""
 
 
@@ -79,6 +83,7 @@ def request_hash(event: SourceEvent) -> str:
         event.rows,
         event.reason,
         event.version,
+        *(() if event.fingerprint is None else (event.fingerprint,)),
     )
     return sha256(msgspec.json.encode(scope, order="sorted")).hexdigest()
 

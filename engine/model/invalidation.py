@@ -38,7 +38,8 @@ class Invalidation:
     ``columns`` null means unknown. ``row_filter`` without conditions: all of them were dropped, so
     any rows may have changed, or been added before a cursor. ``processed_by`` are the jobs with
     tasks already planned. ``is_rerun``: all of the dataset is to be recomputed by a single-run job
-    that has run, which may have found no partitions.
+    that has run, which may have found no partitions. ``fingerprint`` is that of the data in each of
+    the partitions of a source; None: unknown.
     """
 
     id: UUID
@@ -50,3 +51,4 @@ class Invalidation:
     row_filter: Mapping[str, Any] | None = None
     processed_by: frozenset[UUID] = frozenset()
     is_rerun: bool = False
+    fingerprint: str | None = None

@@ -100,6 +100,7 @@ class InvalidationOutcome(StrEnum):
 
     PLANNED = "planned"
     AFFECTS_NOTHING = "affects_nothing"
+    UNCHANGED = "unchanged"
     NOT_CURRENT = "not_current"
     PENDING_APPROVAL = "pending_approval"
     REJECTED = "rejected"

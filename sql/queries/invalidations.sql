@@ -5,7 +5,8 @@
 WITH v AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(invalidations)s) AS v(dataset_uuid uuid, dataset_version uuid,
         row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
-        idempotency_key text, request_hash text, outcome text, ids uuid[], partition_keys text[])
+        idempotency_key text, request_hash text, outcome text, fingerprint text, ids uuid[],
+        partition_keys text[])
 ), new_keys AS (
     INSERT INTO knockon.idempotency_keys AS k (org_id, key, request_hash, invalidation_ids)
     SELECT %(org_id)s, v.idempotency_key, v.request_hash, v.ids FROM v
@@ -14,12 +15,12 @@ WITH v AS MATERIALIZED (
 ), inserted AS (
     INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope,
         partition_key, row_filter, reason, source_event, columns, events, idempotency_key,
-        request_hash, outcome, is_debounced, processed_at)
+        request_hash, outcome, fingerprint, is_debounced, processed_at)
     SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
         CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
              WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
         part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
-        v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome,
+        v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome, v.fingerprint,
         (SELECT d.debounce IS NOT NULL FROM knockon.datasets d WHERE d.id = v.dataset_uuid),
         CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
     FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
@@ -78,7 +79,7 @@ GROUP BY v.dataset_uuid
 -- wait for a review, those set aside for a replay, those of paused datasets for a resume, and those of
 -- datasets with a debounce until they are gathered.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
-       i.columns, i.processed_by
+       i.columns, i.processed_by, i.fingerprint
 FROM knockon.data_invalidations i
 WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
   AND i.planning_error IS NULL
@@ -90,7 +91,7 @@ FOR UPDATE SKIP LOCKED
 -- :name lock_these
 -- Lock invalidations for planning.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
-       i.columns, i.processed_by
+       i.columns, i.processed_by, i.fingerprint
 FROM knockon.data_invalidations i WHERE i.id = ANY(%(ids)s) ORDER BY i.id FOR UPDATE
 
 -- :name inheritable

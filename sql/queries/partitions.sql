@@ -217,3 +217,15 @@ FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
   AND partition_key = ANY(%(keys)s)
 ON CONFLICT DO NOTHING
+
+-- :name fingerprints
+-- The fingerprints of partitions, null if unknown.
+SELECT partition_key AS key, fingerprint FROM knockon.partition_versions
+WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = ANY(%(keys)s::text[])
+
+-- :name set_fingerprints
+-- Store the fingerprints of partitions of a source (null: unknown).
+UPDATE knockon.partition_versions p SET fingerprint = v.fingerprint
+FROM unnest(%(keys)s::text[], %(fingerprints)s::text[]) AS v(key, fingerprint)
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = v.key
+  AND p.fingerprint IS DISTINCT FROM v.fingerprint

@@ -39,6 +39,13 @@ def invalidate(
         str | None,
         typer.Option("--key", help="Idempotency key: a repeated key is the same request."),
     ] = None,
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            "--fingerprint",
+            help="Hash or version of the data; the same one again changes nothing.",
+        ),
+    ] = None,
     note: Annotated[str | None, typer.Option("--note", help="Note, shown by explain.")] = None,
     wait: Wait = False,
     timeout: Timeout = None,
@@ -49,7 +56,15 @@ def invalidate(
     part repaired by hand, only the dependents are recomputed.
     """
     event = event_from(
-        dataset, partitions, columns, rows, reason, id=key, note=note, source="knockon invalidate"
+        dataset,
+        partitions,
+        columns,
+        rows,
+        reason,
+        id=key,
+        note=note,
+        fingerprint=fingerprint,
+        source="knockon invalidate",
     )
 
     async def work(session: Session) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from engine.flow.ingestion.resolve import Resolved, request_of
 from engine.model.event import MANUAL, Received, SourceEvent, request_hash
+from engine.planner import MOST_LOOKED_UP
 from engine.planner.bounds import OpenEnds, union_by_open_ends
 from engine.planner.scope import GROWTH
 
@@ -34,6 +35,7 @@ class CoalescedInvalidation:
     source_event: dict[str, Any]
     key: str | None = None
     request_hash: str | None = None
+    fingerprint: str | None = None
 
 
 def coalesce(resolved: Sequence[Resolved]) -> list[CoalescedInvalidation]:
@@ -43,11 +45,44 @@ def coalesce(resolved: Sequence[Resolved]) -> list[CoalescedInvalidation]:
     request alone.
     """
     groups: defaultdict[_Kind, list[Resolved]] = defaultdict(list)
+    contradicted = _with_several_fingerprints(resolved)
     for events in resolved:
-        groups[_Kind.of(events)].append(events)
+        kind = _Kind.of(events)
+        is_certain = kind.dataset not in contradicted
+        groups[kind if is_certain else replace(kind, fingerprint=None)].append(events)
     for kind in [kind for kind in groups if kind.is_narrow]:
         _absorb(groups, kind)
-    return [_coalesced(group) for group in groups.values()]
+    return [_coalesced(group, kind.fingerprint) for kind, group in groups.items()]
+
+
+def _with_several_fingerprints(resolved: Sequence[Resolved]) -> set[UUID]:
+    """Return the datasets with events that may differ in their fingerprints for one partition.
+
+    Merged events lose their order, so that the last fingerprint is unknown.
+    """
+    given: defaultdict[UUID, set[str | None]] = defaultdict(set)
+    for events in resolved:
+        given[events.dataset.id].add(events.event.fingerprint)
+    mixed = {dataset for dataset, fingerprints in given.items() if len(fingerprints) > 1}
+    seen: dict[tuple[UUID, str], str | None] = {}
+    several: set[UUID] = set()
+    for events in resolved:
+        dataset, fingerprint = events.dataset.id, events.event.fingerprint
+        if dataset in mixed - several:
+            keys = _few_keys(events)
+            if keys is None or any(
+                seen.setdefault((dataset, key), fingerprint) != fingerprint for key in keys
+            ):
+                several.add(dataset)
+    return several
+
+
+def _few_keys(events: Resolved) -> list[str] | None:
+    """Return the partitions of events; None if they are too many, or unknown."""
+    sets = events.partitions or ()
+    if not sets or any(not each.is_finite or each.count() > MOST_LOOKED_UP for each in sets):
+        return None
+    return [key for each in sets for key in events.space.keys(each)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +95,21 @@ class _Kind:
     columns: frozenset[str] | None
     rows: bytes | None
     request: str | None
+    fingerprint: str | None
 
     @staticmethod
     def of(events: Resolved) -> "_Kind":
         rows = None if events.rows is None else msgspec.json.encode(events.rows, order="sorted")
         request = request_of(events.received[0])
-        reason = events.event.reason
-        return _Kind(events.dataset.id, events.version, reason, events.columns, rows, request)
+        return _Kind(
+            events.dataset.id,
+            events.version,
+            events.event.reason,
+            events.columns,
+            rows,
+            request,
+            events.event.fingerprint,
+        )
 
     @property
     def is_narrow(self) -> bool:
@@ -116,7 +159,7 @@ def _covers(named: OpenEnds, events: Resolved) -> bool:
     )
 
 
-def _coalesced(group: Sequence[Resolved]) -> CoalescedInvalidation:
+def _coalesced(group: Sequence[Resolved], fingerprint: str | None) -> CoalescedInvalidation:
     sample = group[0]
     received = [event for events in group for event in events.received]
     is_manual = received[0].stream == MANUAL
@@ -134,6 +177,7 @@ def _coalesced(group: Sequence[Resolved]) -> CoalescedInvalidation:
         source_event=_summary(received),
         key=sample.event.id if is_manual else None,
         request_hash=request_hash(sample.event) if is_manual else None,
+        fingerprint=fingerprint,
     )
 
 

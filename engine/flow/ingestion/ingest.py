@@ -320,6 +320,7 @@ def _parameters(invalidation: CoalescedInvalidation) -> dict[str, Any]:
         "events": invalidation.events,
         "idempotency_key": invalidation.key,
         "request_hash": invalidation.request_hash,
+        "fingerprint": invalidation.fingerprint,
         "outcome": None if invalidation.is_current else InvalidationOutcome.NOT_CURRENT,
         "ids": [new_id() for _ in invalidation.texts],
         "partition_keys": invalidation.texts,

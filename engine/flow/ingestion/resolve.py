@@ -14,6 +14,7 @@ from engine.lineage.narrowing import certain, named_by
 from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
 from engine.model.event import MANUAL, POSTGRES, Received, SourceEvent, scope_of
+from engine.model.states import Activation
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.bounds import union_by_open_ends
 from engine.planner.scope import GROWTH
@@ -79,6 +80,7 @@ def resolve(
             _widened(event, unknown, earlier.get(dataset.id, ())) for event in received
         )
         event, known = received[0].event, None
+    _check_fingerprint(lineage, dataset, event)
     rows = _rows(known, event.rows)
     if rows is None and has_conditions and event.reason in GROWTH:
         rows = {}  # null would mean rows past the cursors of readers
@@ -121,6 +123,15 @@ def _widened(received: Received, unknown: frozenset[str], earlier: Collection[st
         event, rows=rows or None, columns=columns, note=event.note or note
     )
     return msgspec.structs.replace(received, event=changed)
+
+
+def _check_fingerprint(lineage: Lineage, dataset: Dataset, event: SourceEvent) -> None:
+    is_source = lineage.producer(dataset.id).activation == Activation.SOURCE
+    if event.fingerprint is not None and not is_source:
+        raise InvalidEvent(
+            f"an event of dataset {dataset.name!r} has a fingerprint, but a job produces the "
+            "dataset: omit it"
+        )
 
 
 def _version(dataset: Dataset, text: str | None) -> UUID:

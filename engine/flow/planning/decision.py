@@ -1,7 +1,7 @@
 """Decision: the plan for open invalidations, computed before any part of it is executed."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ import msgspec
 from engine.errors import InvalidPartition
 from engine.flow.execution.stale_decisions import load_decided
 from engine.flow.planning.carry_over import carry_late
+from engine.flow.planning.fingerprints import Compared, compare_fingerprints
 from engine.flow.shared.load_partitions import (
     answer_from_known,
     load_existing,
@@ -39,11 +40,18 @@ _MOST_PARTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A plan, its invalidations, and the lineage from which it was computed."""
+    """A plan, its invalidations, their changed parts, and the lineage of the computation."""
 
     lineage: Lineage
     invalidations: Sequence[Invalidation]
     plan: Plan
+    compared: Compared
+
+    @property
+    def unchanged(self) -> Set[UUID]:
+        """Return the invalidations whose partitions all have the fingerprint of the event."""
+        changed = {part.id for part in self.compared.parts}
+        return {each.id for each in self.invalidations} - changed
 
     @property
     def tasks(self) -> int:
@@ -72,10 +80,9 @@ async def decide(
     Raises InvalidPartition or InvalidFilter if their partitions or rows cannot be planned or are
     too many.
     """
-    existing = await _existing(conn, lineage, invalidations)
-    parts = [
-        part for invalidation in invalidations for part in _parts(lineage, invalidation, existing)
-    ]
+    compared = await compare_fingerprints(conn, lineage, invalidations)
+    existing = await _existing(conn, lineage, compared.parts)
+    parts = [part for changed in compared.parts for part in _parts(lineage, changed, existing)]
     marked = await _mark_reruns(conn, lineage, parts)
     left = await _left_unbuilt(conn, lineage, marked)
     now = await load_now(conn)
@@ -83,7 +90,7 @@ async def decide(
         conn, lineage, lambda known: make_plan(lineage, [*marked, *left], known, now)
     )
     check_size(plan, lineage)
-    return Decision(lineage, invalidations, plan)
+    return Decision(lineage, invalidations, plan, compared)
 
 
 async def _mark_reruns(
@@ -279,4 +286,5 @@ def _invalidation(row: LockedInvalidation) -> Invalidation:
         columns=None if row.columns is None else frozenset(row.columns),
         row_filter=row.row_filter,
         processed_by=frozenset(row.processed_by),
+        fingerprint=row.fingerprint,
     )

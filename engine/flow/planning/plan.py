@@ -22,6 +22,7 @@ from engine.flow.execution.row_changes import bound_row_changes
 from engine.flow.planning.decision import Decision, decide_rows
 from engine.flow.planning.declare_wrong import declare_wrong
 from engine.flow.planning.emit import emit
+from engine.flow.planning.fingerprints import store_fingerprints
 from engine.flow.planning.pending_approval import (
     limits_exceeded,
     restrict_to_existing,
@@ -153,6 +154,7 @@ async def execute_plan(
 ) -> Planned:
     """Execute a plan, and record it under ``plan_id``, which may exist already."""
     await _mark_changed(conn, decision.lineage, decision.plan)
+    await store_fingerprints(conn, decision.lineage, decision.compared.fingerprints)
     await declare_wrong(conn, decision.lineage, decision.plan)
     # The document is built in a thread while the server receives the tasks.
     document = get_running_loop().run_in_executor(None, lambda: decision.document)
@@ -221,9 +223,11 @@ async def _record(
         document=Jsonb(document),
         task_count=tasks,
     )
-    processed = []
+    processed, unchanged = [], decision.unchanged
     for invalidation in decision.invalidations:
         jobs = sorted(decision.plan.invalidations.get(invalidation.id, ()), key=attrgetter("int"))
         outcome = InvalidationOutcome.PLANNED if jobs else InvalidationOutcome.AFFECTS_NOTHING
+        if invalidation.id in unchanged:
+            outcome = InvalidationOutcome.UNCHANGED
         processed.append({"id": invalidation.id, "jobs": jobs, "outcome": outcome})
     await execute(conn, "invalidations.processed", plan_id=plan_id, rows=Jsonb(processed))

@@ -25,6 +25,7 @@ class LockedInvalidation(msgspec.Struct, frozen=True):
     reason: InvalidationReason
     columns: list[str] | None
     processed_by: list[UUID]
+    fingerprint: str | None
 
 
 class InheritableInvalidation(msgspec.Struct, frozen=True):

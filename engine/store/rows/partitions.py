@@ -55,3 +55,10 @@ class BuiltPartition(msgspec.Struct, frozen=True):
     materialized_at: datetime
     row_count: int | None
     task_id: UUID | None
+
+
+class KeyFingerprint(msgspec.Struct, frozen=True):
+    """The fingerprint of a partition; None: unknown."""
+
+    key: str
+    fingerprint: str | None
