@@ -98,8 +98,13 @@ CROSS JOIN jsonb_each_text(p.column_fingerprints) AS f WHERE d.org_id = %(org)s
 """
 
 _CURSORS = """
-SELECT c.dataset_version || ' ' || c.job_id AS subject, c.cursor_value::bigint AS value
-FROM datasets d JOIN dataset_cursors c ON c.dataset_uuid = d.id WHERE d.org_id = %(org)s
+SELECT concat_ws(' ', c.dataset_version, c.job_id, o.dataset_version) AS subject,
+       c.cursor_value::bigint AS value
+FROM datasets d JOIN dataset_cursors c ON c.dataset_uuid = d.id
+JOIN jobs j ON j.id = c.job_id
+-- a new version of the output starts from the beginning
+LEFT JOIN current_datasets o ON o.org_id = d.org_id AND o.name = j.output_datasets[1]
+WHERE d.org_id = %(org)s
 """
 
 _POSITIONS = """

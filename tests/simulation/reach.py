@@ -81,6 +81,7 @@ HISTORY = (
     *("proposed plan outdated", "limit set", "pending plan: approve", "pending plan: reject"),
     *("invalid message", "dead letters replayed"),
     "deploy: column added or removed",
+    "deploy: bounds changed",
     *("deploy: wait_for removed", "deploy during a run"),
     *("PerPartition run", "PerUpdate run", "Full run", "SQL run", "all rows reread"),
     "canceled task retried",

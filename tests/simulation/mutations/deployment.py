@@ -89,11 +89,6 @@ def readers_of_leaving_partitions_are_not_rebuilt(patch: Patch) -> None:
 
 
 @mutation
-def records_of_leaving_partitions_stay(patch: Patch) -> None:
-    statement(patch, "partitions.remove", "WHERE dataset_uuid", "WHERE false AND dataset_uuid")
-
-
-@mutation
 def bounds_are_part_of_the_definition(patch: Patch) -> None:
     """Rebuild datasets from scratch for any change of bounds, as earlier releases did."""
     around(patch, engine.lineage.diff, "has_same_definition", lambda _: has_equal_hash_and_bounds)
