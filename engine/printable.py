@@ -8,7 +8,7 @@ text.
 import json
 import re
 
-_UNSAFE = re.compile(
+UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
@@ -20,12 +20,12 @@ _REPLACEMENT = "\ufffd"
 
 def printable(text: str) -> str:
     """Replace each character that could act on a terminal by a visible one."""
-    return _UNSAFE.sub(_picture, text)
+    return UNSAFE.sub(_picture, text)
 
 
 def printable_json(document: str) -> str:
     """Escape the same characters in JSON, where they can only occur within strings."""
-    return _UNSAFE.sub(lambda unsafe: json.dumps(unsafe[0])[1:-1], document)
+    return UNSAFE.sub(lambda unsafe: json.dumps(unsafe[0])[1:-1], document)
 
 
 def indented(text: str) -> str:

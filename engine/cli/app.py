@@ -55,6 +55,7 @@ COMMANDS = {
     "logs": (_INSPECT, "Show the attempts at a task, with their output."),
     "events": (_INSPECT, "List or follow events."),
     "invalidations": (_INSPECT, "List or replay invalidations."),
+    "history": (_INSPECT, "List deploys, or print the file of a DAG version."),
     "lineage": (_INSPECT, "Show the lineage of datasets."),
     "dead-letters": (_INSPECT, "List, show, replay or discard dead letters."),
 }

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from engine.model.dag import DagFile
 from engine.model.dag_fields import PATTERNS
-from engine.model.plainyaml import read_yaml
+from engine.model.plainyaml import decoded, read_yaml
 from engine.model.source_positions import Path, Problem, SourceMap, did_you_mean, shown
 
 _MESSAGES = {
@@ -39,9 +39,10 @@ def parse_dag(
     content, source_map = read_yaml(text, where)
     if not isinstance(content, dict):
         raise source_map.error([Problem((), "a DAG file is a mapping with the keys dag and jobs")])
+    is_alone = not any(_sql_file_configs(content))
     if problems := list(_read_in_sql(content, read_file)):
         raise source_map.error(problems)
-    return _validated(content, source_map)
+    return _validated(content, replace(source_map, text=decoded(text, where) if is_alone else ""))
 
 
 def reread_dag(written: str) -> DagFile:
@@ -62,15 +63,21 @@ def _read_in_sql(
     content: dict[str, Any], read_file: Callable[[str], str] | None
 ) -> Iterator[Problem]:
     """Replace each ``sql_file`` with the file's text, so that the text is part of the content."""
+    for index, config in _sql_file_configs(content):
+        try:
+            config["sql"] = _sql(config, read_file)
+            del config["sql_file"]
+        except (OSError, ValueError) as error:
+            yield Problem(("jobs", index, "config", "sql_file"), str(error))
+
+
+def _sql_file_configs(content: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the configs with ``sql_file``, by the index of the job."""
     jobs = content.get("jobs")
     for index, job in enumerate(jobs if isinstance(jobs, list) else ()):
         config = job.get("config") if isinstance(job, dict) else None
         if isinstance(config, dict) and "sql_file" in config:
-            try:
-                config["sql"] = _sql(config, read_file)
-                del config["sql_file"]
-            except (OSError, ValueError) as error:
-                yield Problem(("jobs", index, "config", "sql_file"), str(error))
+            yield index, config
 
 
 def _sql(config: dict[str, Any], read_file: Callable[[str], str] | None) -> str | dict[str, str]:

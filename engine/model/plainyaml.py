@@ -1,4 +1,4 @@
-"""YAML as plain data, with the line of every value and without anchors and tags.
+"""YAML read as plain data, with the line of every value and without anchors and tags.
 
 Scalars follow the core schema of YAML 1.2, narrowed to ``null``, ``true``, ``false`` and decimal
 numbers; everything else is text. So ``no`` is Norway, and 2013-01-01 stays as written.
@@ -20,8 +20,8 @@ MAX_NODES = 100_000
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+INTEGER = re.compile(r"[-+]?[0-9]+")
+FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -32,11 +32,12 @@ def read_yaml(text: str | bytes, where: str) -> tuple[Any, SourceMap]:
     malicious file costs no more than a large one. Raises InvalidDag.
     """
     reader = _Reader(where)
-    content = reader.read(_decoded(text, where))
+    content = reader.read(decoded(text, where))
     return content, SourceMap(where, reader.positions)
 
 
-def _decoded(text: str | bytes, where: str) -> str:
+def decoded(text: str | bytes, where: str) -> str:
+    """Decode the text of a file, without a byte order mark. Raises InvalidDag."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(raw) > MAX_BYTES:
         raise _refusal(where, (1, 1), f"the file is larger than {MAX_BYTES} bytes: split the DAG")
@@ -118,12 +119,12 @@ class _Reader:
             return text
         if text in _CONSTANTS:
             return _CONSTANTS[text]
-        if _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text):
+        if INTEGER.fullmatch(text) or FLOAT.fullmatch(text):
             return self._number(event, text, path)
         return text
 
     def _number(self, event: Any, text: str, path: Path) -> int | float:
-        if not _INTEGER.fullmatch(text):
+        if not INTEGER.fullmatch(text):
             number: int | float = float(text)
         else:
             number = int(text) if len(text) <= 20 else math.inf

@@ -21,7 +21,9 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceMap:
-    """The line and column, counted from 1, of each path of a file, and the file's content.
+    """The line and column, counted from 1, of each path of a file, with its content and text.
+
+    ``text`` is empty if further files contribute to the content.
 
     All source maps compare equal, so that two DAG files with the same content are equal wherever
     their values are written.
@@ -30,6 +32,7 @@ class SourceMap:
     where: str = field(default="DAG", compare=False)
     positions: Mapping[Path, tuple[int, int]] = field(default_factory=dict, compare=False)
     content: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    text: str = field(default="", compare=False)
 
     def error(self, problems: Iterable[Problem]) -> InvalidDag:
         """Create an error with the first hundred problems in file order, one per line."""

@@ -29,14 +29,21 @@ SELECT
     ) AS operators
 
 -- :name insert_version
--- Insert a DAG version, or return the version with the same content.
-INSERT INTO knockon.dag_versions (id, org_id, dag_name, yaml_hash, content)
-VALUES (%(id)s, %(org_id)s, %(dag_name)s, %(yaml_hash)s, %(content)s)
-ON CONFLICT (org_id, dag_name, yaml_hash) DO UPDATE SET dag_name = EXCLUDED.dag_name
+-- Insert a DAG version, or return the version with the same content, which keeps the newest text.
+INSERT INTO knockon.dag_versions AS v (id, org_id, dag_name, yaml_hash, content, file)
+VALUES (%(id)s, %(org_id)s, %(dag_name)s, %(yaml_hash)s, %(content)s, %(file)s)
+ON CONFLICT (org_id, dag_name, yaml_hash) DO UPDATE SET file = coalesce(EXCLUDED.file, v.file)
 RETURNING id
 
 -- :name set_current
--- Make a DAG version the current one.
+-- Make a DAG version the current one, and record the deploy.
+WITH recorded AS (
+    INSERT INTO knockon.dag_deploys
+        (org_id, dag_name, dag_version_id, previous_version_id, deployed_by)
+    SELECT %(org_id)s, %(dag_name)s, %(dag_version_id)s,
+        (SELECT c.dag_version_id FROM knockon.dag_current_versions c
+         WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag_name)s), %(by)s
+)
 INSERT INTO knockon.dag_current_versions (org_id, dag_name, dag_version_id, updated_at)
 VALUES (%(org_id)s, %(dag_name)s, %(dag_version_id)s, clock_timestamp())
 ON CONFLICT (org_id, dag_name)

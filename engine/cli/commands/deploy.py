@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from engine.cli.commands._decisions import By
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
@@ -46,6 +47,7 @@ def deploy(
     ] = False,
     wait: Wait = False,
     timeout: Timeout = None,
+    by: By = None,
 ) -> None:
     """Deploy DAG files: build changed outputs as new dataset versions, keep the rest.
 
@@ -60,7 +62,7 @@ def deploy(
         deployments: list[Deployment] = []
         try:
             for dag in dags:
-                deployments += [await operation(session.caller(), session.service, dag)]
+                deployments += [await operation(session.caller(by), session.service, dag)]
         finally:
             # A rejected file does not undo the deploys before it.
             if deployments:

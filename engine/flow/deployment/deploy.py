@@ -44,6 +44,7 @@ from engine.lineage.compiled import CompiledDag, CompiledJob
 from engine.lineage.diff import DagDiff, diff
 from engine.lineage.growth import Texts, entering, leaving
 from engine.lineage.schedules import changed_schedules
+from engine.lineage.version_file import storable_text
 from engine.model.dag import DagFile
 from engine.model.scaling import max_partitions_per_run, priority
 from engine.model.states import Activation, ExecutionStrategy
@@ -101,15 +102,17 @@ async def preview(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment
     return Deployment(dag.dag, None, diff(before, compiled)).with_bounds(before, compiled)
 
 
-async def deploy(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment:
+async def deploy(
+    conn: Connection, org: OrgContext, dag: DagFile, by: str | None = None
+) -> Deployment:
     """Deploy a DAG file; unchanged content has no effect.
 
-    Raises InvalidDag, with nothing written.
+    ``by`` is the person who deploys. Raises InvalidDag, with nothing written.
     """
     async with conn.transaction():
         await lock_planning(conn, org.id)
-        deployed = await _deploy(conn, org, dag)
-        followed = await _follow(conn, org, deployed)
+        deployed = await _deploy(conn, org, dag, by)
+        followed = await _follow(conn, org, deployed, by)
     return replace(deployed, followed=tuple(followed))
 
 
@@ -120,7 +123,9 @@ async def _check_tables(
         raise dag.source_map.error(problems)
 
 
-async def _follow(conn: Connection, org: OrgContext, deployed: Deployment) -> list[str]:
+async def _follow(
+    conn: Connection, org: OrgContext, deployed: Deployment, by: str | None
+) -> list[str]:
     """Redeploy, unmodified, other DAGs with SQL over changed columns; return their names."""
     followed = []
     changes = [deployed]
@@ -128,13 +133,17 @@ async def _follow(conn: Connection, org: OrgContext, deployed: Deployment) -> li
         changed = changes.pop()
         current = await load_current_versions(conn, org.id)
         for dag in followers(current, changed.dag_name, await load_user_defined(conn)):
-            changes.append(await _deploy(conn, org, dag, changed.diff))
+            changes.append(await _deploy(conn, org, dag, by, changed.diff))
             followed.append(dag.dag)
     return followed
 
 
 async def _deploy(
-    conn: Connection, org: OrgContext, dag: DagFile, elsewhere: DagDiff | None = None
+    conn: Connection,
+    org: OrgContext,
+    dag: DagFile,
+    by: str | None,
+    elsewhere: DagDiff | None = None,
 ) -> Deployment:
     current = await load_current_versions(conn, org.id)
     dag = await with_sql_code(conn, current, dag)
@@ -149,14 +158,14 @@ async def _deploy(
     before = await org.lineage(conn) if change.changed else None
     if others := changed_schedules(earlier, compiled):
         await restart(conn, org, others)
-    version_id = await _insert_version(conn, org.id, compiled)
+    version_id = await _insert_version(conn, org.id, compiled, storable_text(dag))
     jobs = await _insert_jobs(conn, org.id, version_id, compiled)
     versions = await DatasetVersions.make(conn, org.id, version_id, previous, compiled, change)
     bounds = await load_other_bounds(conn, before, previous, compiled, versions)
     await _keep_config_hashes(conn, previous, version_id, compiled, versions)
     await write_columns(conn, org.id, previous, compiled, versions, jobs)
     await execute(
-        conn, "dags.set_current", org_id=org.id, dag_name=dag.dag, dag_version_id=version_id
+        conn, "dags.set_current", org_id=org.id, dag_name=dag.dag, dag_version_id=version_id, by=by
     )
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
     await execute(conn, "appearances.begin", org_id=org.id)
@@ -183,7 +192,9 @@ async def _deploy(
     return Deployment(dag.dag, version_id, change, tasks).with_bounds(earlier, compiled)
 
 
-async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag) -> UUID:
+async def _insert_version(
+    conn: Connection, org_id: UUID, compiled: CompiledDag, file: str | None
+) -> UUID:
     (version,) = await fetch(
         conn,
         "dags.insert_version",
@@ -193,6 +204,7 @@ async def _insert_version(conn: Connection, org_id: UUID, compiled: CompiledDag)
         dag_name=compiled.name,
         yaml_hash=compiled.content_hash,
         content=Jsonb(msgspec.to_builtins(compiled)),
+        file=file,
     )
     return version.id
 

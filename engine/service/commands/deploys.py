@@ -14,4 +14,4 @@ __all__ = ["Deployment", "deploy"]
 async def deploy(caller: Caller, service: Service, dag: DagFile) -> Deployment:
     """Deploy a DAG; unchanged content has no effect. Raises InvalidDag."""
     async with service.transaction(caller) as (conn, org):
-        return await deployment.deploy(conn, org, dag)
+        return await deployment.deploy(conn, org, dag, caller.user)

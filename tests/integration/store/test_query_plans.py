@@ -26,6 +26,7 @@ _GROWING = (
     "task_dependencies",
     "stale_decisions",
     "idempotency_keys",
+    "dag_deploys",
 )
 _ID, _KEY = UUID(int=7), "2013-02-13"
 _STATEMENTS: dict[str, dict[str, Any]] = {
@@ -62,6 +63,8 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "views.skipped_over": {
         "plans": [_ID], "ends": [_ID], "partition": _KEY, "job": "b", "dag": "shop",
     },
+    "versions.deploys": {"dag": None, "limit": 20},
+    "versions.file": {"dag": "w", "number": 7},
     "plans.list": {"states": None, "limit": 20},
     "plans.whole": {"id": _ID},
     "plans.by_ids": {"ids": [_ID]},
@@ -84,6 +87,7 @@ _VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tasks.list", {"partition": _KEY}),
     ("plans.list", {"states": ["pending_approval"]}),
     ("invalidations.list", {"open": True}),
+    ("versions.deploys", {"dag": "w"}),
 ]
 _CASES = [*((name, {}) for name in _STATEMENTS), *_VARIANTS]
 

@@ -1,0 +1,116 @@
+"""History of the deploys of DAGs, and the files of DAG versions."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from engine.errors import UnknownName
+from engine.flow.shared.org_context import OrgContext
+from engine.lineage.compiled import CompiledDag
+from engine.lineage.diff import DagDiff, diff
+from engine.lineage.version_file import version_file
+from engine.model.states import Role
+from engine.service.caller import Caller, requires
+from engine.service.service import Service
+from engine.store.database import Connection
+from engine.store.rows.versions import DeployRow, StoredFile, VersionContent, VersionNumber
+from engine.store.run import fetch, fetch_one
+
+
+class PastDeploy(msgspec.Struct, frozen=True):
+    """A deploy, by which a version of a DAG became the current one.
+
+    ``changes`` are those from the version current before; None if that version was removed after
+    its retention period. ``by`` is None if unknown.
+    """
+
+    dag: str
+    version: int
+    version_id: UUID
+    deployed_at: datetime
+    by: str | None
+    is_current: bool
+    changes: DagDiff | None
+
+
+class VersionFile(msgspec.Struct, frozen=True):
+    """The YAML file of a DAG version.
+
+    ``is_as_written``: the text is that of the deployed file, with its comments; otherwise it has
+    the same content.
+    """
+
+    dag: str
+    version: int
+    version_id: UUID
+    is_as_written: bool
+    file: str
+
+
+@requires(Role.READER)
+async def history(
+    caller: Caller, service: Service, dag: str | None = None, *, limit: int = 50
+) -> list[PastDeploy]:
+    """List deploys of one DAG, or of all, the newest first. Raises UnknownName."""
+    async with service.snapshot(caller) as (conn, org):
+        rows = await fetch(conn, "versions.deploys", DeployRow, org_id=org.id, dag=dag, limit=limit)
+        if dag is not None and not rows:
+            raise _unknown_dag(dag)
+        contents = await _contents(conn, rows)
+    return [_past_deploy(row, contents) for row in rows]
+
+
+@requires(Role.READER)
+async def file_of_version(caller: Caller, service: Service, dag: str, version: int) -> VersionFile:
+    """Return the file of a version; its deploy makes the version current again.
+
+    Raises UnknownName, or InvalidInput for a version without a printable file.
+    """
+    async with service.snapshot(caller) as (conn, org):
+        row = await fetch_one(
+            conn, "versions.file", StoredFile, org_id=org.id, dag=dag, number=version
+        )
+        if row is None:
+            raise await _unknown_version(conn, org, dag, version)
+    file = version_file(CompiledDag.from_data(row.content), row.file)
+    return VersionFile(dag, version, row.id, row.file is not None, file)
+
+
+async def _contents(conn: Connection, rows: Iterable[DeployRow]) -> dict[UUID, CompiledDag]:
+    ids = {id_ for row in rows for id_ in (row.version_id, row.previous_version_id)} - {None}
+    found = await fetch(conn, "versions.contents", VersionContent, ids=list(ids))
+    return {row.id: CompiledDag.from_data(row.content) for row in found}
+
+
+def _past_deploy(row: DeployRow, contents: dict[UUID, CompiledDag]) -> PastDeploy:
+    previous = row.previous_version_id
+    changes = None
+    if previous is None or previous in contents:
+        changes = diff(contents[previous] if previous else None, contents[row.version_id])
+    return PastDeploy(
+        dag=row.dag,
+        version=row.number,
+        version_id=row.version_id,
+        deployed_at=row.deployed_at,
+        by=row.deployed_by,
+        is_current=row.is_current,
+        changes=changes,
+    )
+
+
+def _unknown_dag(dag: str) -> UnknownName:
+    return UnknownName(f"DAG {dag!r} was never deployed to this org: see 'knockon history'")
+
+
+async def _unknown_version(
+    conn: Connection, org: OrgContext, dag: str, version: int
+) -> UnknownName:
+    (newest,) = await fetch(conn, "versions.newest_number", VersionNumber, org_id=org.id, dag=dag)
+    if newest.number is None:
+        return _unknown_dag(dag)
+    return UnknownName(
+        f"there is no version {version} of DAG {dag!r}, whose newest is {newest.number}: it was "
+        f"never deployed, or removed after its retention period; see 'knockon history {dag}'"
+    )

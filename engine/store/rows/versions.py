@@ -1,0 +1,40 @@
+"""Rows of `versions.sql`."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+
+class DeployRow(msgspec.Struct, frozen=True):
+    """A deploy of a DAG; ``number`` is that of the version among the versions of the DAG."""
+
+    dag: str
+    number: int
+    version_id: UUID
+    previous_version_id: UUID | None
+    deployed_at: datetime
+    deployed_by: str | None
+    is_current: bool
+
+
+class VersionContent(msgspec.Struct, frozen=True):
+    """The compiled content of a DAG version."""
+
+    id: UUID
+    content: Any
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """A DAG version with its text as written, if stored."""
+
+    id: UUID
+    content: Any
+    file: str | None
+
+
+class VersionNumber(msgspec.Struct, frozen=True):
+    """The newest version of a DAG."""
+
+    number: int | None

@@ -1,0 +1,54 @@
+-- The history of deploys, with numbered DAG versions and the text of their files.
+-- knockon: locks knockon.dag_versions ACCESS EXCLUSIVE
+-- knockon: locks knockon.dag_versions SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.dag_versions SHARE
+-- knockon: locks knockon.orgs SHARE ROW EXCLUSIVE
+
+SET LOCAL search_path = knockon, pg_temp;
+
+ALTER TABLE dag_versions
+    -- From 1 for each DAG, in the order of the first deploys.
+    ADD COLUMN number int,
+    -- The file as written; null for content read from several files, or written by older code.
+    ADD COLUMN file text;
+UPDATE dag_versions v SET number = n.number
+FROM (SELECT id, row_number() OVER (PARTITION BY org_id, dag_name ORDER BY created_at, id) AS number
+      FROM dag_versions) AS n
+WHERE n.id = v.id;
+ALTER TABLE dag_versions ALTER COLUMN number SET NOT NULL, ADD UNIQUE (org_id, dag_name, number);
+
+-- A trigger, because older code inserts versions without numbers. Deploys of an org take turns.
+CREATE FUNCTION number_dag_version() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.number := 1 + coalesce((SELECT max(v.number) FROM knockon.dag_versions v
+                                WHERE v.org_id = NEW.org_id AND v.dag_name = NEW.dag_name), 0);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER numbered BEFORE INSERT ON dag_versions FOR EACH ROW EXECUTE FUNCTION number_dag_version();
+
+-- Every deploy that made a version the current one.
+CREATE TABLE dag_deploys (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
+    dag_name text NOT NULL,
+    dag_version_id uuid NOT NULL REFERENCES dag_versions ON DELETE CASCADE,
+    -- The version current until then, even if it is removed later; null if there was none.
+    previous_version_id uuid,
+    deployed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- null: unknown, or not a person.
+    deployed_by text
+);
+CREATE INDEX dag_deploys_org ON dag_deploys (org_id, id);
+CREATE INDEX dag_deploys_dag ON dag_deploys (org_id, dag_name, id);
+CREATE INDEX dag_deploys_version ON dag_deploys (dag_version_id);
+-- Of earlier deploys, the first of each version is known, and a later one of the current version.
+INSERT INTO dag_deploys (org_id, dag_name, dag_version_id, previous_version_id, deployed_at)
+SELECT org_id, dag_name, id, lag(id) OVER (PARTITION BY org_id, dag_name ORDER BY at, number), at
+FROM (SELECT org_id, dag_name, id, number, created_at AS at FROM dag_versions
+      UNION ALL
+      SELECT v.org_id, v.dag_name, v.id, v.number, c.updated_at
+      FROM dag_current_versions c JOIN dag_versions v ON v.id = c.dag_version_id
+      WHERE EXISTS (SELECT FROM dag_versions later WHERE later.org_id = v.org_id
+                    AND later.dag_name = v.dag_name AND later.number > v.number)) AS d
+ORDER BY at, number;

@@ -1,0 +1,28 @@
+-- :name deploys
+-- The newest deploys of an org, of one DAG or (null) of all.
+SELECT d.dag_name AS dag, v.number, d.dag_version_id AS version_id, d.previous_version_id,
+       d.deployed_at, d.deployed_by,
+       c.dag_version_id IS NOT NULL AND NOT EXISTS (
+           SELECT FROM knockon.dag_deploys later
+           WHERE later.org_id = d.org_id AND later.dag_name = d.dag_name AND later.id > d.id)
+           AS is_current
+FROM knockon.dag_deploys d
+JOIN knockon.dag_versions v ON v.id = d.dag_version_id
+LEFT JOIN knockon.dag_current_versions c
+    ON c.org_id = d.org_id AND c.dag_name = d.dag_name AND c.dag_version_id = d.dag_version_id
+WHERE d.org_id = %(org_id)s AND (%(dag)s::text IS NULL OR d.dag_name = %(dag)s)
+ORDER BY d.id DESC LIMIT %(limit)s
+
+-- :name contents
+-- The contents of DAG versions.
+SELECT id, content FROM knockon.dag_versions WHERE id = ANY(%(ids)s)
+
+-- :name file
+-- One version of a DAG, with its text as written.
+SELECT id, content, file FROM knockon.dag_versions
+WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND number = %(number)s
+
+-- :name newest_number
+-- The number of the newest version of a DAG; null if there is none.
+SELECT max(number) AS number FROM knockon.dag_versions
+WHERE org_id = %(org_id)s AND dag_name = %(dag)s
