@@ -40,6 +40,7 @@ COMMANDS = {
     "reject": (_CHANGE, "Reject plans pending approval."),
     "invalidate": (_CHANGE, "Mark part of a dataset as changed."),
     "run": (_CHANGE, "Recompute a job's outputs."),
+    "undeploy": (_CHANGE, "Remove a DAG; its tables stay."),
     "backfill": (_CHANGE, "Build partitions, whether they exist or not."),
     "pause": (_CHANGE, "Pause a job, a dataset, or the org."),
     "resume": (_CHANGE, "Resume a job, a dataset, or the org."),

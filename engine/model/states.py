@@ -83,6 +83,7 @@ class EventKind(StrEnum):
     TASK_RETRIED = "task.retried"
     TASK_CANCELED = "task.canceled"
     DAG_DEPLOYED = "dag.deployed"
+    DAG_UNDEPLOYED = "dag.undeployed"
     DEAD_LETTER_RECORDED = "dead_letter.recorded"
 
 
@@ -133,6 +134,13 @@ class StaleDecisionKind(StrEnum):
 
     CANCELED = "canceled"
     REJECTED = "rejected"
+
+
+class DeployKind(StrEnum):
+    """Kind of an entry in the history of deploys."""
+
+    DEPLOYED = "deployed"
+    UNDEPLOYED = "undeployed"
 
 
 class PauseKind(StrEnum):

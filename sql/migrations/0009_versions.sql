@@ -1,7 +1,9 @@
--- The history of deploys, with numbered DAG versions and the text of their files.
+-- The history of deploys, with numbered DAG versions and the text of their files; undeploys.
 -- knockon: locks knockon.dag_versions ACCESS EXCLUSIVE
 -- knockon: locks knockon.dag_versions SHARE ROW EXCLUSIVE
 -- knockon: locks knockon.dag_versions SHARE
+-- knockon: locks knockon.dag_current_versions SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.events ACCESS EXCLUSIVE
 -- knockon: locks knockon.orgs SHARE ROW EXCLUSIVE
 
 SET LOCAL search_path = knockon, pg_temp;
@@ -27,16 +29,17 @@ BEGIN
 END $$;
 CREATE TRIGGER numbered BEFORE INSERT ON dag_versions FOR EACH ROW EXECUTE FUNCTION number_dag_version();
 
--- Every deploy that made a version the current one.
+-- Every deploy that made a version the current one, and every undeploy.
 CREATE TABLE dag_deploys (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
     dag_name text NOT NULL,
+    kind text NOT NULL DEFAULT 'deployed' CHECK (kind IN ('deployed', 'undeployed')),
     dag_version_id uuid NOT NULL REFERENCES dag_versions ON DELETE CASCADE,
     -- The version current until then, even if it is removed later; null if there was none.
     previous_version_id uuid,
     deployed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- null: unknown, or not a person.
+    -- null: unknown.
     deployed_by text
 );
 CREATE INDEX dag_deploys_org ON dag_deploys (org_id, id);
@@ -52,3 +55,30 @@ FROM (SELECT org_id, dag_name, id, number, created_at AS at FROM dag_versions
       WHERE EXISTS (SELECT FROM dag_versions later WHERE later.org_id = v.org_id
                     AND later.dag_name = v.dag_name AND later.number > v.number)) AS d
 ORDER BY at, number;
+
+-- Existing events are known to satisfy the wider check. A month has the check of its own from its
+-- creation, besides the one inherited.
+ALTER TABLE events DROP CONSTRAINT events_kind_check;
+DO $$
+DECLARE
+    month regclass;
+BEGIN
+    FOR month IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'knockon.events'::regclass LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS events_kind_check', month);
+    END LOOP;
+END $$;
+ALTER TABLE events ADD CONSTRAINT events_kind_check CHECK (kind IN (
+    'invalidation.recorded', 'plan.pending_approval', 'plan.applied', 'plan.rejected',
+    'task.started', 'task.succeeded', 'task.skipped', 'task.attempt_failed', 'task.failed',
+    'task.retried', 'task.canceled', 'dag.deployed', 'dag.undeployed', 'dead_letter.recorded'))
+    NOT VALID;
+
+CREATE FUNCTION add_undeploy_event() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO knockon.pending_events (org_id, kind, subject_id, detail)
+    VALUES (OLD.org_id, 'dag.undeployed', OLD.dag_version_id, jsonb_build_object('dag', OLD.dag_name));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER deleted_event AFTER DELETE ON dag_current_versions FOR EACH ROW
+    EXECUTE FUNCTION add_undeploy_event();

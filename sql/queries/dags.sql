@@ -36,14 +36,7 @@ ON CONFLICT (org_id, dag_name, yaml_hash) DO UPDATE SET file = coalesce(EXCLUDED
 RETURNING id
 
 -- :name set_current
--- Make a DAG version the current one, and record the deploy.
-WITH recorded AS (
-    INSERT INTO knockon.dag_deploys
-        (org_id, dag_name, dag_version_id, previous_version_id, deployed_by)
-    SELECT %(org_id)s, %(dag_name)s, %(dag_version_id)s,
-        (SELECT c.dag_version_id FROM knockon.dag_current_versions c
-         WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag_name)s), %(by)s
-)
+-- Make a DAG version the current one.
 INSERT INTO knockon.dag_current_versions (org_id, dag_name, dag_version_id, updated_at)
 VALUES (%(org_id)s, %(dag_name)s, %(dag_version_id)s, clock_timestamp())
 ON CONFLICT (org_id, dag_name)

@@ -1,8 +1,14 @@
+-- :name record
+-- Record the deploy or undeploy of a DAG version.
+INSERT INTO knockon.dag_deploys
+    (org_id, dag_name, kind, dag_version_id, previous_version_id, deployed_by)
+VALUES (%(org_id)s, %(dag)s, %(kind)s, %(dag_version_id)s, %(previous)s, %(by)s)
+
 -- :name deploys
--- The newest deploys of an org, of one DAG or (null) of all.
-SELECT d.dag_name AS dag, v.number, d.dag_version_id AS version_id, d.previous_version_id,
+-- The newest deploys and undeploys of an org, of one DAG or (null) of all.
+SELECT d.dag_name AS dag, d.kind, v.number, d.dag_version_id AS version_id, d.previous_version_id,
        d.deployed_at, d.deployed_by,
-       c.dag_version_id IS NOT NULL AND NOT EXISTS (
+       d.kind = 'deployed' AND c.dag_version_id IS NOT NULL AND NOT EXISTS (
            SELECT FROM knockon.dag_deploys later
            WHERE later.org_id = d.org_id AND later.dag_name = d.dag_name AND later.id > d.id)
            AS is_current

@@ -6,6 +6,17 @@ SELECT c.dag_name AS name, v.yaml_hash AS version, c.updated_at AS deployed_at,
 FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id
 WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 
+-- :name undeployed_dags
+-- Undeployed DAGs with a version left, each at its last undeploy.
+SELECT d.dag_name AS name, v.number AS version, d.deployed_at AS undeployed_at, d.deployed_by AS by
+FROM (SELECT DISTINCT ON (dag_name) * FROM knockon.dag_deploys
+      WHERE org_id = %(org_id)s ORDER BY dag_name, id DESC) AS d
+JOIN knockon.dag_versions v ON v.id = d.dag_version_id
+WHERE d.kind = 'undeployed'
+  AND NOT EXISTS (SELECT FROM knockon.dag_current_versions c
+                  WHERE c.org_id = %(org_id)s AND c.dag_name = d.dag_name)
+ORDER BY d.dag_name
+
 -- :name open_invalidations
 -- The number of unplanned invalidations, the age in seconds of the oldest that is not held back, and
 -- the number of those whose plans are pending approval.

@@ -18,6 +18,7 @@ from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
 from engine.cli.runtime.python_code import with_python_code
 from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.wait import Timeout, Wait, wait_for
+from engine.lineage.diff import DagDiff
 from engine.service.commands.deploys import Deployment
 from engine.service.commands.deploys import deploy as deploy_dag
 from engine.service.queries.deploys import preview
@@ -90,23 +91,31 @@ def _tree(deployment: Deployment, dry_run: bool) -> Tree:
     change = deployment.diff
     same = not (change.added or change.changed or change.removed or change.regenerated)
     state = "would be deployed" if dry_run else "is deployed"
-    unchanged = ", unchanged" if same else ""
-    tree = Tree(Text.assemble((deployment.dag_name, "bold"), f" {state}{unchanged}"))
+    note = ", unchanged" if same else ""
+    if deployment.is_restored:
+        note = " again, with the partitions built before"
+    tree = Tree(Text.assemble((deployment.dag_name, "bold"), f" {state}{note}"))
+    _add_jobs(tree, change)
+    if change.unchanged and not same:
+        tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
+    if change.regenerated:
+        _add_versions(tree, deployment, dry_run)
+    elif deployment.is_restored and not dry_run:
+        tree.add(Text(f"{counted(deployment.tasks, 'task')} planned", "cyan"))
+    for line in _bounds_texts(deployment):
+        tree.add(line)
+    for name in deployment.followed:
+        tree.add(Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim")))
+    return tree
+
+
+def _add_jobs(tree: Tree, change: DagDiff) -> None:
     for name in change.added:
         tree.add(Text.assemble(("+ ", "green"), name))
     for name, keys in change.changed.items():
         tree.add(Text.assemble(("~ ", "yellow"), name, (f"  {', '.join(keys)}", "dim")))
     for name in change.removed:
         tree.add(Text.assemble(("- ", "red"), name))
-    if change.unchanged and not same:
-        tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
-    if change.regenerated:
-        _add_versions(tree, deployment, dry_run)
-    for line in _bounds_texts(deployment):
-        tree.add(line)
-    for name in deployment.followed:
-        tree.add(Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim")))
-    return tree
 
 
 def _bounds_texts(deployment: Deployment) -> Iterator[Text]:

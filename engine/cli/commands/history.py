@@ -12,7 +12,7 @@ from engine.cli.render.console import show, to_json
 from engine.cli.render.elements import ago, empty_table, short
 from engine.cli.runtime.session import run
 from engine.errors import InvalidInput
-from engine.lineage.diff import DagDiff
+from engine.model.states import DeployKind
 from engine.service.queries.history import PastDeploy, file_of_version
 from engine.service.queries.history import history as list_deploys
 from engine.wording import counted, some
@@ -54,7 +54,6 @@ def _table(deploys: list[PastDeploy]) -> RenderableType:
         return Text("no deploys", "dim")
     table = empty_table("DAG", "version>", "id", "deployed", "by", "", "changes")
     for deploy in deploys:
-        state = Text("current", "green") if deploy.is_current else Text()
         when = f"{deploy.deployed_at.isoformat(sep=' ', timespec='seconds')}"
         table.add_row(
             deploy.dag,
@@ -62,13 +61,16 @@ def _table(deploys: list[PastDeploy]) -> RenderableType:
             short(deploy.version_id),
             Text.assemble(when, (f"  {ago(deploy.deployed_at)}", "dim")),
             deploy.by or "",
-            state,
-            _changes_text(deploy.changes),
+            Text("current", "green") if deploy.is_current else "",
+            _changes_text(deploy),
         )
     return table
 
 
-def _changes_text(changes: DagDiff | None) -> Text:
+def _changes_text(deploy: PastDeploy) -> Text:
+    if deploy.kind == DeployKind.UNDEPLOYED:
+        return Text("undeployed", "yellow")
+    changes = deploy.changes
     if changes is None:
         return Text("the version before was removed", "dim")
     parts = [f"+ {name}" for name in changes.added]

@@ -30,23 +30,19 @@ def status(options: GlobalOptions) -> None:
 
 
 def _report(view: Status) -> RenderableType:
+    tables = (
+        (view.pauses, _pauses_table),
+        (view.pending_approval, _held_table),
+        (view.set_aside, _set_aside_table),
+        (view.stuck, _stuck_table),
+        (view.dags, _dags_table),
+        (view.undeployed, _undeployed_table),
+        (view.positions, _positions_table),
+        (view.workers, _workers_table),
+    )
     gathered = [Text(str(row), "dim") for row in view.gathering]
-    parts: list[RenderableType] = [_summary(view), *gathered, _tasks(view)]
-    if view.pauses:
-        parts.append(_pauses_table(view))
-    if view.pending_approval:
-        parts.append(_held_table(view))
-    if view.set_aside:
-        parts.append(_set_aside_table(view))
-    if view.stuck:
-        parts.append(_stuck_table(view))
-    if view.dags:
-        parts.append(_dags_table(view))
-    if view.positions:
-        parts.append(_positions_table(view))
-    if view.workers:
-        parts.append(_workers_table(view))
-    return Group(*parts)
+    shown = (table(view) for rows, table in tables if rows)
+    return Group(_summary(view), *gathered, _tasks(view), *shown)
 
 
 def _summary(view: Status) -> Text:
@@ -93,6 +89,13 @@ def _tasks(view: Status) -> Text:
     text = Text("tasks  ").append_text(counts_text(view.tasks, _ORDER))
     paused = view.held_back.tasks
     return text.append(f"  {paused:,} of the queued paused", "yellow") if paused else text
+
+
+def _undeployed_table(view: Status) -> RenderableType:
+    table = empty_table("undeployed", "version>", "since", "by")
+    for dag in view.undeployed:
+        table.add_row(dag.name, str(dag.version), ago(dag.undeployed_at), dag.by or "")
+    return table
 
 
 def _pauses_table(view: Status) -> RenderableType:

@@ -32,8 +32,10 @@ from engine.flow.deployment.invalidations import (
     previously_manual_outputs,
 )
 from engine.flow.deployment.other_inputs import of_entering_partitions, of_other_inputs
+from engine.flow.deployment.restore import Restored, catch_up, restorable, restore
 from engine.flow.deployment.retained import retained
 from engine.flow.deployment.sql_code import with_sql_code
+from engine.flow.deployment.undeploy import record_deploy
 from engine.flow.execution.dependents import resolve_dependents, unblock
 from engine.flow.execution.write_permission import find_conflicts
 from engine.flow.ingestion.schedules import restart
@@ -47,7 +49,7 @@ from engine.lineage.schedules import changed_schedules
 from engine.lineage.version_file import storable_text
 from engine.model.dag import DagFile
 from engine.model.scaling import max_partitions_per_run, priority
-from engine.model.states import Activation, ExecutionStrategy
+from engine.model.states import Activation, DeployKind, ExecutionStrategy
 from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -67,7 +69,8 @@ class Deployment:
     ``entering`` and ``leaving`` have, by dataset, the texts of partitions added and removed by
     other bounds or keys. ``grown`` are the entering partitions of sources; data already in these
     must be invalidated by hand. ``followed`` are other DAGs, redeployed because their SQL now reads
-    different columns of this one, or their inputs have other bounds.
+    different columns of this one, or their inputs have other bounds. ``is_restored``: the DAG was
+    undeployed, and continues from its dataset versions.
     """
 
     dag_name: str
@@ -78,6 +81,7 @@ class Deployment:
     grown: Texts = field(default_factory=dict)
     entering: Texts = field(default_factory=dict)
     leaving: Texts = field(default_factory=dict)
+    is_restored: bool = False
 
     def with_bounds(self, previous: CompiledDag | None, compiled: CompiledDag) -> "Deployment":
         """Add the partitions that enter and leave datasets."""
@@ -97,9 +101,11 @@ async def preview(conn: Connection, org: OrgContext, dag: DagFile) -> Deployment
         dag = await with_sql_code(conn, current, dag)
     compiled = compile_among(current, dag, await load_user_defined(conn))
     await _check_tables(conn, org, dag, compiled)
-    previous = current.get(dag.dag)
+    undeployed = await restorable(conn, org, dag.dag)
+    previous = undeployed or current.get(dag.dag)
     before = previous.compiled if previous else None
-    return Deployment(dag.dag, None, diff(before, compiled)).with_bounds(before, compiled)
+    deployment = Deployment(dag.dag, None, diff(before, compiled)).with_bounds(before, compiled)
+    return replace(deployment, is_restored=undeployed is not None)
 
 
 async def deploy(
@@ -111,9 +117,23 @@ async def deploy(
     """
     async with conn.transaction():
         await lock_planning(conn, org.id)
+        restored = await restore(conn, org, dag.dag)
         deployed = await _deploy(conn, org, dag, by)
+        if restored is not None:
+            deployed = await _continue(conn, org, deployed, restored, by)
         followed = await _follow(conn, org, deployed, by)
     return replace(deployed, followed=tuple(followed))
+
+
+async def _continue(
+    conn: Connection, org: OrgContext, deployed: Deployment, restored: Restored, by: str | None
+) -> Deployment:
+    """Build what has become stale since the undeploy of a restored DAG."""
+    name, version = deployed.dag_name, restored.version_id
+    if deployed.version_id == version:
+        await record_deploy(conn, org, name, DeployKind.DEPLOYED, version, version, by)
+    tasks = await catch_up(conn, org, name, restored)
+    return replace(deployed, tasks=deployed.tasks + tasks, is_restored=True)
 
 
 async def _check_tables(
@@ -165,8 +185,10 @@ async def _deploy(
     await _keep_config_hashes(conn, previous, version_id, compiled, versions)
     await write_columns(conn, org.id, previous, compiled, versions, jobs)
     await execute(
-        conn, "dags.set_current", org_id=org.id, dag_name=dag.dag, dag_version_id=version_id, by=by
+        conn, "dags.set_current", org_id=org.id, dag_name=dag.dag, dag_version_id=version_id
     )
+    before_id = previous.version_id if previous else None
+    await record_deploy(conn, org, dag.dag, DeployKind.DEPLOYED, version_id, before_id, by)
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
     await execute(conn, "appearances.begin", org_id=org.id)
     canceled = await _retain_tasks(conn, previous, compiled, jobs, versions.created)

@@ -11,7 +11,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff, diff
 from engine.lineage.version_file import version_file
-from engine.model.states import Role
+from engine.model.states import DeployKind, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.database import Connection
@@ -20,13 +20,14 @@ from engine.store.run import fetch, fetch_one
 
 
 class PastDeploy(msgspec.Struct, frozen=True):
-    """A deploy, by which a version of a DAG became the current one.
+    """A deploy, by which a version of a DAG became the current one, or an undeploy of the version.
 
-    ``changes`` are those from the version current before; None if that version was removed after
-    its retention period. ``by`` is None if unknown.
+    ``changes`` are those from the version current before; None for an undeploy, or if that version
+    was removed after its retention period. ``by`` is None if unknown.
     """
 
     dag: str
+    kind: DeployKind
     version: int
     version_id: UUID
     deployed_at: datetime
@@ -53,7 +54,7 @@ class VersionFile(msgspec.Struct, frozen=True):
 async def history(
     caller: Caller, service: Service, dag: str | None = None, *, limit: int = 50
 ) -> list[PastDeploy]:
-    """List deploys of one DAG, or of all, the newest first. Raises UnknownName."""
+    """List deploys and undeploys of one DAG, or of all, the newest first. Raises UnknownName."""
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(conn, "versions.deploys", DeployRow, org_id=org.id, dag=dag, limit=limit)
         if dag is not None and not rows:
@@ -87,10 +88,11 @@ async def _contents(conn: Connection, rows: Iterable[DeployRow]) -> dict[UUID, C
 def _past_deploy(row: DeployRow, contents: dict[UUID, CompiledDag]) -> PastDeploy:
     previous = row.previous_version_id
     changes = None
-    if previous is None or previous in contents:
+    if row.kind == DeployKind.DEPLOYED and (previous is None or previous in contents):
         changes = diff(contents[previous] if previous else None, contents[row.version_id])
     return PastDeploy(
         dag=row.dag,
+        kind=row.kind,
         version=row.number,
         version_id=row.version_id,
         deployed_at=row.deployed_at,

@@ -41,6 +41,15 @@ class DeployedDag(msgspec.Struct, frozen=True):
     datasets: int
 
 
+class UndeployedDag(msgspec.Struct, frozen=True):
+    """A DAG that was undeployed, in the version from which a deploy continues."""
+
+    name: str
+    version: int
+    undeployed_at: datetime
+    by: str | None
+
+
 class Position(msgspec.Struct, frozen=True):
     """Position of a consumer in a stream."""
 
@@ -106,6 +115,7 @@ class Status(msgspec.Struct, frozen=True):
     pauses: tuple[Pause, ...] = ()
     held_back: HeldBack = HeldBack(0, 0)
     gathering: tuple[Gathering, ...] = ()
+    undeployed: tuple[UndeployedDag, ...] = ()
 
     @property
     def is_at_rest(self) -> bool:
@@ -155,6 +165,7 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         pauses=tuple(await fetch(conn, "pauses.list", Pause, **params)),
         held_back=held_back,
         gathering=tuple(await fetch(conn, "pauses.gathering", Gathering, **params)),
+        undeployed=tuple(await fetch(conn, "views.undeployed_dags", UndeployedDag, **params)),
     )
 
 

@@ -6,11 +6,14 @@ from uuid import UUID
 
 import msgspec
 
+from engine.model.states import DeployKind
+
 
 class DeployRow(msgspec.Struct, frozen=True):
-    """A deploy of a DAG; ``number`` is that of the version among the versions of the DAG."""
+    """A deploy or undeploy of a DAG; ``number`` is that of the version among those of the DAG."""
 
     dag: str
+    kind: DeployKind
     number: int
     version_id: UUID
     previous_version_id: UUID | None

@@ -1,0 +1,144 @@
+"""Restore an undeployed DAG, so that its deploy builds only what has become stale meanwhile."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from engine.errors import InvalidDag
+from engine.flow.deployment.current_versions import (
+    CurrentVersion,
+    compile_among,
+    load_current_versions,
+    load_user_defined,
+)
+from engine.flow.ingestion.schedules import restart
+from engine.flow.planning.pending_work import Verdict, load_pending_work
+from engine.flow.planning.plan import plan_rows
+from engine.flow.shared.invalidations import NewInvalidation, definition_change
+from engine.flow.shared.load_partitions import load_existing, load_expected
+from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.stale import stale_partitions
+from engine.lineage.compiled import CompiledDag
+from engine.lineage.graph import Lineage
+from engine.lineage.schedules import changed_schedules
+from engine.model.dagfile import reread_dag
+from engine.model.job import Job
+from engine.model.states import Activation
+from engine.planner.first_runs import SINGLE_RUN_KEY
+from engine.store.clock import load_now
+from engine.store.database import Connection
+from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
+from engine.store.rows.undeploys import UndeployedVersion
+from engine.store.run import execute, fetch, fetch_one
+
+_SLICE = 1_000
+"""Partitions judged at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """An undeployed version that is current again, with its reopened invalidations."""
+
+    version_id: UUID
+    invalidations: Sequence[UUID]
+
+
+async def restorable(conn: Connection, org: OrgContext, dag: str) -> CurrentVersion | None:
+    """Return the version of an undeployed DAG from which a deploy continues.
+
+    Returns None if the DAG was not undeployed, or cannot continue: its datasets have newer or no
+    versions, or datasets that it reads have other columns or another partitioning.
+    """
+    row = await fetch_one(conn, "undeploys.undeployed", UndeployedVersion, org_id=org.id, dag=dag)
+    if row is None:
+        return None
+    compiled = CompiledDag.from_data(row.content)
+    is_unaffected = await _is_unaffected(conn, org, compiled)
+    return CurrentVersion(row.id, compiled) if is_unaffected else None
+
+
+async def restore(conn: Connection, org: OrgContext, dag: str) -> Restored | None:
+    """Make the undeployed version of a DAG current again, before a deploy; None: see `restorable`.
+
+    Schedules begin anew: the times since the undeploy do not count.
+    """
+    version = await restorable(conn, org, dag)
+    if version is None:
+        return None
+    if schedules := changed_schedules(None, version.compiled):
+        await restart(conn, org, schedules)
+    ids = {"dag_version_id": version.version_id}
+    await execute(conn, "undeploys.restore_current", org_id=org.id, dag=dag, **ids)
+    reopened = await fetch(conn, "undeploys.reopen_invalidations", InvalidationId, **ids)
+    await execute(conn, "orgs.bump_epoch", org_id=org.id)
+    return Restored(version.version_id, [invalidation.id for invalidation in reopened])
+
+
+async def _is_unaffected(conn: Connection, org: OrgContext, compiled: CompiledDag) -> bool:
+    """Return True if the file of a version still compiles to the same content."""
+    if not compiled.file:
+        return False
+    current = await load_current_versions(conn, org.id)
+    try:
+        dag = reread_dag(compiled.file)
+        again = compile_among(current, dag, await load_user_defined(conn))
+    except InvalidDag:
+        return False
+    return again.content_hash == compiled.content_hash
+
+
+async def catch_up(conn: Connection, org: OrgContext, dag: str, restored: Restored) -> int:
+    """Plan the partitions of a restored DAG that became stale meanwhile; return their tasks.
+
+    Partitions left stale by a decision of a person stay stale.
+    """
+    lineage = await org.lineage(conn)
+    invalidations = [
+        invalidation
+        for job in lineage.order
+        if job.dag_name == dag and job.activation != Activation.SOURCE
+        for invalidation in await _missed(conn, org, lineage, job)
+    ]
+    written = await fetch(
+        conn,
+        "invalidations.insert",
+        InvalidationId,
+        org_id=org.id,
+        invalidations=Jsonb(invalidations),
+    )
+    ids = [*restored.invalidations, *(row.id for row in written)]
+    rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=ids)
+    return (await plan_rows(conn, org, rows)).tasks if rows else 0
+
+
+async def _missed(
+    conn: Connection, org: OrgContext, lineage: Lineage, job: Job
+) -> list[NewInvalidation]:
+    """Return invalidations of partitions that are stale or in being, without pending work."""
+    space, expected = lineage.job_space(job), lineage.job_space(job).empty
+    keys = [SINGLE_RUN_KEY]
+    if not job.is_single_run:
+        existing = await load_existing(conn, lineage, job.outputs[0])
+        expected = await load_expected(conn, lineage, job, await load_now(conn)) - existing
+        keys = list(space.keys(existing | expected))
+    missed = []
+    for start in range(0, len(keys), _SLICE):
+        part = keys[start : start + _SLICE]
+        stale = {key for _, key in await stale_partitions(conn, lineage, [(job, part)])}
+        due = [key for key in part if key in stale or expected.covers(space.parse(key))]
+        pending = await load_pending_work(conn, org, lineage, job, due)
+        missed += [key for key in due if pending.of(key)[0] == Verdict.LOST]
+    return list(_of_keys(lineage, job, missed))
+
+
+def _of_keys(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[NewInvalidation]:
+    if not keys:
+        return
+    dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
+    texts: Sequence[str | None] = [None]
+    if not job.is_single_run:
+        texts = space.texts(space.from_keys(keys))
+    for text in texts:
+        yield definition_change(dataset.id, dataset.version, text)

@@ -1,0 +1,36 @@
+"""Commands on the versions of a DAG: history, rollback, undeploy."""
+
+from pathlib import Path
+
+from tests.acceptance.cli.conftest import MINIMAL, Knockon
+
+
+def test_a_printed_version_is_deployed_as_a_rollback(shop: Knockon, tmp_path: Path) -> None:
+    path = tmp_path / "dag.yaml"
+    text = MINIMAL.read_text().replace("sum(amount)", "max(amount)")
+    path.write_text(text)
+    assert text != MINIMAL.read_text()
+    shop("deploy", path, "--by", "ben")
+    rows = shop("history", "--json").json
+    assert [(row["version"], row["is_current"]) for row in rows] == [(2, True), (1, False)]
+    out = shop("history", rows[0]["dag"]).out
+    assert "ben" in out
+    assert "current" in out
+    dag = rows[0]["dag"]
+    assert shop("history", dag, "--version", 2).out == text
+    shop("deploy", "-", stdin=shop("history", dag, "--version", 1).out)
+    assert shop("history", dag, "--json").json[0]["version"] == 1
+    assert "newest is 2" in shop("history", dag, "--version", 3, code=1).err
+    assert "needs the name of a DAG" in shop("history", "--version", 3, code=1).err
+
+
+def test_an_undeploy_is_previewed_and_confirmed(shop: Knockon) -> None:
+    dag = shop("history", "--json").json[0]["dag"]
+    assert "--yes does it" in shop("undeploy", dag).out
+    assert shop("status", "--json").json["undeployed"] == []
+    done = shop("undeploy", dag, "--yes", "--by", "ann", "--json").json
+    assert (done["dag_name"], done["effects"]["version"]) == (dag, 1)
+    assert "undeployed" in shop("history").out
+    assert [row["by"] for row in shop("status", "--json").json["undeployed"]] == ["ann"]
+    assert "no DAG" in shop("undeploy", dag, code=1).err
+    assert "again, with the partitions" in shop("deploy", MINIMAL).out
