@@ -134,6 +134,14 @@ class Settings(BaseSettings):
         gt=0,
         description="Retention period of events, in whole months; `inf`: without end.",
     )
+    version_days: float = Field(
+        default=30,
+        gt=0,
+        description=(
+            "Retention period of DAG versions that are no longer current, with their partitions' "
+            "records; `inf`: without end."
+        ),
+    )
     batch_size: int = Field(
         default=500, ge=1, description="Most invalidations planned in one transaction."
     )

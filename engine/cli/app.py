@@ -32,6 +32,7 @@ COMMANDS = {
     "attach": (_SETUP, "Capture changes of a PostgreSQL table."),
     "detach": (_SETUP, "Stop capturing changes of a table."),
     "forget": (_SETUP, "Drop a retired consumer's claim on a change log."),
+    "sweep": (_SETUP, "Remove old versions of DAGs."),
     "psql": (_SETUP, "Open psql on the database."),
     "doctor": (_SETUP, "Check the installation, and print remedies."),
     "impact": (_CHANGE, "Preview a change, as a plan to apply."),

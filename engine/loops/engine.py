@@ -1,4 +1,4 @@
-"""The engine process: plan, reap, publish, fire schedules, appear, audit, archive and expire."""
+"""The engine process: plan, reap, publish, fire, appear, audit, trim, archive, expire and sweep."""
 
 import asyncio
 from time import perf_counter
@@ -16,6 +16,7 @@ from engine.flow.planning.plan import Planned, plan
 from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
 from engine.flow.retention.publish import publish
+from engine.flow.retention.sweep import sweep
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.periodic import run_periodically
@@ -31,6 +32,7 @@ _APPEAR_SECONDS = 5.0
 _TRIM_SECONDS = 3600.0
 _ARCHIVE_SECONDS = 60.0
 _EXPIRE_SECONDS = 3600.0
+_SWEEP_SECONDS = 3600.0
 
 
 class Engine:
@@ -58,6 +60,7 @@ class Engine:
                 run_periodically("trim", self._trim, stop, _TRIM_SECONDS),
                 run_periodically("archive", self._archive, stop, _ARCHIVE_SECONDS),
                 run_periodically("expire", self._expire, stop, _EXPIRE_SECONDS),
+                run_periodically("sweep", self._sweep, stop, _SWEEP_SECONDS),
             ):
                 group.create_task(loop)
         _log.info("engine is down")
@@ -131,6 +134,13 @@ class Engine:
         if months:
             _log.info("history expired", partitions=months)
         return bool(months)
+
+    async def _sweep(self) -> bool:
+        async with self._database.connection() as conn:
+            swept = await sweep(conn, self._org, self._settings.version_days)
+        if swept:
+            _log.info("old versions removed", **msgspec.to_builtins(swept))
+        return swept is not None
 
 
 def _count(planned: Planned, seconds: float) -> None:

@@ -1,10 +1,27 @@
--- The history of deploys, with numbered DAG versions and the text of their files; undeploys.
+-- The history of deploys, with numbered DAG versions and the text of their files; undeploys; indexes for
+-- the removal of old versions.
 -- knockon: locks knockon.dag_versions ACCESS EXCLUSIVE
 -- knockon: locks knockon.dag_versions SHARE ROW EXCLUSIVE
 -- knockon: locks knockon.dag_versions SHARE
 -- knockon: locks knockon.dag_current_versions SHARE ROW EXCLUSIVE
 -- knockon: locks knockon.events ACCESS EXCLUSIVE
 -- knockon: locks knockon.orgs SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.partition_versions ACCESS EXCLUSIVE
+-- knockon: locks knockon.partition_versions SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.single_runs ACCESS EXCLUSIVE
+-- knockon: locks knockon.single_runs SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.stale_decisions ACCESS EXCLUSIVE
+-- knockon: locks knockon.stale_decisions SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.dataset_cursors ACCESS EXCLUSIVE
+-- knockon: locks knockon.dataset_cursors SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.data_invalidations ACCESS EXCLUSIVE
+-- knockon: locks knockon.data_invalidations SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.dataset_versions ACCESS EXCLUSIVE
+-- knockon: locks knockon.dataset_versions SHARE ROW EXCLUSIVE
+-- knockon: locks knockon.dataset_versions SHARE
+-- knockon: locks knockon.dag_version_datasets SHARE
+-- knockon: locks knockon.dataset_cursors SHARE
+-- knockon: locks knockon.tasks SHARE
 
 SET LOCAL search_path = knockon, pg_temp;
 
@@ -82,3 +99,30 @@ BEGIN
 END $$;
 CREATE TRIGGER deleted_event AFTER DELETE ON dag_current_versions FOR EACH ROW
     EXECUTE FUNCTION add_undeploy_event();
+
+-- Rows that refer to a dataset version are found by the dataset as well, because their indexes begin
+-- with it: the removal of a version reads no table as a whole. Existing rows satisfy the constraints.
+ALTER TABLE dataset_versions ADD UNIQUE (dataset_uuid, id);
+ALTER TABLE partition_versions DROP CONSTRAINT partition_versions_dataset_version_fkey;
+ALTER TABLE partition_versions ADD CONSTRAINT partition_versions_dataset_version_fkey
+    FOREIGN KEY (dataset_uuid, dataset_version) REFERENCES dataset_versions (dataset_uuid, id)
+    ON DELETE CASCADE NOT VALID;
+ALTER TABLE single_runs DROP CONSTRAINT single_runs_dataset_version_fkey;
+ALTER TABLE single_runs ADD CONSTRAINT single_runs_dataset_version_fkey
+    FOREIGN KEY (dataset_uuid, dataset_version) REFERENCES dataset_versions (dataset_uuid, id)
+    ON DELETE CASCADE NOT VALID;
+ALTER TABLE stale_decisions DROP CONSTRAINT stale_decisions_dataset_version_fkey;
+ALTER TABLE stale_decisions ADD CONSTRAINT stale_decisions_dataset_version_fkey
+    FOREIGN KEY (dataset_uuid, dataset_version) REFERENCES dataset_versions (dataset_uuid, id)
+    ON DELETE CASCADE NOT VALID;
+ALTER TABLE dataset_cursors DROP CONSTRAINT dataset_cursors_dataset_version_fkey;
+ALTER TABLE dataset_cursors ADD CONSTRAINT dataset_cursors_dataset_version_fkey
+    FOREIGN KEY (dataset_uuid, dataset_version) REFERENCES dataset_versions (dataset_uuid, id)
+    ON DELETE CASCADE NOT VALID;
+ALTER TABLE data_invalidations DROP CONSTRAINT data_invalidations_dataset_version_fkey;
+ALTER TABLE data_invalidations ADD CONSTRAINT data_invalidations_dataset_version_fkey
+    FOREIGN KEY (dataset_uuid, dataset_version) REFERENCES dataset_versions (dataset_uuid, id)
+    ON DELETE CASCADE NOT VALID;
+CREATE INDEX dag_version_datasets_version ON dag_version_datasets (dataset_version);
+CREATE INDEX dataset_cursors_job ON dataset_cursors (job_id);
+CREATE INDEX tasks_job ON tasks (job_id);

@@ -70,5 +70,9 @@ WHERE d.kind = 'undeployed'
       WHERE p.dag_version_id = v.id)
 
 -- :name forget_pins
--- Remove the dataset versions of a DAG version, so that a later deploy builds new ones.
-DELETE FROM knockon.dag_version_datasets WHERE dag_version_id = %(dag_version_id)s
+-- Remove the produced dataset versions of a DAG version, so that a later deploy builds new ones.
+DELETE FROM knockon.dag_version_datasets p
+USING knockon.datasets d, knockon.jobs j
+WHERE p.dag_version_id = %(dag_version_id)s AND d.id = p.dataset_uuid
+  AND j.dag_version_id = p.dag_version_id AND d.name = ANY (j.output_datasets)
+  AND j.activation <> 'source'

@@ -1,1 +1,1 @@
-"""Publication of events; retention of finished work, which moves to the history and expires."""
+"""Publication of events; retention of finished work, and of versions that are no longer current."""

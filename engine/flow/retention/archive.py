@@ -27,24 +27,24 @@ async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
     params: dict[str, Any] = {"org_id": org.id, "seconds": seconds, "limit": _BATCH}
     async with conn.transaction():
         rows = await fetch(conn, "history.finished_tasks", FinishedId, **params)
-        tasks = await _move(conn, rows, TASKS, "history.move_tasks")
+        tasks = await move(conn, rows, TASKS, "history.move_tasks")
     async with conn.transaction():
         rows = await fetch(conn, "history.attempts_of_archived_tasks", FinishedId, **params)
-        attempts = await _move(conn, rows, ATTEMPTS, "history.move_attempts")
+        attempts = await move(conn, rows, ATTEMPTS, "history.move_attempts")
     async with conn.transaction():
         rows = await fetch(conn, "history.applied_plans", FinishedId, **params)
-        plans = await _move(conn, rows, PLANS, "history.move_plans")
+        plans = await move(conn, rows, PLANS, "history.move_plans")
     async with conn.transaction():
         rows = await fetch(conn, "history.processed_invalidations", FinishedId, **params)
-        invalidations = await _move(conn, rows, INVALIDATIONS, "history.move_invalidations")
+        invalidations = await move(conn, rows, INVALIDATIONS, "history.move_invalidations")
     async with conn.transaction():
         rows = await fetch(conn, "history.closed_dead_letters", FinishedId, **params)
-        letters = await _move(conn, rows, DEAD_LETTERS, "history.move_dead_letters")
+        letters = await move(conn, rows, DEAD_LETTERS, "history.move_dead_letters")
     return tasks + attempts + plans + invalidations + letters
 
 
-async def _move(conn: Connection, rows: Sequence[FinishedId], history: str, statement: str) -> int:
-    """Move locked rows to a table of the history."""
+async def move(conn: Connection, rows: Sequence[FinishedId], history: str, statement: str) -> int:
+    """Move locked rows to a table of the history, and return their number."""
     ids = [row.id for row in rows]
     for month in _months(ids):
         await execute(conn, "history.add_partition", history=history, moment=month)

@@ -27,6 +27,7 @@ from engine.store.run import fetch
 
 _MAX_PLANS = 5
 _MAX_INVALIDATIONS = 10
+_NO_JOB = ("", "")
 
 
 class PathHop(msgspec.Struct, frozen=True):
@@ -130,10 +131,13 @@ async def _cause(
 async def _hops(
     conn: Connection, document: Mapping[str, Any], task: WholeTask
 ) -> list[dict[str, Any]]:
-    """Return the path to the job of the task, whose id a later deploy may have changed."""
+    """Return the path to the job of the task, whose id a later deploy may have changed.
+
+    A job without a DAG counts as that of the task: its DAG version was removed since.
+    """
     ids = [step["job"] for step in document["steps"] if step["name"] == task.job]
-    names = await load_job_names(conn, ids)
-    of_job = (id_ for id_ in ids if names[id_] == (task.dag_name, task.job))
+    names, own = await load_job_names(conn, ids), (task.dag_name, task.job)
+    of_job = (id_ for id_ in ids if names.get(id_, own) == own)
     try:
         return path_to(document, next(of_job, str(task.job_id)))
     except UnknownName:
@@ -143,20 +147,19 @@ async def _hops(
 async def _edges(
     conn: Connection, lineage: Lineage, hops: Sequence[Mapping[str, Any]]
 ) -> list[Edge | None]:
-    """Return the edges of the hops in the current lineage, None if they no longer exist."""
+    """Return the edges of the hops in the current lineage, None if they no longer exist.
+
+    Jobs of removed DAG versions are found by their names alone.
+    """
     names = await load_job_names(conn, [hop["job"] for hop in hops])
     inputs = {(job.dag_name, job.name): lineage.inputs(job.id) for job in lineage.order}
-    return [
-        next(
-            (
-                edge
-                for edge in inputs.get(names[hop["job"]], ())
-                if edge.input.name == hop["dataset"]
-            ),
-            None,
-        )
-        for hop in hops
-    ]
+    by_name = {job.name: (job.dag_name, job.name) for job in lineage.order}
+    edges: list[Edge | None] = []
+    for hop in hops:
+        job = names.get(hop["job"], by_name.get(hop["name"], _NO_JOB))
+        read = (edge for edge in inputs.get(job, ()) if edge.input.name == hop["dataset"])
+        edges.append(next(read, None))
+    return edges
 
 
 def _path(

@@ -34,3 +34,14 @@ def test_an_undeploy_is_previewed_and_confirmed(shop: Knockon) -> None:
     assert [row["by"] for row in shop("status", "--json").json["undeployed"]] == ["ann"]
     assert "no DAG" in shop("undeploy", dag, code=1).err
     assert "again, with the partitions" in shop("deploy", MINIMAL).out
+
+
+def test_old_versions_are_counted_and_removed(shop: Knockon, tmp_path: Path) -> None:
+    path = tmp_path / "dag.yaml"
+    path.write_text(MINIMAL.read_text().replace("sum(amount)", "max(amount)"))
+    shop("deploy", path)
+    assert shop("sweep", "--json").json["rows"]["dag_versions"] == 0
+    assert "would be removed: 1 DAG version" in shop("sweep", "--older-than", "0s").out
+    assert "removed: 1 DAG version" in shop("sweep", "--older-than", "0s", "--yes").out
+    assert [row["version"] for row in shop("history", "--json").json] == [2]
+    assert "not a duration" in shop("sweep", "--older-than", "soon", code=1).err

@@ -65,6 +65,15 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     },
     "versions.deploys": {"dag": None, "limit": 20},
     "versions.file": {"dag": "w", "number": 7},
+    "sweeps.dag_versions": {"days": 30, "limit": 1},
+    "sweeps.finished_tasks": {"dag_version_id": _ID, "limit": 20},
+    "sweeps.dataset_versions": {"days": 30, "removed": [], "limit": 1},
+    "sweeps.partitions": {"dataset": _ID, "version": _ID, "limit": 20},
+    "sweeps.single_runs": {"dataset": _ID, "version": _ID},
+    "sweeps.delete_inputs": {"tasks": [_ID], "limit": 20},
+    "sweeps.delete_partitions": {"dataset": _ID, "version": _ID, "keys": [_KEY]},
+    "sweeps.delete_decisions": {"dataset": _ID, "version": _ID, "limit": 20},
+    "sweeps.sizes": {"datasets": [_ID], "versions": [_ID]},
     "plans.list": {"states": None, "limit": 20},
     "plans.whole": {"id": _ID},
     "plans.by_ids": {"ids": [_ID]},
@@ -140,6 +149,22 @@ async def test_no_growing_table_is_read_as_a_whole(
         plan = await _plan(conn, name, params)
     wholes = [node for node in _nodes(plan) if _reads_all(node)]
     assert wholes == [], msgspec.json.encode(wholes)
+
+
+_UNINDEXED_REFERENCES = """
+SELECT f.conrelid::regclass::text AS table, f.conname AS name FROM pg_constraint f
+WHERE f.contype = 'f' AND f.confrelid = ANY (ARRAY[
+        'knockon.dag_versions', 'knockon.dataset_versions', 'knockon.jobs']::regclass[])
+  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = f.conrelid AND i.indpred IS NULL
+                  AND i.indisvalid AND i.indkey[0] = ANY (f.conkey))
+"""
+
+
+async def test_rows_that_refer_to_a_version_or_a_job_are_found_by_an_index(world: World) -> None:
+    assert await world.rows(_UNINDEXED_REFERENCES) == []
+    async with world.conn() as conn:
+        await conn.execute(b"DROP INDEX knockon.tasks_job")
+    assert [row["table"] for row in await world.rows(_UNINDEXED_REFERENCES)] == ["tasks"]
 
 
 async def test_a_table_without_an_index_would_be_noticed(world: World) -> None:
