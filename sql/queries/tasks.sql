@@ -392,7 +392,7 @@ WITH unfinished AS MATERIALIZED (
     FROM unfinished u WHERE t.id = u.id
     RETURNING t.id, t.org_id, (SELECT name FROM knockon.jobs WHERE jobs.id = t.job_id) AS job,
         t.partitions, t.attempts, t.earlier_attempts, t.worker_id, t.started_at, t.completed_at,
-        u.status = 'running' AS was_running
+        t.must_run, u.status = 'running' AS was_running
 ), ended AS (
     INSERT INTO knockon.task_attempts
         (task_id, number, org_id, worker_id, started_at, ended_at, outcome, log)
@@ -400,7 +400,7 @@ WITH unfinished AS MATERIALIZED (
     FROM canceled WHERE was_running
     ON CONFLICT DO NOTHING
 )
-SELECT id, job, partitions, attempts FROM canceled
+SELECT id, job, partitions, attempts, must_run FROM canceled
 
 -- :name lock_open
 -- Lock the unfinished tasks of a job.

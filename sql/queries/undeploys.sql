@@ -34,7 +34,7 @@ FROM knockon.dag_version_datasets p
 WHERE p.dag_version_id = %(dag_version_id)s
   AND i.dataset_uuid = p.dataset_uuid AND i.dataset_version = p.dataset_version
   AND i.outcome = 'not_current'
-RETURNING i.id
+RETURNING i.id, i.reason
 
 -- :name last
 -- The version of an undeployed DAG.

@@ -9,8 +9,11 @@ from random import Random
 
 from engine.errors import InvalidDag
 from engine.flow.deployment.deploy import deploy
+from engine.flow.deployment.undeploy import undeploy
+from engine.flow.retention.sweep import sweep
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
+from engine.store.database import Connection
 from tests.simulation.bounds import declare_bounds
 from tests.simulation.bounds_changes import with_other_bounds
 from tests.simulation.crashes import ResponseLost
@@ -109,6 +112,35 @@ class Authors:
     async def roll_back(self, rng: Random) -> None:
         """Deploy an earlier version."""
         await self._deploy("deploy: rollback", self._rollback(self.state.world, rng), rng)
+
+    async def redeploy(self, rng: Random) -> None:
+        """Undeploy a DAG that no other DAG reads, and deploy its file again."""
+        world = self.state.world
+        dags = [dag for dag in world.dags if not _is_read_elsewhere(world, dag)]
+        if not dags:
+            return
+        dag, org = rng.choice(dags), self.state.org_context(rng)
+        parsed = parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml")
+
+        async def work(conn: Connection) -> bool:
+            await undeploy(conn, org, dag)
+            return (await deploy(conn, org, parsed)).is_restored
+
+        await self.state.retain()
+        is_restored = await self.state.do("redeploy", work)
+        self.state.log_line(f"redeploy {dag}", "redeploys")
+        self.state.counts["restored"] += is_restored
+        await self._activate(world)
+
+    async def sweep(self, rng: Random) -> None:
+        """Remove all versions that are not current."""
+        org = self.state.org_context(rng)
+
+        async def work(conn: Connection) -> None:
+            while await sweep(conn, org, 0) is not None:
+                self.state.counts["sweeps"] += 1
+
+        await self.state.do("sweep", work)
 
     async def _deploy(self, label: str, other: World, rng: Random) -> None:
         dags = [d for d in other.dags if dag_file(other, d) != dag_file(self.state.world, d)]
@@ -244,6 +276,13 @@ class Authors:
         for job in earlier.sources:
             earlier = earlier.replacing(replace(job, space=spaces[job.name]))
         return earlier
+
+
+def _is_read_elsewhere(world: World, dag: str) -> bool:
+    outputs = {output.name for job in world.jobs if job.dag == dag for output in job.outputs}
+    return any(
+        read.dataset in outputs for job in world.jobs if job.dag != dag for read in job.reads
+    )
 
 
 def _deployable(world: World, deployed: Sequence[Job], dag: str) -> tuple[Job, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -267,3 +268,14 @@ def drill(seed: int, phrase: str) -> list[Step]:
         opening = ("burst", "rest") if rng.random() < 0.6 else ()
         verbs = [*opening, *(PHRASES[phrase] + ("rest",)) * 3]
     return [Step(verb, rng.randrange(2**32)) for verb in verbs]
+
+
+def with_versions(seed: int, steps: Sequence[Step]) -> Sequence[Step]:
+    """Return a history with undeploys and sweeps among its steps, which stay the same."""
+    rng = Random(f"versions {seed}")
+    more: list[Step] = []
+    for step in steps:
+        more.append(step)
+        verbs = rng.choices(["", "redeploy", "sweep", "deploy"], [80, 8, 8, 4])
+        more += [Step(verb, rng.randrange(2**32)) for verb in verbs if verb]
+    return more

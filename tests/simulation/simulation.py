@@ -103,6 +103,7 @@ class Simulation:
                 *(authors.cut_otherwise, authors.activate),
                 *(workers.give_up, workers.spill),
                 *(pauses.pause, pauses.resume, pauses.pass_quiet_time, operators.retry_canceled),
+                *(authors.redeploy, authors.sweep),
                 self._rest.rest,
             )
         }

@@ -15,7 +15,7 @@ from psycopg.errors import UniqueViolation
 
 from engine.store.database import Database
 from tests.simulation.being import boundaries
-from tests.simulation.history import DRILLS, Step, drill, history
+from tests.simulation.history import DRILLS, Step, drill, history, with_versions
 from tests.simulation.invariants import Broken, law_of
 from tests.simulation.pauses import with_debounce, with_pauses
 from tests.simulation.reach import features
@@ -59,8 +59,9 @@ class Trial:
 
         Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
         fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets, and the
-        invalidations of some datasets are gathered; in every twentieth, windows begin and end, and
-        in every twentieth, bounds and key lists change.
+        invalidations of some datasets are gathered; in every other tenth, DAGs are undeployed and
+        versions removed; in every twentieth, windows begin and end, and in every twentieth, bounds
+        and key lists change.
         """
         if seed % 20 == 14:
             return Trial.in_time(seed)
@@ -75,9 +76,11 @@ class Trial:
                 WORLDS[kind](seed), steps, is_calm=is_calm, has_report_gaps=has_report_gaps
             )
         generated = with_empty_partitions(world(seed)) if has_report_gaps else world(seed)
-        steps = history(seed)
+        steps: Sequence[Step] = history(seed)
         if seed % 10 == 8:
             generated, steps = with_debounce(seed, generated), with_pauses(seed, steps)
+        elif seed % 10 == 2:
+            steps = with_versions(seed, steps)
         return Trial(generated, steps, has_twin=seed % 20 == 4, has_report_gaps=has_report_gaps)
 
     @staticmethod

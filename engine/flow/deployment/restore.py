@@ -25,12 +25,13 @@ from engine.lineage.graph import Lineage
 from engine.lineage.schedules import changed_schedules
 from engine.model.dagfile import reread_dag
 from engine.model.job import Job
-from engine.model.states import Activation
+from engine.model.states import Activation, Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.clock import load_now
 from engine.store.database import Connection
+from engine.store.notifications import INVALIDATIONS, notify
 from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
-from engine.store.rows.undeploys import UndeployedVersion
+from engine.store.rows.undeploys import ReopenedInvalidation, UndeployedVersion
 from engine.store.run import execute, fetch, fetch_one
 
 _SLICE = 1_000
@@ -39,7 +40,10 @@ _SLICE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """An undeployed version that is current again, with its reopened invalidations."""
+    """An undeployed version that is current again.
+
+    ``invalidations`` are those by which deploys have planned builds that were not finished.
+    """
 
     version_id: UUID
     invalidations: Sequence[UUID]
@@ -62,7 +66,8 @@ async def restorable(conn: Connection, org: OrgContext, dag: str) -> CurrentVers
 async def restore(conn: Connection, org: OrgContext, dag: str) -> Restored | None:
     """Make the undeployed version of a DAG current again, before a deploy; None: see `restorable`.
 
-    Schedules begin anew: the times since the undeploy do not count.
+    Schedules begin anew: the times since the undeploy do not count. Events not planned before the
+    undeploy are left to the planner, with its limits.
     """
     version = await restorable(conn, org, dag)
     if version is None:
@@ -71,9 +76,11 @@ async def restore(conn: Connection, org: OrgContext, dag: str) -> Restored | Non
         await restart(conn, org, schedules)
     ids = {"dag_version_id": version.version_id}
     await execute(conn, "undeploys.restore_current", org_id=org.id, dag=dag, **ids)
-    reopened = await fetch(conn, "undeploys.reopen_invalidations", InvalidationId, **ids)
+    reopened = await fetch(conn, "undeploys.reopen_invalidations", ReopenedInvalidation, **ids)
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
-    return Restored(version.version_id, [invalidation.id for invalidation in reopened])
+    await notify(conn, INVALIDATIONS, org.id)
+    unfinished = [row.id for row in reopened if row.reason == Reason.DEFINITION_CHANGE]
+    return Restored(version.version_id, unfinished)
 
 
 async def _is_unaffected(conn: Connection, org: OrgContext, compiled: CompiledDag) -> bool:

@@ -175,17 +175,20 @@ async def _unbuilt(
 ) -> list[NewInvalidation]:
     """Return closed invalidations for the partitions of canceled tasks, for a later deploy.
 
-    A started attempt may have written some output already.
+    Tasks that wait for the result of others are planned with these again, or are due by the
+    evidence of their inputs. A started attempt may have written some output already.
     """
     outputs = {job.name: job.outputs[0] for job in compiled.jobs}
+    for row in canceled:
+        if row.attempts:
+            job = lineage.producer(lineage.dataset_named(outputs[row.job]).id)
+            await mark_partly_written(conn, lineage, job.id, row.partitions)
     invalidations = []
     by_job = attrgetter("job")
-    for name, tasks in groupby(sorted(canceled, key=by_job), key=by_job):
+    due = sorted((row for row in canceled if row.must_run), key=by_job)
+    for name, tasks in groupby(due, key=by_job):
         dataset, rows = lineage.dataset_named(outputs[name]), list(tasks)
         job, space = lineage.producer(dataset.id), lineage.space(dataset.id)
-        for row in rows:
-            if row.attempts:
-                await mark_partly_written(conn, lineage, job.id, row.partitions)
         texts: Sequence[str | None] = [None]
         if not job.is_single_run:
             texts = space.texts(space.from_keys(key for row in rows for key in row.partitions))

@@ -163,6 +163,7 @@ class CanceledTask(msgspec.Struct, frozen=True):
     job: str
     partitions: list[str]
     attempts: int
+    must_run: bool
 
 
 class RecordedInput(msgspec.Struct, frozen=True):

@@ -14,6 +14,13 @@ class UndeployEffects(msgspec.Struct, frozen=True):
     invalidations: int
 
 
+class ReopenedInvalidation(msgspec.Struct, frozen=True):
+    """An invalidation that was closed while its DAG was undeployed."""
+
+    id: UUID
+    reason: str
+
+
 class UndeployedVersion(msgspec.Struct, frozen=True):
     """The version of a DAG at its undeploy."""
 

@@ -14,7 +14,7 @@ from engine.flow.planning.approve import approve
 from engine.flow.planning.audit import audit_all
 from engine.flow.retention.archive import archive
 from engine.flow.retention.publish import publish
-from engine.flow.shared.pauses import pause
+from engine.flow.shared.pauses import pause, resume
 from engine.model.dagfile import parse_dag
 from engine.model.states import PauseKind, TaskStatus
 from engine.store.database import Database
@@ -128,6 +128,10 @@ async def test_a_redeploy_plans_what_was_not_planned_yet(world: World) -> None:
         await pause(conn, world.org, PauseKind.ORG, "")
     await undeployed(world)
     await world.deploy(*BELOW, dag="below")
+    assert await world.run() == []
+    async with world.conn() as conn:
+        await resume(conn, world.org, PauseKind.ORG, "")
+    await world.plan()
     assert await world.run() == [f"d[{DAY}]"]
 
 
@@ -290,4 +294,22 @@ async def test_a_plan_approved_while_undeployed_runs_nothing(world: World) -> No
         await approve(conn, world.org, plan["id"])
     assert await world.run() == []
     await world.deploy(*BELOW, dag="below")
+    await world.plan()
+    assert await world.run() == []
+    (again,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
+    async with world.conn() as conn:
+        await approve(conn, world.org, again["id"])
     assert len(await world.run()) == 4
+
+
+async def test_a_task_that_waits_for_an_unchanged_result_is_not_run_again(world: World) -> None:
+    await world.changed("c", DAY)
+    await undeployed(world)
+    await world.deploy(*BELOW, dag="below")
+    await world.run(c="first")
+    await world.changed("c", DAY)
+    await undeployed(world)
+    again = await world.deploy(*BELOW, dag="below")
+    assert again.tasks == 2
+    assert await world.run(c="first") == [f"c[{DAY}]"]
+    assert await lost(world) == 0
