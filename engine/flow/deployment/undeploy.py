@@ -167,7 +167,9 @@ async def _effects(conn: Connection, version: CurrentVersion) -> Undeployment:
 async def _cancel(conn: Connection, version: CurrentVersion) -> list[CanceledTask]:
     jobs = await fetch(conn, "dags.jobs_of_version", NamedId, dag_version_id=version.version_id)
     ids = [row.id for row in jobs]
-    return await fetch(conn, "tasks.cancel_of_jobs", CanceledTask, jobs=ids, outcome=_OUTCOME)
+    return await fetch(
+        conn, "tasks.cancel_of_jobs", CanceledTask, jobs=ids, ids=None, outcome=_OUTCOME
+    )
 
 
 async def _unbuilt(

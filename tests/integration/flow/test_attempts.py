@@ -125,7 +125,7 @@ async def test_attempts_at_later_batches_do_not_count_for_one_set_aside_before(
     world: World,
 ) -> None:
     await world.change("a", "2013-02-13")
-    await world.rows("UPDATE data_invalidations SET partition_key = '1999-01-01' RETURNING id")
+    await world.rows("UPDATE data_invalidations SET partition_key = 'no day' RETURNING id")
     await world.plan()
     for _ in range(10):
         await world.change("a", "2013-02-14")

@@ -253,7 +253,7 @@ async def test_all_rows_are_read_if_an_arrival_with_conditions_is_replayed_as_a_
 ) -> None:
     world = await _daily(database)
     (id_,) = (await world.change("a", reason="arrival", rows={"region": "EU"})).invalidations
-    impossible = "UPDATE data_invalidations SET partition_key = '1999-01-01' WHERE id = %s"
+    impossible = "UPDATE data_invalidations SET partition_key = 'no day' WHERE id = %s"
     await world.rows(f"{impossible} RETURNING id", id_)
     await world.plan()
     async with world.conn() as conn:

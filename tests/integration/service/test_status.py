@@ -120,7 +120,7 @@ async def test_an_invalidation_set_aside_is_stuck(database: Database) -> None:
     assert headline(await seen(world)).startswith("at rest  ")
     await world.change("a", DAY)
     await world.rows(
-        "UPDATE data_invalidations SET partition_key = '1999-01-01' "
+        "UPDATE data_invalidations SET partition_key = 'no day' "
         "WHERE processed_at IS NULL RETURNING id"
     )
     await world.plan()
