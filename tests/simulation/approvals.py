@@ -144,6 +144,7 @@ class Approvals:
             raise
         else:
             self._applied(proposal, applied)
+            await self.state.record_planned_events()  # before the invalidations are archived
 
     def _applied(self, proposal: ProposedPlan, applied: Applied) -> None:
         """Check the law "plan = execution": an applied plan creates as many tasks as proposed."""

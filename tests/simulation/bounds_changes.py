@@ -21,7 +21,7 @@ def with_other_bounds(world: World, rng: Random) -> World:
         for job in world.jobs
         if not job.follows
         for dimension in job.space
-        for other in _others(dimension)
+        for other in _others(dimension, job.alphabet)
         if _is_possible(world, job, dimension, other)
     ]
     if not choices:
@@ -35,10 +35,14 @@ def with_other_bounds(world: World, rng: Random) -> World:
     return world
 
 
-def _others(d: Dimension) -> Iterator[Dimension]:
-    """Yield the dimension with bounds moved by one key, or with another list of keys."""
+def _others(d: Dimension, alphabet: tuple[str, ...]) -> Iterator[Dimension]:
+    """Yield the dimension with bounds moved by one key, or with another list of keys.
+
+    Dynamic dimensions have the keys of the alphabet only.
+    """
     if d.kind == "static":
-        new = next((key for key in ("A", "B", "C", "D") if key not in d.keys), None)
+        among = alphabet if {*d.keys} <= {*alphabet} else ("A", "B", "C", "D")
+        new = next((key for key in among if key not in d.keys), None)
         yield replace(d, keys=(*d.keys[1:], d.keys[0]))
         if len(d.keys) > 1:
             yield replace(d, keys=d.keys[1:])

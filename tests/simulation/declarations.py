@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from engine.model.event import SourceEvent
 from tests.simulation.dimensions import Key, read_text, universe
 from tests.simulation.ledger import Changed, Declared
@@ -119,6 +121,10 @@ class Declarations:
         is_new = not named <= known
         for event in events:
             self._declare(producer, event, known, is_new=is_new)
+        if row["partition_key"] == "*" and self.state.counts["deploy: bounds changed"]:
+            # All partitions within the bounds at the ingestion are all within those of now.
+            whole = msgspec.structs.replace(events[0], partitions=None)
+            self._declare(producer, whole, known, is_new=is_new)
         if row["is_processed"]:
             self.state.announced[producer.outputs[0].name] |= named if producer.is_source else set()
 

@@ -102,8 +102,9 @@ SELECT concat_ws(' ', c.dataset_version, c.job_id, o.dataset_version) AS subject
        c.cursor_value::bigint AS value
 FROM datasets d JOIN dataset_cursors c ON c.dataset_uuid = d.id
 JOIN jobs j ON j.id = c.job_id
--- a new version of the output starts from the beginning
-LEFT JOIN current_datasets o ON o.org_id = d.org_id AND o.name = j.output_datasets[1]
+-- a new version of the output starts from the beginning, and so does a job deployed again
+JOIN current_datasets o ON o.org_id = d.org_id AND o.name = j.output_datasets[1]
+    AND o.dag_version_id = j.dag_version_id
 WHERE d.org_id = %(org)s
 """
 

@@ -96,8 +96,15 @@ async def move_bounds(conn: Connection, bounds: Mapping[UUID, OtherBounds]) -> N
 
 
 def _differs(other: OtherBounds, text: str) -> bool:
-    """Return True if a text denotes other partitions within the new bounds than before."""
+    """Return True if a text denotes other partitions within the new bounds than before.
+
+    A text without a meaning before names partitions that an earlier deploy has removed.
+    """
     try:
-        return other.now.parse(text) != other.now.part_of(other.before.parse(text))
+        partitions = other.before.parse(text)
+    except InvalidPartition:
+        return False
+    try:
+        return other.now.parse(text) != other.now.part_of(partitions)
     except InvalidPartition:
         return True
