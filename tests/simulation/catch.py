@@ -1,7 +1,7 @@
 """`python -m tests.simulation.catch [NAME…]`: how soon the simulator detects each mutation.
 
-Prints a seed per mutation in the format of `caught_by.py`, with the number of worlds run, the CPU
-seconds of the simulator itself, and the violated law. With `--mend`, for mutations that lose
+Prints for each mutation the number of worlds run, the CPU seconds of the simulator itself, and the
+violated law. With `--mend`, for mutations that lose
 work, the audit repairs the loss at each rest and every world must end with correct tables.
 """
 
@@ -11,11 +11,15 @@ import argparse
 import asyncio
 import tempfile
 import time
+from collections.abc import Iterator
+from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from engine.store.database import Database
+from tests.simulation.draw import trials_of
 from tests.simulation.mutations import CLASSES, LOST_WORK, MUTATIONS
 from tests.simulation.trial import Trial, delete_all_data, replace
 from tests.support.databases import fresh_database, migrated_template
@@ -68,18 +72,22 @@ async def _is_caught(database: Database, name: str, first: int, worlds: int) -> 
     A mutation no longer matching the engine's source fails with an error of another kind.
     """
     started = time.process_time()
-    for seed in range(first, first + worlds):
-        trial = await _run(database, Trial.of(seed), name)
-        seconds, count = time.process_time() - started, seed - first + 1
-        if trial.failure is not None and not (await _run(database, Trial.of(seed), None)).failure:
-            print(
-                f'    "{name}": {seed},  # {count} worlds, {seconds:.0f} s: {trial.law}', flush=True
-            )
+    for count, generated in enumerate(islice(_in_memory(first), worlds), start=1):
+        trial = await _run(database, replace(generated), name)
+        seconds = time.process_time() - started
+        if trial.failure is not None and not (await _run(database, generated, None)).failure:
+            print(f'    "{name}": {count} worlds, {seconds:.0f} s: {trial.law}', flush=True)
             return trial.breaks_a_law
         if count % WORLDS_PER_CLEANUP == 0:
             await delete_all_data(database)
     print(f"    # {name}: not caught by {worlds} worlds, {seconds:.0f} s", flush=True)
     return False
+
+
+def _in_memory(first: int) -> Iterator[Trial]:
+    """Yield the trials without tables and processes, as `make simulate` runs them."""
+    for seed in count_from(first):
+        yield from (trial for trial in trials_of(seed) if isinstance(trial, Trial))
 
 
 async def _is_repaired(database: Database, name: str, first: int, worlds: int) -> bool:

@@ -167,7 +167,7 @@ def pending_invalidations_are_planned_anyway(patch: Patch) -> None:
 @mutation
 def a_paused_dataset_is_planned(patch: Patch) -> None:
     for name in ("planning_attempts.next_batch", "invalidations.lock_open"):
-        statement(patch, name, "AND p.kind = 'dataset'", "AND false")
+        statement(patch, name, "WHERE h.org_id", "WHERE false AND h.org_id")
 
 
 @classified(INGEST)

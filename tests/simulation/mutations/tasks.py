@@ -190,4 +190,4 @@ def a_blocked_successor_is_ignored(patch: Patch) -> None:
 
 @mutation
 def a_paused_job_is_claimed(patch: Patch) -> None:
-    statement(patch, "tasks.candidates", "AND p.kind = 'job'", "AND false")
+    statement(patch, "tasks.candidates", "WHERE p.org_id", "WHERE false AND p.org_id")
