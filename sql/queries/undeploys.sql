@@ -76,3 +76,9 @@ USING knockon.datasets d, knockon.jobs j
 WHERE p.dag_version_id = %(dag_version_id)s AND d.id = p.dataset_uuid
   AND j.dag_version_id = p.dag_version_id AND d.name = ANY (j.output_datasets)
   AND j.activation <> 'source'
+
+-- :name propagate_fully
+-- Let unfinished tasks of these jobs propagate all of their changes on completion, because the tasks
+-- of readers that waited for them were canceled.
+UPDATE knockon.tasks SET propagated = '{}'
+WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'failed')

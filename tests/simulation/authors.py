@@ -40,6 +40,10 @@ from tests.simulation.world_changes import (
 )
 
 _DEPLOYED = "SELECT name, dataset_version FROM current_datasets WHERE org_id = %(org)s"
+_REMOVED = """
+SELECT name FROM datasets d WHERE org_id = %(org)s
+AND NOT EXISTS (SELECT FROM current_datasets c WHERE c.dataset_uuid = d.id)
+"""
 
 
 class Authors:
@@ -133,13 +137,19 @@ class Authors:
         await self._activate(world)
 
     async def sweep(self, rng: Random) -> None:
-        """Remove all versions that are not current."""
+        """Remove all versions that are not current.
+
+        Not while a removed dataset may come back: its partitions are kept for the period only.
+        """
         org = self.state.org_context(rng)
+        if await self.state.rows(_REMOVED):
+            return
 
         async def work(conn: Connection) -> None:
             while await sweep(conn, org, 0) is not None:
                 self.state.counts["sweeps"] += 1
 
+        self.state.log_line("sweep")
         await self.state.do("sweep", work)
 
     async def _deploy(self, label: str, other: World, rng: Random) -> None:

@@ -99,14 +99,17 @@ async def _is_unaffected(conn: Connection, org: OrgContext, compiled: CompiledDa
 async def catch_up(conn: Connection, org: OrgContext, dag: str, restored: Restored) -> int:
     """Plan the partitions of a restored DAG that became stale meanwhile; return their tasks.
 
-    Partitions left stale by a decision of a person stay stale.
+    Partitions left stale by a decision of a person stay stale. Unfinished tasks of other DAGs will
+    propagate all of their changes, because no task of this DAG waits for them any more.
     """
     lineage = await org.lineage(conn)
+    jobs = [
+        job for job in lineage.order if job.dag_name == dag and job.activation != Activation.SOURCE
+    ]
+    producers = {edge.producer.id for job in jobs for edge in lineage.inputs(job.id)}
+    await execute(conn, "undeploys.propagate_fully", jobs=list(producers))
     invalidations = [
-        invalidation
-        for job in lineage.order
-        if job.dag_name == dag and job.activation != Activation.SOURCE
-        for invalidation in await _missed(conn, org, lineage, job)
+        invalidation for job in jobs for invalidation in await _missed(conn, org, lineage, job)
     ]
     written = await fetch(
         conn,

@@ -115,6 +115,16 @@ async def test_a_redeploy_builds_what_was_canceled_with_the_dag(world: World) ->
     assert await lost(world) == 0
 
 
+async def test_a_redeploy_follows_tasks_of_its_inputs_in_progress(world: World) -> None:
+    await world.changed("a", DAY)
+    await undeployed(world)
+    await world.deploy(*BELOW, dag="below")
+    assert await world.run() == [f"b[{DAY}]"]
+    await world.plan()
+    assert await world.run() == [f"c[{DAY}]", f"d[{DAY}]"]
+    assert await lost(world) == 0
+
+
 async def test_a_redeploy_builds_a_request_beyond_the_inputs(world: World) -> None:
     await world.changed("d", THIRD)
     await undeployed(world)
