@@ -12,7 +12,8 @@ def find_job(lineage: Lineage, name: str) -> Job:
     Raises UnknownName, with a similar name if there is one, or InvalidInput if several DAGs have
     such a job.
     """
-    jobs = [job for job in lineage.order if name in (job.name, job.full_name)]
+    named = [job for job in lineage.order if job.full_name == name]
+    jobs = named or [job for job in lineage.order if job.name == name]
     if not jobs:
         similar = did_you_mean(name, [job.name for job in lineage.order])
         raise UnknownName(f"there is no job {name!r}{similar}")

@@ -31,8 +31,10 @@ FROM pauses p JOIN datasets d ON d.org_id = p.org_id AND d.name = p.name
 WHERE p.kind = 'dataset'
 UNION ALL SELECT org_id, dataset_uuid FROM gathering;
 
--- Jobs whose tasks are not claimed. Earlier code paused all jobs of a name.
+-- Jobs whose tasks are not claimed, by `dag.job`. Earlier code paused all jobs of a name, without the
+-- DAG; a name with a dot is read as that of a DAG and a job.
 CREATE VIEW paused_jobs AS
 SELECT p.org_id, j.id AS job_id
-FROM pauses p JOIN jobs j ON j.org_id = p.org_id AND p.name IN (j.name, j.dag_name || '.' || j.name)
+FROM pauses p JOIN jobs j ON j.org_id = p.org_id
+    AND (p.name = j.dag_name || '.' || j.name OR (p.name = j.name AND p.name NOT LIKE '%.%'))
 WHERE p.kind = 'job';

@@ -144,8 +144,9 @@ WHERE i.id = v.id
 
 -- :name assign_to_pending_plan
 -- Assign invalidations to a plan pending approval. They stay open, and no planner takes them
--- meanwhile.
-UPDATE knockon.data_invalidations SET plan_id = %(plan_id)s, outcome = 'pending_approval'
+-- meanwhile. Later events may describe their partitions before the review.
+UPDATE knockon.data_invalidations
+SET plan_id = %(plan_id)s, outcome = 'pending_approval', fingerprint = NULL
 WHERE id = ANY(%(ids)s)
 
 -- :name reject
@@ -160,9 +161,17 @@ UPDATE knockon.data_invalidations SET processed_at = clock_timestamp(), outcome 
 WHERE id = ANY(%(ids)s)
 
 -- :name set_aside
--- Record why an invalidation cannot be planned. It stays open until it is replayed.
+-- Record why an invalidation cannot be planned. It stays open until it is replayed. The fingerprints of
+-- the partitions of a source are unknown from then on, and so is its own at a replay.
+WITH unknown AS (
+    UPDATE knockon.partition_versions p SET fingerprint = NULL
+    FROM knockon.data_invalidations i
+    WHERE i.id = %(id)s AND p.dataset_uuid = i.dataset_uuid AND p.dataset_version = i.dataset_version
+      AND p.fingerprint IS NOT NULL AND p.task_id IS NULL
+)
 UPDATE knockon.data_invalidations
-SET planning_error = %(error)s, set_aside_at = clock_timestamp(), outcome = 'set_aside'
+SET planning_error = %(error)s, set_aside_at = clock_timestamp(), outcome = 'set_aside',
+    fingerprint = NULL
 WHERE id = %(id)s
 
 -- :name replay

@@ -68,7 +68,10 @@ async def _ingested(
 ) -> Decision:
     """Ingest the plan's change, and plan its invalidations. Raises InvalidInput."""
     event = msgspec.structs.replace(
-        msgspec.convert(stored, SourceEvent), id=f"plan/{plan_id}", source="knockon apply"
+        msgspec.convert(stored, SourceEvent),
+        id=f"plan/{plan_id}",
+        source="knockon apply",
+        fingerprint=None,  # later events may have described the partitions since the proposal
     )
     received = Received.one(event, Delivery(MANUAL, f"plan/{plan_id}"))
     resolve(await org.lineage(conn), received)

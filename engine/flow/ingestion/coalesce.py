@@ -62,12 +62,12 @@ def _with_several_fingerprints(resolved: Sequence[Resolved]) -> set[UUID]:
     """
     given: defaultdict[UUID, set[str | None]] = defaultdict(set)
     for events in resolved:
-        given[events.dataset.id].add(events.event.fingerprint)
+        given[events.dataset.id].add(_fingerprint(events))
     mixed = {dataset for dataset, fingerprints in given.items() if len(fingerprints) > 1}
     seen: dict[tuple[UUID, str], str | None] = {}
     several: set[UUID] = set()
     for events in resolved:
-        dataset, fingerprint = events.dataset.id, events.event.fingerprint
+        dataset, fingerprint = events.dataset.id, _fingerprint(events)
         if dataset in mixed - several:
             keys = _few_keys(events)
             if keys is None or any(
@@ -75,6 +75,15 @@ def _with_several_fingerprints(resolved: Sequence[Resolved]) -> set[UUID]:
             ):
                 several.add(dataset)
     return several
+
+
+def _fingerprint(events: Resolved) -> str | None:
+    """Return the fingerprint of events; None if they describe columns or rows only.
+
+    Another event with the same fingerprint may describe the other ones.
+    """
+    is_narrow = events.columns is not None or events.rows is not None
+    return None if is_narrow else events.event.fingerprint
 
 
 def _few_keys(events: Resolved) -> list[str] | None:
@@ -108,7 +117,7 @@ class _Kind:
             events.columns,
             rows,
             request,
-            events.event.fingerprint,
+            _fingerprint(events),
         )
 
     @property

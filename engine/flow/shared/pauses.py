@@ -27,7 +27,8 @@ class Pauses:
 
         A job is paused by its full name; earlier code paused all jobs of a name.
         """
-        return self._first((PauseKind.JOB, f"{dag}.{name}"), (PauseKind.JOB, name))
+        earlier = () if "." in name else ((PauseKind.JOB, name),)
+        return self._first((PauseKind.JOB, f"{dag}.{name}"), *earlier)
 
     def of_dataset(self, name: str) -> Pause | None:
         """Return the pause that keeps invalidations of the dataset from being planned."""

@@ -32,9 +32,12 @@ def canonical(text: str) -> str:
     Queries beyond the supported grammar keep their aliases.
     """
     try:
-        plain = _without_form(lex(text))
+        own = lex(text)
+        plain = _without_form(own)
         tokens = lex(plain)
     except Unresolved:
+        return text
+    if any(_are_beside(left, right, text) for left, right in pairwise(own)):
         return text
     try:
         query = parse(plain).query
@@ -44,6 +47,12 @@ def canonical(text: str) -> str:
         edits = _explicit_as(query, tokens) | _numbered_tables(query, tokens)
     texts = [text for token in tokens for text in edits.get(token.start, (token.text,))]
     return " ".join(without_redundant(texts))
+
+
+def _are_beside(left: Token, right: Token, text: str) -> bool:
+    """Return whether two strings follow each other on a line, an error unlike on two lines."""
+    is_pair = left.kind == right.kind == "string"
+    return is_pair and not {"\n", "\r"} & {*text[left.end : right.start]}
 
 
 def _without_form(tokens: Sequence[Token]) -> str:
@@ -128,5 +137,9 @@ def _are_unique(query: exp.Query, names: Sequence[str]) -> bool:
         for column in query.find_all(exp.Column)
         if column.args.get("table") is None and isinstance(column.this, exp.Identifier)
     }
+    is_row = any(
+        isinstance(column.this, exp.Star) and not isinstance(column.parent, exp.Select)
+        for column in query.find_all(exp.Column)
+    )  # a value named after the table
     counts = Counter([*names, *others])
-    return all(counts[name] == 1 and name not in columns for name in names)
+    return not is_row and all(counts[name] == 1 and name not in columns for name in names)

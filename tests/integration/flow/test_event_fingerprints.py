@@ -6,9 +6,12 @@ import pytest
 
 from engine.errors import InvalidInput
 from engine.flow.ingestion.ingest import ingest
+from engine.flow.planning.approve import approve
 from engine.flow.planning.audit import audit_all
+from engine.flow.planning.set_aside import replay
 from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
 DAY, NEXT = "2013-02-13", "2013-02-14"
@@ -123,6 +126,56 @@ async def test_an_unpartitioned_source_has_one_fingerprint(database: Database) -
     for expected in (["b[*]"], []):
         await described(world, "v1")
         assert await world.run() == expected
+
+
+async def test_an_event_about_some_columns_or_rows_has_no_fingerprint(database: Database) -> None:
+    """Another event with the same version may report the other ones."""
+    read = source("a")
+    read["outputs"][0]["columns"] = ["x", "y"]
+    world = await World.made(database, read, job("b", "a"))
+    await described(world, "v1", DAY)
+    await world.run()
+    for columns, rows in ((("x",), None), (("y",), None), (("y",), {"x": 2})):
+        await described(world, "v2", DAY, columns=columns, rows=rows)
+        assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_a_late_approval_does_not_hide_a_later_change(world: World) -> None:
+    await described(world, "A", NEXT)
+    await world.run()
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", 1)
+    await described(world, "B", DAY, NEXT)
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
+    await described(world, "C", DAY)
+    assert await world.run() == [f"b[{DAY}]"]
+    async with world.conn() as conn:
+        await approve(conn, world.org, plan["id"])
+    await world.run()
+    await described(world, "B", DAY)
+    assert await world.run() == [f"b[{DAY}]"]
+
+
+async def test_an_invalidation_set_aside_leaves_no_fingerprint(world: World) -> None:
+    """Its change is unknown until the replay, and a run may have read it meanwhile."""
+    requested = await world.change("a", DAY, fingerprint="B")
+    ids = list(requested.invalidations)
+    await world.rows(
+        "UPDATE data_invalidations SET partition_key = 'no day' WHERE id = ANY(%s) RETURNING id",
+        ids,
+    )
+    await world.plan()
+    await described(world, "A", DAY)
+    assert await world.run() == [f"b[{DAY}]"]
+    await world.rows(
+        "UPDATE data_invalidations SET partition_key = %s WHERE id = ANY(%s) RETURNING id", DAY, ids
+    )
+    async with world.conn() as conn:
+        await replay(conn, world.org, None)
+    await world.plan()
+    assert await world.run() == [f"b[{DAY}]"]
+    await described(world, "B", DAY)
+    assert await world.run() == [f"b[{DAY}]"]
 
 
 async def test_a_produced_dataset_takes_no_fingerprint(world: World) -> None:

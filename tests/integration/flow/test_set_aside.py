@@ -93,7 +93,7 @@ async def test_invalidations_set_aside_appear_in_every_view(world: World) -> Non
     assert ([each.id for each in view.set_aside], view.set_aside_total) == ([id_], 1)
     assert (view.open_invalidations, view.is_at_rest) == (0, True)
     assert (waiting.is_over, waiting.is_good) == (True, False)
-    assert "out of bounds" in waiting.set_aside[0]
+    assert "'no day' is not a day" in waiting.set_aside[0]
     assert checks["set aside"].verdict == "warn"
     assert why.open_invalidations == (id_,)
 
@@ -270,9 +270,10 @@ async def test_invalidations_set_aside_do_not_prevent_a_deploy(world: World) -> 
     (id_,) = (await world.change("a", "2013-02-13")).invalidations
     await ruin(world, id_, "not a day")
     await world.plan()
-    longer = {"dt": {"time": "day", "start": "2013-01-01", "end": "2015-01-01"}}
+    moved = source("a")
+    moved["outputs"][0]["storage"] = {"table": "moved"}
     await world.deploy(
-        source("a", longer),
+        moved,
         job("b", "a"),
         source("s", IDS),
         job("t", "s", partitioning=IDS),

@@ -119,3 +119,14 @@ async def test_tasks_of_a_removed_job_are_found_by_its_name(world: World) -> Non
     assert len(await tasks(*by, job="b")) == 2
     with pytest.raises(UnknownName, match="there is no job 'bb'"):
         await tasks(*by, job="bb")
+
+
+async def test_a_full_name_takes_precedence_over_a_name_with_a_dot(database: Database) -> None:
+    world = await World.made(database, source("a"), b("b1"))
+    by = world.caller, world.service
+    await pause(*by, JOB, "w.b")
+    await world.deploy(b("b2") | {"name": "w.b"}, dag="x")
+    await pause(*by, JOB, "w.b")
+    await world.changed("a", DAY)
+    assert await claimed(world) == ["x"]
+    assert [(row.dag, row.name) for row in await jobs(*by) if row.pause] == [("w", "b")]

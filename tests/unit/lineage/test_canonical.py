@@ -53,6 +53,8 @@ UNLIKE = [
     ("SELECT 1 - -2", "SELECT 1 --2"),
     ("SELECT U&'\\0041'", "SELECT U&'\\0042'"),
     ('SELECT U&"a" FROM t', 'SELECT U&"b" FROM t'),
+    ("SELECT (t.*)::text FROM foo t", "SELECT (u.*)::text FROM foo u"),
+    ("SELECT 'a' 'b'", "SELECT 'a'\n'b'"),
 ]
 
 
