@@ -127,8 +127,9 @@ PHRASES = {
         "plan",
         "rest",
     ),
-    "source_widened_during_ingestion": (
-        *("widen_source", "appear", "appear", "publish", *("ingest + widen_source",) * 3),
+    "source_replaced_during_ingestion": (
+        *("widen_source", "appear", "appear", "publish", "ingest + widen_source"),
+        *("ingest + deploy_source",) * 2,
         *("plan", "rest"),
     ),
     "several_attempts": ("change", "change", *PROCESS, *("claim", "fail", "claim", "finish") * 3),
@@ -204,7 +205,7 @@ DRILLS = (
     ("tiny", "rebuild_after_edit"),
     ("chain", "edit_and_change"),
     ("tiny", "source_moved_during_ingestion"),
-    ("bounded", "source_widened_during_ingestion"),
+    ("bounded", "source_replaced_during_ingestion"),
     ("following", "rollback"),
     ("following", "redeployed_follower"),
     ("damped", "failed_task_extended"),

@@ -150,10 +150,15 @@ class Invariants:
     """Invariants, with the last observed values of monotonic quantities."""
 
     def __init__(
-        self, org: UUID, unusable: Collection[int], removed: set[str], *, is_mending: bool
+        self,
+        org: UUID,
+        unusable: Collection[int],
+        removed: set[str] | None = None,
+        *,
+        is_mending: bool,
     ) -> None:
         self._org = org
-        self._removed = removed
+        self._removed = set() if removed is None else removed
         self._is_mending = is_mending
         self._unusable = unusable
         self._before: dict[str, dict[str, int]] = {"versions": {}, "cursors": {}, "positions": {}}

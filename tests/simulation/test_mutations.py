@@ -48,7 +48,7 @@ CAUGHT_BY = {
     "a_column_that_shapes_every_other_is_pruned": 6,
     "a_skip_does_not_compare_versions": 15,
     "ingest_widens_everything": 0,
-    "a_widened_source_inherits_no_partitions": 35,
+    "a_widened_source_inherits_no_partitions": 67,
     "inputs_are_recorded_as_of_completion": 7,
     "cancel_does_not_mark_partitions_unverified": 7,
     "a_hand_over_drops_dependents": 5,

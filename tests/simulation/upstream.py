@@ -11,7 +11,7 @@ import pytest
 
 from consumers.manual import invalidate
 from consumers.manual.request import Requested
-from engine.errors import UnknownName
+from engine.errors import InvalidPartition, UnknownName
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import Crash
 from tests.simulation.dimensions import Key, read_text, text, universe
@@ -261,6 +261,9 @@ class Upstream:
                 raise
             state.log_line("… refused: a deploy has removed a column")
             await self._request(rng, msgspec.structs.replace(event, columns=None))
+            return
+        except InvalidPartition as error:  # a deploy has changed the bounds since the event
+            state.log_line(f"… refused: {error}")
             return
         state.record_events(requested.invalidations, [event])
 
