@@ -411,7 +411,7 @@ ORDER BY id FOR UPDATE
 -- :name trim
 -- Leave a task that is not running with these partitions.
 UPDATE knockon.tasks SET partitions = %(partitions)s
-WHERE id = %(id)s AND status IN ('blocked', 'queued', 'failed')
+WHERE id = %(id)s AND status IN ('blocked', 'queued', 'running', 'failed') AND status <> 'running'
 
 -- :name block_first_runs
 -- Block the unstarted tasks of jobs that wait for inputs, so that their inputs are checked again.

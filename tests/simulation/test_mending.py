@@ -14,6 +14,7 @@ from tests.support.databases import fresh_database
 WORLDS = 60
 
 MENDED_BY = {
+    "entering_partitions_are_not_built": 56,
     "an_edge_is_not_followed": 0,
     "a_plan_executes_only_part_of_its_steps": 1,
     "unknown_columns_reach_nothing": 0,
