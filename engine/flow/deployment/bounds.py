@@ -98,13 +98,19 @@ async def move_bounds(conn: Connection, bounds: Mapping[UUID, OtherBounds]) -> N
 def _differs(other: OtherBounds, text: str) -> bool:
     """Return True if a text denotes other partitions within the new bounds than before.
 
-    A text without a meaning before names partitions that an earlier deploy has removed.
+    Partitions that an earlier deploy has removed are the same. A text without any meaning stands
+    for the whole dataset from now on.
     """
+    if not _has_meaning(other.before, text):
+        return not _has_meaning(other.before.unlimited(), text)
+    if not _has_meaning(other.now, text):
+        return True
+    return other.now.parse(text) != other.now.part_of(other.before.parse(text))
+
+
+def _has_meaning(space: PartitionSpace, text: str) -> bool:
     try:
-        partitions = other.before.parse(text)
+        space.parse(text)
     except InvalidPartition:
         return False
-    try:
-        return other.now.parse(text) != other.now.part_of(partitions)
-    except InvalidPartition:
-        return True
+    return True
