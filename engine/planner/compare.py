@@ -65,7 +65,7 @@ def _went(before: Steps, now: Steps) -> Iterator[Difference]:
 def _changed(before: Steps, now: Steps, lineage: Lineage) -> Iterator[Difference]:
     for name, new in now.items():
         old = before.get(name, new)
-        if _what_runs(old) != _what_runs(new):
+        if _what_runs(old) != _what_runs(new) or _has_other_bounds(old, new):
             space = lineage.job_space(lineage.job(UUID(new["job"])))
             yield Difference(
                 *name,
@@ -81,6 +81,11 @@ def _what_runs(step: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(partitions_of(step)), *(step.get(name) for name in names)
 
 
+def _has_other_bounds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Return True if equal texts mean other partitions; old plans have no bounds."""
+    return "bounds" in old and old["bounds"] != new.get("bounds")
+
+
 def _only(space: PartitionSpace, these: Sequence[str], those: Sequence[str]) -> tuple[str, ...]:
     """Return the partitions in the first list only; all if the partitioning has changed."""
     try:
@@ -93,6 +98,8 @@ def _notes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     have_partitions = partitions_of(old) and partitions_of(new)
     if have_partitions and old.get("directly_invalidated") != new.get("directly_invalidated"):
         yield f"must run: {_must_run(old)} before, {_must_run(new)} now"
+    if _has_other_bounds(old, new):
+        yield "the bounds of the dataset have changed"
     if old.get("row_filters") != new.get("row_filters"):
         yield f"rows: {old.get('row_filters')} before, {new.get('row_filters')} now"
     before, now = old.get("max_partitions_per_run"), new.get("max_partitions_per_run")

@@ -2,7 +2,8 @@
 
 The format is ``{steps, hops, pruned, changed_partitions, invalidation_sets}``. A step has the
 ``job`` id and ``name``, the ``partitions`` as texts (none: a single-run job has yet to find its
-first), the ``directly_invalidated`` partitions ("all", or texts; absent: none), the dirty
+first), with the hash of the ``bounds`` if the texts omit a bounded dimension, since these then mean
+all of its keys, the ``directly_invalidated`` partitions ("all", or texts; absent: none), the dirty
 ``columns`` by output dataset (absent: all), ``row_filters`` if any, and in ``via`` indexes into
 ``hops``. A hop has the dirty ``dataset``, in ``from`` the job that made the dataset dirty (absent:
 the invalidations), the ``mapping`` (absent: identity; "itself": the job's own output was wrong),
@@ -16,6 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
+from zlib import crc32
+
+import msgspec
 
 from engine.gc_pause import gc_paused
 from engine.lineage.columns import ALL_COLUMNS, DirtyColumns
@@ -40,6 +44,7 @@ class _Writer:
         self._plan = plan
         self._lineage = lineage
         self._texts_of: dict[int, list[str]] = {}
+        self._bounds_of: dict[int, str] = {}
         self._ids: dict[int, str] = {}
         self._hops: list[dict[str, Any]] = []
         self._places: dict[tuple[int, int, int], int] = {}
@@ -66,6 +71,8 @@ class _Writer:
             "name": job.name,
             "partitions": self._texts(step.partitions),
         }
+        if bounds := self._bounds(step.partitions):
+            written["bounds"] = bounds
         if step.directly_invalidated:
             direct = step.directly_invalidated
             is_all = direct == step.partitions
@@ -135,6 +142,20 @@ class _Writer:
         if texts is None:
             texts = self._texts_of[id(partitions)] = partitions.space.texts(partitions)
         return texts
+
+    def _bounds(self, partitions: PartitionSet) -> str:
+        """Return the hash of the bounds that the texts of a set depend on, empty if on none."""
+        bounds = self._bounds_of.get(id(partitions))
+        if bounds is None:
+            universe = partitions.space.universe.boxes[0]
+            is_whole = any(
+                part == every and every.is_finite
+                for box in partitions.boxes
+                for part, every in zip(box, universe, strict=True)
+            )
+            spec = msgspec.json.encode(partitions.space.to_spec()) if is_whole else b""
+            bounds = self._bounds_of[id(partitions)] = f"{crc32(spec):08x}" if is_whole else ""
+        return bounds
 
 
 def partitions_of(step: Mapping[str, Any]) -> Sequence[str]:

@@ -7,7 +7,10 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidDag, LeaseLost
+from engine.flow.deployment.apply import apply
+from engine.flow.deployment.propose import propose
 from engine.flow.planning.audit import audit_all
+from engine.model.event import SourceEvent
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -368,3 +371,16 @@ async def test_waiting_first_runs_are_judged_by_the_new_bounds(database: Databas
     assert await world.run() == ["b[EWR]", "b[JFK]"]
     await world.deploy(*jobs(origins("EWR", "JFK")))
     assert await world.run() == ["t[*]"]
+
+
+async def test_a_proposed_plan_of_all_partitions_is_outdated_by_other_bounds(
+    database: Database,
+) -> None:
+    world = await World.made(database, *chain(origins("EWR", "JFK")))
+    event = SourceEvent(dataset="a", partitions=("EWR", "JFK"))
+    async with world.conn() as conn:
+        proposal = await propose(conn, world.org, event)
+    await world.deploy(*chain(origins("JFK", "EWR", "LGA")))
+    async with world.conn() as conn:
+        applied = await apply(conn, world.org, proposal.plan_id)
+    assert {change.job for change in applied.changes} == {"b", "c"}
