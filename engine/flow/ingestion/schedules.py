@@ -1,6 +1,6 @@
 """Scheduled sources: partitions count as changed at the times of a source's cron expression."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, takewhile
@@ -19,8 +19,6 @@ from engine.store.rows.sources import ScheduledSource
 from engine.store.run import execute, fetch
 
 _CONSUMER = "schedule"
-
-
 _MOST_TIMES = 1000
 """Number of missed times from the last on; earlier ones count as without gaps."""
 
@@ -59,10 +57,11 @@ async def restart(conn: Connection, org: OrgContext, datasets: Collection[str]) 
 async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSource]) -> int:
     fired = 0
     for row in rows:
-        lineage = await org.lineage(conn)
-        due = _due(row, lineage.space(lineage.dataset_named(row.dataset).id))
-        if due is None:
+        times = _due_times(row)
+        if not times:
             continue
+        lineage = await org.lineage(conn)
+        due = _due(row, times, lineage.space(lineage.dataset_named(row.dataset).id))
         try:
             await ingest(conn, org, _batch(due))
             fired += 1
@@ -71,16 +70,20 @@ async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSourc
     return fired
 
 
-def _due(row: ScheduledSource, space: PartitionSpace) -> _Due | None:
-    """Return the times that have not fired yet, or None if there are none."""
-    now = row.now.astimezone(ZoneInfo(row.source.get("zone", "UTC")))
-    since = datetime.fromisoformat(row.position or row.since.isoformat())
+def _due_times(row: ScheduledSource) -> list[datetime]:
+    """Return the last times that have not fired yet, in ascending order."""
+    now, since = row.now.astimezone(ZoneInfo(row.source.get("zone", "UTC"))), _since(row)
     later = takewhile(lambda time: time > since, previous_times(row.source["cron"], now))
-    times = list(islice(later, _MOST_TIMES))[::-1]
-    if not times:
-        return None
+    return list(islice(later, _MOST_TIMES))[::-1]
+
+
+def _since(row: ScheduledSource) -> datetime:
+    return datetime.fromisoformat(row.position or row.since.isoformat())
+
+
+def _due(row: ScheduledSource, times: Sequence[datetime], space: PartitionSpace) -> _Due:
     is_gapless = len(times) < _MOST_TIMES
-    first = [] if is_gapless else [since]
+    first = [] if is_gapless else [_since(row)]
     partitions = covered(space, row.source, [*first, *times], is_gapless=is_gapless)
     texts = None if partitions == space.universe else tuple(space.texts(partitions))
     return _Due(row.dataset, row.position, times[-1], texts)
