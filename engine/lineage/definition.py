@@ -5,7 +5,7 @@ A SELECT takes part with its canonical text, whatever its form.
 The partitions of a dataset take part with their grid only: kind, grain, zone, size, and column.
 Bounds and key lists select partitions of the grid, and a key map selects the inputs of a partition,
 so that a change of these leaves most partitions as they are. A deploy finds the other ones by
-comparing both versions (see `flow.deployment.resized`).
+comparing both versions (see `flow.deployment.other_inputs`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping

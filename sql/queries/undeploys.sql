@@ -36,38 +36,28 @@ WHERE p.dag_version_id = %(dag_version_id)s
   AND i.outcome = 'not_current'
 RETURNING i.id, i.reason
 
--- :name last
--- The version of an undeployed DAG.
-SELECT v.id, v.content
-FROM (SELECT dag_version_id, kind FROM knockon.dag_deploys
-      WHERE org_id = %(org_id)s AND dag_name = %(dag)s ORDER BY id DESC LIMIT 1) AS d
-JOIN knockon.dag_versions v ON v.id = d.dag_version_id
-WHERE d.kind = 'undeployed'
-  AND NOT EXISTS (SELECT FROM knockon.dag_current_versions c
-                  WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s)
-
 -- :name undeployed
--- The version of an undeployed DAG, if all of its dataset versions are kept and the newest of their
--- datasets.
-SELECT v.id, v.content
+-- The version of an undeployed DAG. It is kept if all of its dataset versions are, as the newest of
+-- their datasets.
+SELECT v.id, v.content,
+    NOT EXISTS (
+        SELECT FROM knockon.jobs j CROSS JOIN LATERAL unnest(j.output_datasets) AS o(name)
+        WHERE j.dag_version_id = v.id AND NOT EXISTS (
+            SELECT FROM knockon.datasets s JOIN knockon.dag_version_datasets p
+                ON p.dag_version_id = v.id AND p.dataset_uuid = s.id
+            WHERE s.org_id = %(org_id)s AND s.name = o.name))
+    AND NOT EXISTS (
+        SELECT FROM knockon.dag_version_datasets p
+        JOIN knockon.dataset_versions mine ON mine.id = p.dataset_version
+        JOIN knockon.dataset_versions later ON later.dataset_uuid = p.dataset_uuid
+            AND (later.created_at, later.id) > (mine.created_at, mine.id)
+        WHERE p.dag_version_id = v.id) AS is_kept
 FROM (SELECT dag_version_id, kind FROM knockon.dag_deploys
       WHERE org_id = %(org_id)s AND dag_name = %(dag)s ORDER BY id DESC LIMIT 1) AS d
 JOIN knockon.dag_versions v ON v.id = d.dag_version_id
 WHERE d.kind = 'undeployed'
   AND NOT EXISTS (SELECT FROM knockon.dag_current_versions c
                   WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s)
-  AND NOT EXISTS (
-      SELECT FROM knockon.jobs j CROSS JOIN LATERAL unnest(j.output_datasets) AS o(name)
-      WHERE j.dag_version_id = v.id AND NOT EXISTS (
-          SELECT FROM knockon.datasets s JOIN knockon.dag_version_datasets p
-              ON p.dag_version_id = v.id AND p.dataset_uuid = s.id
-          WHERE s.org_id = %(org_id)s AND s.name = o.name))
-  AND NOT EXISTS (
-      SELECT FROM knockon.dag_version_datasets p
-      JOIN knockon.dataset_versions mine ON mine.id = p.dataset_version
-      JOIN knockon.dataset_versions later ON later.dataset_uuid = p.dataset_uuid
-          AND (later.created_at, later.id) > (mine.created_at, mine.id)
-      WHERE p.dag_version_id = v.id)
 
 -- :name forget_pins
 -- Remove the produced dataset versions of a DAG version, so that a later deploy builds new ones.

@@ -39,7 +39,7 @@ from engine.flow.deployment.undeploy import record_deploy
 from engine.flow.execution.dependents import resolve_dependents, unblock
 from engine.flow.execution.write_permission import find_conflicts
 from engine.flow.ingestion.schedules import restart
-from engine.flow.planning.plan import plan_rows
+from engine.flow.planning.plan import plan_own
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledJob
@@ -55,7 +55,6 @@ from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
 from engine.store.rows.dags import DagVersionId, NamedId
-from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
 from engine.store.rows.tasks import CanceledTask, TaskId
 from engine.store.run import execute, fetch
 
@@ -341,19 +340,7 @@ async def _build(
         for name, version in versions.created.items()
         if name in reactive
     ]
-    invalidations = [*rebuilds, *further]
-    if not invalidations:
-        return 0
-    written = await fetch(
-        conn,
-        "invalidations.insert",
-        InvalidationId,
-        org_id=org.id,
-        invalidations=Jsonb(invalidations),
-    )
-    ids = [row.id for row in written]
-    locked = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=ids)
-    return (await plan_rows(conn, org, locked)).tasks
+    return await plan_own(conn, org, [*rebuilds, *further])
 
 
 async def _reevaluate_first_runs(

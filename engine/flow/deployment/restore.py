@@ -1,10 +1,8 @@
 """Restore an undeployed DAG, so that its deploy builds only what has become stale meanwhile."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
-
-from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import (
@@ -15,8 +13,8 @@ from engine.flow.deployment.current_versions import (
 )
 from engine.flow.ingestion.schedules import restart
 from engine.flow.planning.pending_work import Verdict, load_pending_work
-from engine.flow.planning.plan import plan_rows
-from engine.flow.shared.invalidations import NewInvalidation, definition_change
+from engine.flow.planning.plan import plan_own
+from engine.flow.shared.invalidations import NewInvalidation, definition_changes
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import stale_partitions
@@ -30,7 +28,6 @@ from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.notifications import INVALIDATIONS, notify
-from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
 from engine.store.rows.undeploys import ReopenedInvalidation, UndeployedVersion
 from engine.store.run import execute, fetch, fetch_one
 
@@ -56,7 +53,7 @@ async def restorable(conn: Connection, org: OrgContext, dag: str) -> CurrentVers
     versions, or datasets that it reads have other columns or another partitioning.
     """
     row = await fetch_one(conn, "undeploys.undeployed", UndeployedVersion, org_id=org.id, dag=dag)
-    if row is None:
+    if row is None or not row.is_kept:
         return None
     compiled = CompiledDag.from_data(row.content)
     is_unaffected = await _is_unaffected(conn, org, compiled)
@@ -111,16 +108,7 @@ async def catch_up(conn: Connection, org: OrgContext, dag: str, restored: Restor
     invalidations = [
         invalidation for job in jobs for invalidation in await _missed(conn, org, lineage, job)
     ]
-    written = await fetch(
-        conn,
-        "invalidations.insert",
-        InvalidationId,
-        org_id=org.id,
-        invalidations=Jsonb(invalidations),
-    )
-    ids = [*restored.invalidations, *(row.id for row in written)]
-    rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=ids)
-    return (await plan_rows(conn, org, rows)).tasks if rows else 0
+    return await plan_own(conn, org, invalidations, restored.invalidations)
 
 
 async def _missed(
@@ -140,15 +128,4 @@ async def _missed(
         due = [key for key in part if key in stale or expected.covers(space.parse(key))]
         pending = await load_pending_work(conn, org, lineage, job, due)
         missed += [key for key in due if pending.of(key)[0] == Verdict.LOST]
-    return list(_of_keys(lineage, job, missed))
-
-
-def _of_keys(lineage: Lineage, job: Job, keys: Sequence[str]) -> Iterator[NewInvalidation]:
-    if not keys:
-        return
-    dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
-    texts: Sequence[str | None] = [None]
-    if not job.is_single_run:
-        texts = space.texts(space.from_keys(keys))
-    for text in texts:
-        yield definition_change(dataset.id, dataset.version, text)
+    return definition_changes(lineage, job, missed) if missed else []

@@ -16,7 +16,7 @@ from engine.errors import InvalidInput, UnknownName
 from engine.flow.deployment.current_versions import CurrentVersion, load_current_versions
 from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.ingestion.schedules import restart
-from engine.flow.shared.invalidations import NewInvalidation, definition_change
+from engine.flow.shared.invalidations import NewInvalidation, definition_changes
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Lineage
@@ -88,7 +88,7 @@ async def undeploy(
 
 async def last_undeployed(conn: Connection, org: OrgContext, dag: str) -> CurrentVersion | None:
     """Return the version of an undeployed DAG; None if the DAG is deployed, or never was."""
-    row = await fetch_one(conn, "undeploys.last", UndeployedVersion, org_id=org.id, dag=dag)
+    row = await fetch_one(conn, "undeploys.undeployed", UndeployedVersion, org_id=org.id, dag=dag)
     return None if row is None else CurrentVersion(row.id, CompiledDag.from_data(row.content))
 
 
@@ -189,11 +189,8 @@ async def _unbuilt(
     by_job = attrgetter("job")
     due = sorted((row for row in canceled if row.must_run), key=by_job)
     for name, tasks in groupby(due, key=by_job):
-        dataset, rows = lineage.dataset_named(outputs[name]), list(tasks)
-        job, space = lineage.producer(dataset.id), lineage.space(dataset.id)
-        texts: Sequence[str | None] = [None]
-        if not job.is_single_run:
-            texts = space.texts(space.from_keys(key for row in rows for key in row.partitions))
-        invalidations += [definition_change(dataset.id, dataset.version, text) for text in texts]
+        job = lineage.producer(lineage.dataset_named(outputs[name]).id)
+        keys = (key for row in tasks for key in row.partitions)
+        invalidations += definition_changes(lineage, job, keys)
     closed = {"outcome": InvalidationOutcome.NOT_CURRENT}
     return [invalidation | closed for invalidation in invalidations]

@@ -30,6 +30,7 @@ from engine.flow.planning.pending_approval import (
 )
 from engine.flow.planning.planning_attempts import Attempt, attempting, too_costly
 from engine.flow.planning.set_aside import planning, set_aside
+from engine.flow.shared.invalidations import NewInvalidation
 from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.columns import stored_columns
@@ -42,7 +43,7 @@ from engine.store.failures import is_due_to_data
 from engine.store.ids import new_id
 from engine.store.notifications import TASKS, notify
 from engine.store.orgs import settings
-from engine.store.rows.invalidations import LockedInvalidation
+from engine.store.rows.invalidations import InvalidationId, LockedInvalidation
 from engine.store.rows.partitions import PartitionKey
 from engine.store.run import execute, fetch
 
@@ -137,16 +138,31 @@ async def _plan_halving(
     ]
 
 
-async def plan_rows(
-    conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
-) -> Planned:
-    """Plan locked invalidations, in the caller's transaction and under the planning lock.
+async def plan_own(
+    conn: Connection,
+    org: OrgContext,
+    invalidations: Sequence[NewInvalidation],
+    earlier: Sequence[UUID] = (),
+) -> int:
+    """Write invalidations, plan them together with earlier ones, and return the number of tasks.
 
-    Limits do not apply, because the caller has authorized the change. Raises InvalidInput if the
-    invalidations cannot be planned.
+    Must run in the caller's transaction, under the planning lock. Limits do not apply, because the
+    caller has authorized the change. Raises InvalidInput if the invalidations cannot be planned.
     """
+    if not (invalidations or earlier):
+        return 0
+    written = await fetch(
+        conn,
+        "invalidations.insert",
+        InvalidationId,
+        org_id=org.id,
+        invalidations=Jsonb(invalidations),
+    )
+    ids = [*earlier, *(row.id for row in written)]
+    rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=ids)
     with planning("the changed definition"):
-        return await execute_plan(conn, org, await decide_rows(conn, org, rows), new_id())
+        decision = await decide_rows(conn, org, rows)
+        return (await execute_plan(conn, org, decision, new_id())).tasks
 
 
 async def execute_plan(

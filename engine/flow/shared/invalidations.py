@@ -1,13 +1,15 @@
 """Invalidations created by Knockon itself."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from engine.flow.shared.org_context import OrgContext
+from engine.lineage.graph import Lineage
 from engine.model.invalidation import InvalidationReason
+from engine.model.job import Job
 from engine.model.states import Reason
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -64,6 +66,15 @@ def definition_change(
         source="deploy",
         columns=columns,
     )
+
+
+def definition_changes(lineage: Lineage, job: Job, keys: Iterable[str]) -> list[NewInvalidation]:
+    """Return invalidations of partitions of a job; of the whole dataset for a single-run job."""
+    dataset, space = lineage.dataset(job.outputs[0]), lineage.job_space(job)
+    texts: Sequence[str | None] = [None]
+    if not job.is_single_run:
+        texts = space.texts(space.from_keys(keys))
+    return [definition_change(dataset.id, dataset.version, text) for text in texts]
 
 
 async def insert_own(

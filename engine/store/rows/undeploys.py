@@ -22,7 +22,8 @@ class ReopenedInvalidation(msgspec.Struct, frozen=True):
 
 
 class UndeployedVersion(msgspec.Struct, frozen=True):
-    """The version of a DAG at its undeploy."""
+    """The version of a DAG at its undeploy; ``is_kept``: a deploy can continue from it."""
 
     id: UUID
     content: Any
+    is_kept: bool
