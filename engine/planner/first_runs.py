@@ -69,11 +69,10 @@ def expected_partitions(
     """Return the partitions in being that the existing inputs of a job give it, as far as finite.
 
     If no input determines all dimensions, an input gives only partitions whose other keys come from
-    further inputs, provided such inputs exist. Raises MissingState as ``existing`` does.
+    further inputs, provided such inputs exist. A single-run job with finite bounds has all
+    partitions within the bounds, whichever input exists. Raises MissingState as ``existing`` does.
     """
     given = _given_partitions(lineage, job, Extents(lineage, existing, now), existing)
-    if given and job.is_single_run and given.space.universe.is_finite:
-        given = given.space.universe
     return in_being(lineage, job, given, now, existing.among, existing.among)
 
 
@@ -88,6 +87,8 @@ def _given_partitions(
         (edge, edge.mapping.down(existing_inputs, existing_inputs))
         for edge, existing_inputs in ((edge, existing(edge.dataset)) for edge in edges)
     ]
+    if job.is_single_run and space.universe.is_finite:
+        return space.universe if any(partitions for _, partitions in given) else space.empty
     finite = [
         (edge, partitions) for edge, partitions in given if partitions and partitions.is_finite
     ]

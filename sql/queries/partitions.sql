@@ -1,15 +1,14 @@
 -- :name known
 -- Keys of partitions that exist, that open tasks of the producer are about to build, or that a
--- single-run producer has left unbuilt by decision.
+-- decision leaves unbuilt. Decisions are recorded with the first output of their job.
 SELECT p.partition_key AS key FROM knockon.partition_versions p
 WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s
 UNION
 SELECT unnest(t.partitions) FROM knockon.tasks t
 WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
 UNION
-SELECT d.partition_key FROM knockon.stale_decisions d
-JOIN knockon.jobs j ON j.id = %(producer)s AND j.execution_strategy <> 'PerPartition'
-WHERE d.dataset_uuid = %(dataset)s AND d.dataset_version = %(version)s AND d.partition_key <> '*'
+SELECT partition_key FROM knockon.stale_decisions
+WHERE dataset_uuid = %(first_output)s AND dataset_version = %(first_version)s AND partition_key <> '*'
 
 -- :name known_among
 -- Those of some keys that `known` returns.
@@ -21,10 +20,9 @@ SELECT key FROM knockon.tasks t, unnest(t.partitions) AS key
 WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
   AND key = ANY(%(keys)s)
 UNION
-SELECT d.partition_key FROM knockon.stale_decisions d
-JOIN knockon.jobs j ON j.id = %(producer)s AND j.execution_strategy <> 'PerPartition'
-WHERE d.dataset_uuid = %(dataset)s AND d.dataset_version = %(version)s
-  AND d.partition_key = ANY(%(keys)s)
+SELECT partition_key FROM knockon.stale_decisions
+WHERE dataset_uuid = %(first_output)s AND dataset_version = %(first_version)s
+  AND partition_key = ANY(%(keys)s)
 
 -- :name existing
 -- Keys of existing partitions.

@@ -19,6 +19,7 @@ class Decisions:
     def __init__(self) -> None:
         self.unverified: defaultdict[str, set[Key]] = defaultdict(set)
         self._left: defaultdict[str, dict[Key, int]] = defaultdict(dict)
+        self._made_during_last_run: set[str] = set()
 
     def leave(self, job: Job, keys: Iterable[Key], time: int) -> None:
         """Record partitions left stale by decision, or edited by hand."""
@@ -34,9 +35,19 @@ class Decisions:
     def run_completed(self, job: Job, keys: Iterable[Key], started: int) -> None:
         """Record a completed run that read the current state of all its inputs."""
         left = self._left[job.name]
+        self._made_during_last_run.discard(job.name)
         for key in [*left] if job.is_single_run else [*keys]:
             if left.get(key, started) < started:
                 del left[key]
+            elif key in left:
+                self._made_during_last_run.add(job.name)
+
+    def leaves_rows_unread(self, job: Job) -> bool:
+        """Return True if the last run that read all rows may have started before a rejected change.
+
+        The engine does not know which rows a run has read, and lets the next one read them again.
+        """
+        return job.follows and job.name in self._made_during_last_run
 
     def rebuild_requested(self, job: Job, keys: Iterable[Key] | None) -> None:
         """Record a request to recompute the given or all partitions, which ends their exemption."""

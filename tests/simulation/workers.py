@@ -97,6 +97,9 @@ class Workers:
         changes = self.state.ledger.justified_changes(self.state.world, job, version, keys)
         if changes is None and any((version, key) in self._outputs.attempted for key in keys):
             return {output.name: (None, None) for output in job.outputs}
+        reads_all_rows = None in lease.row_filters
+        if changes is None and reads_all_rows and self.state.decisions.leaves_rows_unread(job):
+            return {output.name: (None, None) for output in job.outputs}
         if changes is None and job.is_single_run and self.state.moment is not None:
             known = self.state.warehouse[job.outputs[0].name, version].keys()
             if not {*keys_of(job, lease.partitions)} <= known:

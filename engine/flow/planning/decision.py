@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidPartition
-from engine.flow.execution.stale_decisions import load_decided
 from engine.flow.planning.carry_over import carry_late
 from engine.flow.planning.fingerprints import Compared, compare_fingerprints
 from engine.flow.shared.load_partitions import (
@@ -84,10 +83,9 @@ async def decide(
     existing = await _existing(conn, lineage, compared.parts)
     parts = [part for changed in compared.parts for part in _parts(lineage, changed, existing)]
     marked = await _mark_reruns(conn, lineage, parts)
-    left = await _left_unbuilt(conn, lineage, marked)
     now = await load_now(conn)
     plan = await answer_from_known(
-        conn, lineage, lambda known: make_plan(lineage, [*marked, *left], known, now)
+        conn, lineage, lambda known: make_plan(lineage, marked, known, now)
     )
     check_size(plan, lineage)
     return Decision(lineage, invalidations, plan, compared)
@@ -113,37 +111,6 @@ async def _mark_reruns(
     reruns = {invalidation.id for invalidation in whole if invalidation.dataset in have_run}
     return [
         replace(invalidation, is_rerun=invalidation.id in reruns) for invalidation in invalidations
-    ]
-
-
-async def _left_unbuilt(
-    conn: Connection, lineage: Lineage, invalidations: Sequence[Invalidation]
-) -> list[Invalidation]:
-    """Copy invalidations of whole produced datasets for each partition left stale by a decision.
-
-    A partition left stale before its first run does not exist yet. The planner takes the existing
-    partitions for the whole dataset, and would miss it.
-    """
-    whole = [
-        invalidation
-        for invalidation in invalidations
-        if _is_of_all_partitions(lineage, invalidation)
-        and not lineage.producer(invalidation.dataset).is_single_run
-    ]
-    if not whole:
-        return []
-    # Decisions are recorded with the first output of a job.
-    first = {
-        invalidation.dataset: lineage.producer(invalidation.dataset).outputs[0]
-        for invalidation in whole
-    }
-    jobs = [lineage.producer(dataset) for dataset in first]
-    decided = sorted(await load_decided(conn, lineage, jobs))
-    return [
-        replace(invalidation, partition_key=key)
-        for invalidation in whole
-        for output, key in decided
-        if output == first[invalidation.dataset]
     ]
 
 

@@ -6,7 +6,7 @@ the bounds are left out: a statement may see more than the lineage read before i
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from engine.lineage.catalog import space_of
@@ -61,16 +61,10 @@ async def _answer(
 async def load_known(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
     """Load the partitions that exist or that unfinished tasks are about to build.
 
-    Partitions of a single-run job left unbuilt by decision are included: its next run builds them.
+    Partitions left unbuilt by decision are included: a later change of their inputs builds them.
     """
-    rows = await fetch(
-        conn,
-        "partitions.known",
-        PartitionKey,
-        dataset=dataset,
-        version=lineage.dataset(dataset).version,
-        producer=lineage.producer(dataset).id,
-    )
+    params = _known(lineage, dataset)
+    rows = await fetch(conn, "partitions.known", PartitionKey, **params)
     return lineage.space(dataset).from_alike(row.key for row in rows)
 
 
@@ -79,16 +73,22 @@ async def load_known_among(
 ) -> PartitionSet:
     """Load those of finitely many partitions that `load_known` returns."""
     space = lineage.space(dataset)
-    rows = await fetch(
-        conn,
-        "partitions.known_among",
-        PartitionKey,
-        dataset=dataset,
-        version=lineage.dataset(dataset).version,
-        producer=lineage.producer(dataset).id,
-        keys=list(space.keys(partitions)),
-    )
+    params = _known(lineage, dataset) | {"keys": list(space.keys(partitions))}
+    rows = await fetch(conn, "partitions.known_among", PartitionKey, **params)
     return space.from_alike(row.key for row in rows)
+
+
+def _known(lineage: Lineage, dataset: UUID) -> dict[str, Any]:
+    """Return the parameters of a statement about known partitions."""
+    producer = lineage.producer(dataset)
+    first = lineage.dataset(producer.outputs[0])
+    return {
+        "dataset": dataset,
+        "version": lineage.dataset(dataset).version,
+        "producer": producer.id,
+        "first_output": first.id,
+        "first_version": first.version,
+    }
 
 
 async def load_existing(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:

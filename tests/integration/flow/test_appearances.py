@@ -224,6 +224,21 @@ async def test_a_full_job_runs_again_for_partitions_that_appear(database: Databa
     assert lease.partitions == ("2026-06-01", "2026-06-02", "2026-06-03")
 
 
+async def test_a_full_job_runs_for_partitions_that_appear_from_any_of_its_inputs(
+    database: Database,
+) -> None:
+    """An input that leaves the days open gives all of them, even if another input has none."""
+    inputs = "late", {"dataset": "rates", "mapping": "all"}
+    full = job("m", *inputs, partitioning=FROM_MONDAY, execution_strategy="Full")
+    sources = source("late", DAYS), source("rates", {})
+    world = await made(database, *sources, full, at="2026-06-02T12:00")
+    await world.changed("rates", "*")
+    await world.run()
+    await world.at("2026-06-03T12:00")
+    assert await world.appear() == 1
+    assert await world.invalidated() == ["2026-06-03"]
+
+
 async def test_a_new_job_builds_what_is_in_being(database: Database) -> None:
     world = await made(database, source("a", DAYS))
     await world.changed("a", "2026-06-08", "2026-06-20")

@@ -208,3 +208,20 @@ async def test_a_deploy_that_drops_wait_for_forgets_the_missing_inputs(database:
     await world.deploy(source("a"), source("late"), job("b", "a", "late"))
     task = await world.task(f"b[{FIRST}]", "queued")
     assert task["waiting_for"] is None
+
+
+async def test_a_day_whose_first_run_was_canceled_counts_as_known(database: Database) -> None:
+    """An input that leaves the day open reaches the day although none of its partitions exist."""
+    daily: dict[str, Any] = {"dt": {"time": "day"}}
+    tails: dict[str, Any] = {"tail": {"dynamic": True}}
+    m = job("m", "a", "planes", partitioning=daily | tails)
+    world = await World.made(database, source("a", daily), source("planes", tails), m)
+    await world.changed("planes", "N1")
+    await world.changed("a", FIRST)
+    assert await world.run() == [f"m[dt={FIRST}/tail=N1]"]
+    await world.changed("a", SECOND)
+    async with world.conn() as conn:
+        task = await world.task(f"m[dt={SECOND}/tail=N1]", "queued")
+        await cancel(conn, world.org, task["id"])
+    await world.changed("planes", "N2")
+    assert sorted(await world.run()) == [f"m[dt={day}/tail=N2]" for day in (FIRST, SECOND)]

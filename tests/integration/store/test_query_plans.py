@@ -88,7 +88,9 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "stale.changed_inputs": {"jobs": [_ID], "tasks": [_ID], "reads": Jsonb([])},
     "stale.decisions": {"dataset": _ID, "version": _ID, "keys": None},
     "partitions.existing_among": {"dataset": _ID, "version": _ID, "keys": [_KEY]},
-    "partitions.known": {"dataset": _ID, "version": _ID, "producer": _ID},
+    "partitions.known": {
+        "dataset": _ID, "version": _ID, "producer": _ID, "first_output": _ID, "first_version": _ID,
+    },
 }  # fmt: skip
 _VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tasks.list", {"statuses": ["failed"]}),
