@@ -214,9 +214,9 @@ def _parts(
     if known and known.covers(selected):
         return [invalidation]
     seen = selected & known
-    if not (seen and named.is_finite):
+    if not seen:
         return [_widened(lineage, invalidation)]
-    space, new = named.space, selected - seen
+    space, new = named.space, named - seen
     if text_count(space.dimensions, (*seen.boxes, *new.boxes)) > _MOST_PARTS:
         return [_widened(lineage, invalidation)]
     return [

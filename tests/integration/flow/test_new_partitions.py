@@ -55,3 +55,16 @@ async def test_conditions_on_rows_hold_for_existing_partitions(world: World) -> 
     )
     assert rows == [{"is_open": False}]
     assert await world.run() == [f"of_x[{OLD}]", f"of_x[{NEW}]", f"of_y[{NEW}]"]
+
+
+async def test_an_open_dimension_is_divided_as_well(database: Database) -> None:
+    """An unbounded dimension stands for its known keys: one partition exists, the other is new."""
+    spread = {"dt": {"time": "day"}, "n": {"range": 10}}
+    a = source("a", spread)
+    a["outputs"][0]["columns"] = ["x", "y"]
+    of_y = job("of_y", "a", columns={"y": ["a.y"]}, partitioning=spread)
+    world = await World.made(database, a, of_y)
+    await world.changed("a", f"dt={OLD}/n=0-9", f"dt={NEW}/n=10-19")
+    await world.run()
+    await world.changed("a", "n=10-19", columns=("x",))
+    assert await world.run() == [f"of_y[dt={OLD}/n=10-19]"]
