@@ -229,7 +229,13 @@ class Rest:
             for key in recompute.must_exist(world, job, existing, self.state.sources)
             if in_being(world, job, key, existing, self.state.moment)
         }
-        return must, recompute.may_exist(world, job, existing)
+        # A reader may have been built for an input whose first run was canceled meanwhile.
+        left = {
+            read.dataset: existing[read.dataset]
+            | self.state.decisions.excused(world.producers[read.dataset])
+            for read in job.reads
+        }
+        return must, recompute.may_exist(world, job, left)
 
     async def _excused(self, existing: Keys) -> Keys:
         """Return partitions behind failed or waiting tasks; other unfinished tasks are an error."""

@@ -202,10 +202,10 @@ def _selected(lineage: Lineage, invalidation: Invalidation) -> PartitionSet:
 def _parts(
     lineage: Lineage, invalidation: Invalidation, existing: Mapping[UUID, PartitionSet]
 ) -> list[Invalidation]:
-    """Divide a narrow invalidation into the parts of existing and of new partitions.
+    """Add the new partitions of a narrow invalidation, in which everything counts as changed.
 
-    Everything in a new partition counts as changed. As in a plan, an unbounded dimension stands for
-    the keys that exist in it.
+    As in a plan, an unbounded dimension stands for the keys that exist in it. The invalidation
+    itself keeps its scope, which may include partitions that no event has named.
     """
     if not _is_narrow(invalidation):
         return [invalidation]
@@ -213,19 +213,12 @@ def _parts(
     selected = clamp_open_ends(named, lambda: known)
     if known and known.covers(selected):
         return [invalidation]
-    seen = selected & known
-    if not seen:
+    space, new = named.space, selected - known
+    is_new = not selected & known
+    if is_new or text_count(space.dimensions, new.boxes) > _MOST_PARTS:
         return [_widened(lineage, invalidation)]
-    space, new = named.space, named - seen
-    if text_count(space.dimensions, (*seen.boxes, *new.boxes)) > _MOST_PARTS:
-        return [_widened(lineage, invalidation)]
-    return [
-        *(replace(invalidation, partition_key=text) for text in space.texts(seen)),
-        *(
-            replace(_widened(lineage, invalidation), partition_key=text)
-            for text in space.texts(new)
-        ),
-    ]
+    wide = _widened(lineage, invalidation)
+    return [invalidation, *(replace(wide, partition_key=text) for text in space.texts(new))]
 
 
 def _widened(lineage: Lineage, invalidation: Invalidation) -> Invalidation:

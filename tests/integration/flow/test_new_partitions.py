@@ -44,8 +44,8 @@ async def test_an_invalidation_of_many_parts_is_widened(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine.flow.planning.decision, "_MOST_PARTS", 1)
-    await world.changed("a", f"{OLD}..{NEW}", columns=("x",))
-    assert len(await world.run()) == 4
+    await world.changed("a", f"2013-02-11..{NEW}", columns=("x",))
+    assert len(await world.run()) == 6
 
 
 async def test_conditions_on_rows_hold_for_existing_partitions(world: World) -> None:
@@ -68,3 +68,15 @@ async def test_an_open_dimension_is_divided_as_well(database: Database) -> None:
     await world.run()
     await world.changed("a", "n=10-19", columns=("x",))
     assert await world.run() == [f"of_y[dt={OLD}/n=10-19]"]
+
+
+async def test_an_open_dimension_has_no_keys_between_the_known_ones(database: Database) -> None:
+    spread = {"dt": {"time": "day"}, "n": {"range": 10}}
+    of_a = job("of_a", "a", partitioning=spread)
+    world = await World.made(database, source("a", spread), of_a)
+    await world.changed("a", "dt=2013-02-11/n=10-19", "dt=2013-02-14/n=10-19")
+    await world.changed("a", "dt=2013-02-16/n=0-9")
+    await world.run()
+    await world.changed("a", "n=10-19", columns=("x",))
+    days = sorted(task[5:-1] for task in await world.run())
+    assert days == [f"dt=2013-02-1{day}/n=10-19" for day in (1, 4, 6)]
