@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
 from engine.flow.execution.first_runs import block_expected, block_incomplete
 from engine.flow.execution.followers import widen_followers
+from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import Activation, TaskStatus
+from engine.model.states import Activation, ExecutionStrategy, TaskStatus
 from engine.model.task import NEW_ROWS, StoredFilter
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
@@ -115,9 +116,25 @@ async def _queue_stale(
         for row, (job, keys) in zip(skipped, needs, strict=True)
         if _is_due(stale, job, keys, row.row_filters)
     }
+    for row, (job, keys) in zip(skipped, needs, strict=True):
+        if row.id not in late and await _has_unbuilt(conn, lineage, job, keys):
+            late.add(row.id)
     if late:
         await execute(conn, "tasks.queue_stale", ids=list(late))
     return late
+
+
+async def _has_unbuilt(conn: Connection, lineage: Lineage, job: Job, keys: Sequence[str]) -> bool:
+    """Return True if a `Full` job with bounds is to build partitions that its runs have not built.
+
+    Its staleness is judged as a whole, and no later change may name partitions that have come into
+    being since its last run.
+    """
+    space = lineage.job_space(job)
+    if job.strategy != ExecutionStrategy.FULL or not space.universe.is_finite:
+        return False
+    named = space.from_keys(keys)
+    return not (await load_existing(conn, lineage, job.outputs[0])).covers(named)
 
 
 def _is_due(

@@ -224,6 +224,26 @@ async def test_a_full_job_runs_again_for_partitions_that_appear(database: Databa
     assert lease.partitions == ("2026-06-01", "2026-06-02", "2026-06-03")
 
 
+async def test_partitions_that_appear_in_a_blocked_task_of_a_full_job_are_built(
+    database: Database,
+) -> None:
+    """The task would be skipped, because its input turns out to be unchanged."""
+    full = job(
+        "m", {"dataset": "b", "mapping": "all"}, partitioning=FROM_MONDAY, execution_strategy="Full"
+    )
+    world = await made(database, source("a", {}), job("b", "a", partitioning={}), full)
+    await world.at("2026-06-02T12:00")
+    await world.changed("a")
+    await world.run(b="1")
+    await world.at("2026-06-03T12:00")
+    await world.changed("a")
+    await world.appear()
+    await world.plan()
+    assert await world.run(b="1") == ["b[*]", "m[*]"]
+    rows = await world.rows("SELECT partition_key FROM partition_versions ORDER BY 1 DESC LIMIT 1")
+    assert rows[0]["partition_key"] == "2026-06-03"
+
+
 async def test_a_full_job_runs_for_partitions_that_appear_from_any_of_its_inputs(
     database: Database,
 ) -> None:
