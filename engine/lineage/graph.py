@@ -134,10 +134,6 @@ class Lineage:
         rank = self.rank.get(job.int)
         return None if rank is None else self.order[rank]
 
-    def capped_jobs(self) -> list[Job]:
-        """Return the jobs with a limit on concurrent tasks."""
-        return [job for job in self.order if job.max_concurrency is not None]
-
     def producer(self, dataset: UUID) -> Job:
         """Return the producing job of the dataset; raises UnknownName."""
         return self._node(dataset).producer

@@ -9,8 +9,9 @@ for lease in await client.claim(limit=1):
 ```
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
 from uuid import UUID
@@ -83,16 +84,25 @@ class Client:
             finally:
                 await client.close()
 
-    async def claim(self, limit: int = 1) -> list[Lease]:
+    async def claim(
+        self, limit: int = 1, *, jobs: Collection[str] = (), operators: Collection[str] = ()
+    ) -> list[Lease]:
         """Lease up to ``limit`` queued tasks of the runtimes; the list is empty if none is queued.
 
+        ``jobs`` (JOB or DAG.JOB) and ``operators`` limit the tasks to those of such jobs.
         Start each run immediately: a lease lasts ``lease_seconds``, or the job's heartbeat timeout.
-        Raises OutdatedCode when a migration requires newer code: end the running tasks, close the
-        client, and install a newer version.
+
+        Raises:
+            UnknownName, InvalidInput: no job has one of the names, or jobs of several DAGs have.
+            OutdatedCode: a migration requires newer code. End the running tasks, close the client,
+                and install a newer version.
         """
         if self._watch is not None:
             self._watch.check()
-        return await self._with_retries(lambda conn: self.claim_on(conn, limit), "claim")
+        selected = replace(self._claimant, jobs=tuple(jobs), operators=tuple(operators))
+        return await self._with_retries(
+            lambda conn: claim(conn, self._org, selected, limit), "claim"
+        )
 
     async def claim_on(self, conn: Connection, limit: int) -> list[Lease]:
         """Claim on a connection of the caller, without retries."""

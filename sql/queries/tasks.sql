@@ -78,6 +78,7 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = served.runtime
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
+      AND (%(served)s::uuid[] IS NULL OR t.job_id = ANY(%(served)s))
       AND NOT t.job_id = ANY(%(closed)s)
       AND t.job_id <> ALL (ARRAY(SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = %(org_id)s))
       AND NOT EXISTS (SELECT FROM knockon.tasks r

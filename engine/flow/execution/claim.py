@@ -1,6 +1,6 @@
 """Claim queued tasks: each becomes running under a lease with a fencing token."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
+from engine.lineage.job_names import find_job
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.states import Activation, ExecutionStrategy
@@ -27,11 +28,27 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """A worker claiming tasks: its id, the runtimes served, and the requested lease duration."""
+    """A worker claiming tasks: its id, the runtimes served, and the requested lease duration.
+
+    ``jobs`` and ``operators`` limit the tasks to those of jobs with one of these names and one of
+    these operators; without names, all jobs are served.
+    """
 
     worker_id: str
     runtimes: tuple[str, ...] = ("local",)
     lease_seconds: int = 30
+    jobs: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+
+    def served(self, lineage: Lineage) -> Sequence[Job] | None:
+        """Return the jobs served; None: all.
+
+        Raises UnknownName or InvalidInput if a name means no job, or several.
+        """
+        if not (self.jobs or self.operators):
+            return None
+        named = [find_job(lineage, name) for name in self.jobs] if self.jobs else lineage.order
+        return [job for job in named if not self.operators or job.operator in self.operators]
 
 
 async def claim(
@@ -66,13 +83,15 @@ class _NotLeasable(Exception):
 async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: int) -> list[Lease]:
     async with conn.transaction():
         lineage = await org.lineage(conn)
-        free_slots = await _free_slots(conn, lineage)
+        served = claimant.served(lineage)
+        free_slots = await _free_slots(conn, lineage.order if served is None else served)
         rows = await fetch(
             conn,
             "tasks.candidates",
             Candidate,
             org_id=org.id,
             runtimes=list(claimant.runtimes),
+            served=None if served is None else [job.id for job in served],
             closed=[job for job, count in free_slots.items() if count < 1],
             limit=limit,
         )
@@ -89,9 +108,9 @@ async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: i
             raise _NotLeasable(ids, reason_of(error)) from error
 
 
-async def _free_slots(conn: Connection, lineage: Lineage) -> dict[UUID, int]:
+async def _free_slots(conn: Connection, jobs: Iterable[Job]) -> dict[UUID, int]:
     """Return the free slots of each capped job; 0 while a concurrent claimer is counting them."""
-    caps = {job.id: int(job.scaling["max_concurrency"]) for job in lineage.capped_jobs()}
+    caps = {job.id: job.max_concurrency for job in jobs if job.max_concurrency is not None}
     if not caps:
         return {}
     ours = {row.job_id for row in await fetch(conn, "tasks.try_caps", CappedJob, jobs=list(caps))}

@@ -4,10 +4,10 @@ from consumers import manual
 from consumers.manual import Requested
 from engine.errors import InvalidInput
 from engine.lineage.graph import Lineage
+from engine.lineage.job_names import find_job
 from engine.model.event import SourceEvent
 from engine.model.states import Activation, Reason, Role
 from engine.service.caller import Caller, requires
-from engine.service.job_names import find_job
 from engine.service.service import Service
 
 

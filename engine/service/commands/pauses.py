@@ -2,9 +2,9 @@
 
 from engine.errors import InvalidInput
 from engine.flow.shared import pauses
+from engine.lineage.job_names import find_job
 from engine.model.states import Activation, PauseKind, Role
 from engine.service.caller import Caller, requires
-from engine.service.job_names import find_job
 from engine.service.service import Service
 from engine.store.rows.pauses import Pause
 

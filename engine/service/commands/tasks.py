@@ -8,10 +8,10 @@ from engine.flow.execution import cancel as cancellation
 from engine.flow.execution import retry as retries
 from engine.flow.execution.retry import Retried
 from engine.flow.shared.org_context import OrgContext
+from engine.lineage.job_names import find_job, name_parts
 from engine.model.states import UNFINISHED_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
-from engine.service.job_names import find_job, name_parts
 from engine.service.service import Service
 from engine.store.database import Connection
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import msgspec
 
+from engine.lineage.job_names import find_job, name_parts
 from engine.model.states import Role, TaskStatus
 from engine.service.caller import Caller, requires
-from engine.service.job_names import find_job, name_parts
 from engine.service.service import Service
 from engine.store.run import fetch
 

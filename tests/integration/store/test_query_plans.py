@@ -37,7 +37,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "tasks.counts": {},
     "tasks.retried": {"id": _ID},
     "tasks.newer": {"id": _ID, "dag": "shop", "job": "b", "partitions": [_KEY]},
-    "tasks.candidates": {"runtimes": ["local"], "closed": [], "limit": 20},
+    "tasks.candidates": {"runtimes": ["local"], "served": None, "closed": [], "limit": 20},
     "tasks.lock_dependents": {"ended": [_ID]},
     "tasks.unblock": {"ids": [_ID], "triggered": [], "changed": [_ID]},
     "attempts.of_task": {"task": _ID, "number": None},

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from engine.errors import InvalidInput, LeaseLost
+from engine.errors import InvalidInput, LeaseLost, UnknownName
 from engine.flow.execution.cancel import cancel
 from engine.flow.execution.reap import reap
 from engine.model.task import Lease
@@ -328,6 +328,26 @@ async def test_a_client_can_run_tasks_in_any_process(database: Database, databas
 
     (failed,) = await world.rows("SELECT error_message FROM tasks WHERE status = 'failed'")
     assert failed == {"error_message": "no luck"}
+
+
+async def test_a_client_claims_by_job_or_operator(database: Database, database_url: str) -> None:
+    train = job("train", "orders", runtime="external", operator="gpu")
+    score = job("score", "orders", runtime="external", operator="gpu")
+    copy = job("copy", "orders", runtime="external")
+    world = await World.made(database, source("orders"), train, score, copy)
+    await _queue(world, DAY)
+
+    async with Client.connect(database_url, "mine") as client:
+        (lease,) = await client.claim(5, jobs=["train"])
+        assert lease.job.name == "train"
+        assert await client.claim(5, jobs=["w.train"]) == []
+        assert await client.claim(5, jobs=["copy"], operators=["gpu"]) == []
+        (lease,) = await client.claim(5, operators=["gpu"])
+        assert lease.job.name == "score"
+        with pytest.raises(UnknownName, match="there is no job 'trian'; did you mean 'train'"):
+            await client.claim(jobs=["trian"])
+        (lease,) = await client.claim(5)
+        assert lease.job.name == "copy"
 
 
 async def test_the_body_of_a_lost_lease_is_stopped(database: Database, database_url: str) -> None:
