@@ -51,6 +51,7 @@ COMMANDS = {
     "partitions": (_INSPECT, "Show the states of a dataset's partitions."),
     "stale": (_INSPECT, "List stale partitions, root causes first."),
     "audit": (_INSPECT, "Check every partition for lost work."),
+    "verify": (_INSPECT, "Recompute a sample of partitions, and compare it with the stored data."),
     "explain": (_INSPECT, "Explain a task, or the state of a partition."),
     "plans": (_INSPECT, "List plans, or show a plan."),
     "tasks": (_INSPECT, "List, retry or cancel tasks."),

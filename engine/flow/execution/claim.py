@@ -7,13 +7,13 @@ from uuid import UUID
 import structlog
 from psycopg.types.json import Jsonb
 
+from engine.flow.execution.terms import Terms
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
 from engine.lineage.job_names import find_job
-from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.model.states import Activation, ExecutionStrategy
+from engine.model.states import ExecutionStrategy
 from engine.model.task import NEW_ROWS, Lease, StoredFilter
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
@@ -145,52 +145,40 @@ async def _lease(
         input_versions=[Jsonb(read) for read in versions],
     )
     by_id = {row.id: row for row in leased}
-    cursors = await _cursors(conn, jobs.values())
-    terms = {job.id: _Terms.of(lineage, job, cursors) for job in jobs.values()}
+    terms = {job.id: Terms.of(lineage, job) for job in jobs.values()}
+    cursors = await _cursors(conn, terms.values())
     return [
-        _as_lease(terms[row.job_id], claimant, row, by_id[row.id], read)
+        _as_lease(terms[row.job_id], cursors[row.job_id], claimant, row, by_id[row.id], read)
         for row, read in zip(rows, versions, strict=True)
     ]
 
 
-async def _cursors(conn: Connection, jobs: Collection[Job]) -> dict[tuple[UUID, UUID, UUID], str]:
-    """Return the stored cursors of inputs read incrementally, by job, dataset and version."""
-    incremental = list({job.id for job in jobs if job.strategy == ExecutionStrategy.PER_UPDATE})
+async def _cursors(conn: Connection, terms: Collection[Terms]) -> dict[UUID, dict[UUID, str]]:
+    """Return the stored cursors of the current inputs read incrementally, by job and dataset."""
+    cursors: dict[UUID, dict[UUID, str]] = {each.job.id: {} for each in terms}
+    incremental = [
+        each.job.id for each in terms if each.job.strategy == ExecutionStrategy.PER_UPDATE
+    ]
     if not incremental:
-        return {}
-    rows = await fetch(conn, "cursors.of_jobs", JobCursor, jobs=incremental)
-    return {(row.job_id, row.dataset_uuid, row.dataset_version): row.cursor_value for row in rows}
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """Lease fields shared by all tasks of one job."""
-
-    job: Job
-    inputs: Mapping[str, Dataset]
-    outputs: tuple[Dataset, ...]
-    sources: frozenset[UUID]
-    cursors: Mapping[UUID, str]
-
-    @staticmethod
-    def of(lineage: Lineage, job: Job, cursors: Mapping[tuple[UUID, UUID, UUID], str]) -> "_Terms":
-        inputs = {input_.alias: lineage.dataset(input_.dataset) for input_ in job.inputs}
-        outputs = tuple(lineage.dataset(output) for output in job.outputs)
-        sources = frozenset(
-            dataset.id
-            for dataset in inputs.values()
-            if lineage.producer(dataset.id).activation == Activation.SOURCE
-        )
-        cursor_values = {
-            dataset.id: cursors[key]
-            for dataset in inputs.values()
-            if (key := (job.id, dataset.id, dataset.version)) in cursors
-        }
-        return _Terms(job, inputs, outputs, sources, cursor_values)
+        return cursors
+    current = {
+        (each.job.id, dataset.id, dataset.version)
+        for each in terms
+        for dataset in each.inputs.values()
+    }
+    for row in await fetch(conn, "cursors.of_jobs", JobCursor, jobs=incremental):
+        if (row.job_id, row.dataset_uuid, row.dataset_version) in current:
+            cursors[row.job_id][row.dataset_uuid] = row.cursor_value
+    return cursors
 
 
 def _as_lease(
-    terms: _Terms, claimant: Claimant, task: Candidate, leased: LeasedTask, read: InputVersions
+    terms: Terms,
+    cursors: Mapping[UUID, str],
+    claimant: Claimant,
+    task: Candidate,
+    leased: LeasedTask,
+    read: InputVersions,
 ) -> Lease:
     return Lease(
         task_id=task.id,
@@ -206,13 +194,13 @@ def _as_lease(
         outputs=terms.outputs,
         sources=terms.sources,
         input_versions=read,
-        cursors=terms.cursors,
-        row_filters=_row_filters(terms, task),
+        cursors=cursors,
+        row_filters=_row_filters(cursors, task),
     )
 
 
-def _row_filters(terms: _Terms, task: Candidate) -> tuple[StoredFilter, ...]:
+def _row_filters(cursors: Mapping[UUID, str], task: Candidate) -> tuple[StoredFilter, ...]:
     """Return the rows to read: all rows without a cursor, because no run has read any."""
-    if task.row_filters and not terms.cursors and NEW_ROWS not in task.row_filters:
+    if task.row_filters and not cursors and NEW_ROWS not in task.row_filters:
         return (None,)
     return tuple(task.row_filters)

@@ -37,6 +37,16 @@ def test_stale_partitions_are_listed(shop: Knockon) -> None:
     assert "never built" in shop("stale").out
 
 
+def test_a_sample_of_partitions_is_verified(shop: Knockon) -> None:
+    text = shop("verify", "--sample", "50%", "--seed", "7").out
+    assert "0 partitions sampled with seed 7: 0 equal, 0 skipped, 0 different, 0 failed" in text
+    assert shop("verify", "--json").json["partitions"] == []
+    assert (
+        "'5' is not a percentage such as 1% or 0.5%" in shop("verify", "--sample", "5", code=1).err
+    )
+    assert "up to 100%" in shop("verify", "--sample", "101%", code=1).err
+
+
 def test_a_task_is_shown(shop: Knockon) -> None:
     planned(shop, "orders", *WEEK)
     task = shop("tasks", "--json").json[0]

@@ -4,7 +4,7 @@ The written data and the completion of the task commit in one transaction, and o
 task's lease is valid.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
@@ -19,17 +19,16 @@ from engine.flow.execution.written_tables import check_written
 from engine.model.dataset import Dataset
 from engine.model.tables import TableName
 from engine.model.task import Completion, Lease, Output
-from engine.partitions import TimeDimension
 from engine.store.as_org import AsOrg
 from engine.store.database import Connection, is_transient, reconnecting
 from engine.store.failures import full_text
 from engine.worker.context import Context, Result
 from engine.worker.operators.sql.existing import existing_inputs
 from engine.worker.operators.sql.follow import follow
+from engine.worker.operators.sql.inputs import input_tables, selected_columns, units, zone_of
 from engine.worker.operators.sql.output import output_table
-from engine.worker.operators.sql.probe import probe
 from engine.worker.operators.sql.queries import queries_of
-from engine.worker.operators.sql.reads import Unit, common_tables
+from engine.worker.operators.sql.reads import common_tables
 from engine.worker.operators.sql.rights import check_rights
 from engine.worker.operators.sql.shape import Shape, shape_of
 from engine.worker.operators.sql.statement import Writing
@@ -76,13 +75,13 @@ class Sql:
             tables = await describe(
                 conn, map(physical_name, (*lease.inputs.values(), *lease.outputs))
             )
-            inputs = _inputs(lease, tables)
+            inputs = input_tables(lease, tables)
             org = await self._org(conn, context, tables)
             partitions = await existing_inputs(org, lease, inputs)
             followed = await follow(org, lease, inputs, partitions)
-            units = [
+            parts = [
                 (unit, common_tables(lease, inputs, partitions, unit, followed))
-                for unit in _units(lease)
+                for unit in units(lease)
             ]
             lineage = await context.org.lineage(conn)
             outputs: list[Output] = []
@@ -91,7 +90,7 @@ class Sql:
                 shape = await self._shape(org, lease, dataset, select, inputs)
                 existing = tables.get(physical_name(dataset))
                 table = await output_table(org, lineage, lease.job, dataset, shape, existing)
-                for unit, common in units:
+                for unit, common in parts:
                     writing = Writing(lease.job, dataset, table, shape, select, unit, common)
                     outputs += await _write(org, lease, writing)
             await _check_written(org, context)
@@ -120,7 +119,7 @@ class Sql:
         read = {alias: list(table.columns.items()) for alias, table in inputs.items()}
         cached, shape = self._shapes.get(key, (None, None))
         if shape is None or cached != read:
-            columns = await _probe(org, lease, select, inputs)
+            columns = await selected_columns(org, lease, select, inputs)
             shape = shape_of(columns, space_of(dataset.partitioning))
             self._shapes[key] = read, shape
         return shape
@@ -143,59 +142,7 @@ async def _check_written(org: AsOrg, context: Context) -> None:
     await check_written(org, context.database, outputs, names.keys())
 
 
-def _inputs(lease: Lease, tables: Tables) -> dict[str, Table]:
-    """Return the tables of the inputs by alias.
-
-    An input that only triggers runs, such as a schedule, needs no table. Raises TaskFailed if the
-    followed input has none.
-    """
-    names = {alias: physical_name(dataset) for alias, dataset in lease.inputs.items()}
-    for entry in lease.job.inputs:
-        if entry.cursor is not None and names[entry.alias] not in tables:
-            raise _no_table(lease.inputs[entry.alias])
-    return {alias: tables[name] for alias, name in names.items() if name in tables}
-
-
-def _no_table(dataset: Dataset) -> TaskFailed:
-    return TaskFailed(
-        f"there is no table {'.'.join(physical_name(dataset))} for dataset {dataset.name!r}: "
-        "create it, or correct the dataset's storage.table"
-    )
-
-
-async def _probe(
-    org: AsOrg, lease: Lease, select: str, inputs: Mapping[str, Table]
-) -> Mapping[str, str]:
-    """Return the types of the SELECT's columns. Raises TaskFailed if an input has no table."""
-    try:
-        return await probe(org, select, inputs, next(_units(lease)))
-    except psycopg.errors.UndefinedTable as error:
-        for alias, dataset in lease.inputs.items():
-            if alias not in inputs and f'"{alias}"' in (error.diag.message_primary or ""):
-                raise _no_table(dataset) from error
-        raise
-
-
-def _units(lease: Lease) -> Iterator[Unit]:
-    """Yield a unit for each partition, or a single unit if one run computes all partitions."""
-    space = space_of(lease.outputs[0].partitioning)
-    if lease.job.is_single_run:
-        yield Unit("*", space.universe)
-        return
-    for key in lease.partitions:
-        yield Unit(key, space.parse(key))
-
-
 async def _write(org: AsOrg, lease: Lease, writing: Writing) -> list[Output]:
     if lease.job.is_single_run and writing.unit.partitions.space.dimensions:
         return await write_whole(org, writing, lease.partitions)
     return [await write(org, writing)]
-
-
-def zone_of(lease: Lease) -> str:
-    """Return the time zone for dates in the SELECT: the output's, else an input's, else UTC."""
-    for dataset in (*lease.outputs, *lease.inputs.values()):
-        for _, dimension in space_of(dataset.partitioning).dimensions:
-            if isinstance(dimension, TimeDimension):
-                return dimension.zone
-    return "UTC"
