@@ -120,6 +120,7 @@ def _input(spec: Input, job: JobSpec, context: DagContext) -> CompiledInput:
         wait_for=_wait_for(spec),
         cursor=spec.cursor.model_dump() if spec.cursor else None,
         preserved_columns=_preserved_columns(spec, job, context) or None,
+        ignores_failure=spec.on_failure == "ignore",
     )
 
 

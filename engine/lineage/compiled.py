@@ -12,7 +12,7 @@ class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of ``jobs.inputs``; ``mapping`` is written in full and never null.
 
     ``preserved_columns`` maps columns of the input to the columns that carry them unchanged in
-    every output of the job.
+    every output of the job. ``ignores_failure``: a failed task of the input blocks no task.
     """
 
     dataset: str
@@ -23,6 +23,7 @@ class CompiledInput(msgspec.Struct, frozen=True, kw_only=True):
     preserved_columns: dict[str, tuple[str, ...]] | None = msgspec.field(
         default=None, name="passes"
     )
+    ignores_failure: bool = False
 
 
 class CompiledJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,11 +68,13 @@ class Lineage:
     """The datasets and jobs of an org, immutable and indexed for planning.
 
     ``order`` holds the jobs in topological order, and ``rank`` maps a job's id to its index in
-    ``order``. Keys are the integers of UUIDs, because an int hashes in C and a UUID in Python.
+    ``order``. ``ignores_failures``: some job ignores failures of an input. Keys are the integers of
+    UUIDs, because an int hashes in C and a UUID in Python.
     """
 
     order: tuple[Job, ...]
     rank: Mapping[int, int]
+    ignores_failures: bool
     _nodes: Mapping[int, _Node]
     """Keyed by the integer of the dataset's id."""
     _names: Mapping[str, Dataset]
@@ -101,6 +103,7 @@ class Lineage:
             _nodes=nodes,
             _names={node.dataset.name: node.dataset for node in nodes.values()},
             _inputs=[inputs[index] for index in indexes],
+            ignores_failures=any(edge.input.ignores_failure for edge in chain(*inputs)),
             _space=edges.space,
         )
 
@@ -147,6 +150,11 @@ class Lineage:
         """Return the edges to the job from its inputs, in the job's order."""
         rank = self.rank.get(job.int)
         return () if rank is None else self._inputs[rank]
+
+    def ignores_failure(self, reader: UUID, producer: UUID) -> bool:
+        """Return True if a job ignores failures of all of its inputs from another job."""
+        edges = [edge for edge in self.inputs(reader) if edge.producer.id == producer]
+        return bool(edges) and all(edge.input.ignores_failure for edge in edges)
 
     def space(self, dataset: UUID) -> PartitionSpace:
         """Return the partition space of the dataset; raises UnknownName."""

@@ -93,6 +93,11 @@ class Input(Spec):
             description="Input partitions that must exist before an output partition's first run.",
         )
     )
+    on_failure: Literal["wait", "ignore"] = Field(
+        "wait",
+        description="Effect of a failed task of this input: wait until it has been retried or "
+        "canceled, or ignore the failure and run without its result.",
+    )
     cursor: Cursor | None = Field(None, description="Follow this input row by row (PerUpdate).")
     passes: (
         dict[Column, Annotated[tuple[Column, ...], BeforeValidator(to_tuple), ShortForm(STRING)]]

@@ -47,7 +47,8 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
     ``alias`` is the name of the dataset in the job's own code. ``cursor`` is set for the followed
     input of a ``PerUpdate`` job: ``{"column": …, "type": "integer" | "timestamp" | "text"}``.
     ``preserved_columns`` maps a column of the dataset to the columns of the job's outputs that
-    carry it unchanged and keep its values apart.
+    carry it unchanged and keep its values apart. ``ignores_failure``: a failed task of the input
+    blocks no task of the job.
     """
 
     dataset: UUID
@@ -57,6 +58,7 @@ class JobInput(msgspec.Struct, frozen=True, gc=False):
     wait_for: WaitFor = Awaited.ANY
     cursor: Mapping[str, str] | None = None
     preserved_columns: Mapping[str, Sequence[str]] = {}
+    ignores_failure: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

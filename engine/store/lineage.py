@@ -94,6 +94,7 @@ def _reads(datasets: Mapping[str, Dataset], inputs: str) -> tuple[JobInput, ...]
                 declared.wait_for,
                 declared.cursor,
                 declared.preserved_columns or _NOTHING,
+                declared.ignores_failure,
             )
             for declared in _inputs(inputs)
             if (read := datasets.get(declared.dataset))

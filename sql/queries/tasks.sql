@@ -168,6 +168,40 @@ FROM (SELECT DISTINCT d.task_id FROM knockon.task_dependencies d
     LATERAL (SELECT t.id FROM knockon.tasks t
              WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
 
+-- :name blocked_by
+-- The blocked tasks, locked before, that depend on these tasks, with the jobs of both.
+SELECT t.id, t.job_id, d.depends_on, b.job_id AS blocker_job_id
+FROM knockon.task_dependencies d
+JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
+JOIN knockon.tasks b ON b.id = d.depends_on
+WHERE d.depends_on = ANY(%(blockers)s::uuid[])
+
+-- :name failed
+-- The failed tasks of an org.
+SELECT id FROM knockon.tasks WHERE org_id = %(org_id)s AND status = 'failed'
+
+-- :name failed_among
+-- The failed tasks among some, and those for which any of them waits, directly or further upstream.
+WITH RECURSIVE upstream AS (
+    SELECT t.id, t.status FROM knockon.tasks t WHERE t.id = ANY(%(ids)s::uuid[])
+    UNION
+    SELECT b.id, b.status FROM upstream u
+    JOIN knockon.task_dependencies d ON d.task_id = u.id
+    JOIN knockon.tasks b ON b.id = d.depends_on
+    WHERE u.status = 'blocked'
+)
+SELECT id FROM upstream WHERE status = 'failed'
+
+-- :name delete_dependencies
+-- Delete dependencies of tasks that run without the result of a failed task.
+DELETE FROM knockon.task_dependencies d
+USING unnest(%(tasks)s::uuid[], %(blockers)s::uuid[]) AS v(task, blocker)
+WHERE d.task_id = v.task AND d.depends_on = v.blocker
+
+-- :name propagate_nothing
+-- Let tasks invalidate all of their changes on completion, because readers do not wait for them.
+UPDATE knockon.tasks SET propagated = '{}' WHERE id = ANY(%(ids)s)
+
 -- :name read_all_rows
 -- Let blocked tasks of these jobs, locked before, read all rows if they depend on an ended task
 -- through this dataset.

@@ -81,6 +81,8 @@ def _input(job: Job, read: Read) -> dict[str, Any]:
         entry["passes"] = {GROUP: passes}
     if read.cursor:
         entry["cursor"] = {"column": "id", "type": "integer"}
+    if read.ignores_failure:
+        entry["on_failure"] = "ignore"
     return entry
 
 
@@ -122,6 +124,7 @@ def _read_text(read: Read) -> str:
         f"{read.dataset} {read.spec or 'inferred'}"
         + (f" wait_for {read.wait_for}" if read.wait_for != "any" else "")
         + (" with a cursor" if read.cursor else "")
+        + (" ignoring failures" if read.ignores_failure else "")
         + (f" grouped by {GROUP}" if read.grouped is not None else "")
     )
 

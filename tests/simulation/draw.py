@@ -15,8 +15,9 @@ def trials_of(seed: int) -> Iterator[AnyTrial]:
     """Yield the trials of a seed.
 
     One seed in five adds a world of real tables, another one in five a world of more grids, another
-    one a world in which windows begin and end, and one in forty a world of parallel processes. The
-    additional worlds use separate random generators, so the first world of a seed never changes.
+    one a world in which windows begin and end. One in twenty adds a world in which jobs ignore
+    failures, and one in forty a world of parallel processes. The additional worlds use separate
+    random generators, so the first world of a seed never changes.
     """
     yield Trial.of(seed)
     if seed % 5 == 2:
@@ -25,5 +26,7 @@ def trials_of(seed: int) -> Iterator[AnyTrial]:
         yield Trial.of_grids(seed)
     if seed % 5 == 1:
         yield Trial.in_time(seed)
+    if seed % 20 == 3:
+        yield Trial.of_failures(seed)
     if seed % 40 == 17:
         yield ParallelTrial.of(seed)

@@ -74,7 +74,8 @@ class Read:
     ``latest`` is the index of a dimension of which only the last key is read. ``grouped`` is the
     index of an output dimension keyed by the rows' ``g``: an output partition reads only rows of
     its own group. ``cursor``: the job follows the rows by id. A negative ``wait_for`` is the number
-    of partitions that may be missing.
+    of partitions that may be missing. ``ignores_failure``: a failed task of the dataset does not
+    block the job.
     """
 
     dataset: str
@@ -84,6 +85,7 @@ class Read:
     wait_for: str | int = "any"
     cursor: bool = False
     grouped: int | None = None
+    ignores_failure: bool = field(default=False, compare=False)
 
 
 def needed(read: Read, source: Space, target: Space, key: Key, among: Collection[Key]) -> set[Key]:

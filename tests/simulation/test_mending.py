@@ -21,6 +21,7 @@ MENDED_BY = {
     "a_dependency_is_dropped": 0,
     "dependents_of_changed_inputs_are_skipped": 0,
     "a_failed_task_counts_as_skipped": 29,
+    "a_late_result_is_not_invalidated": 999,
     "a_hand_over_drops_dependents": 5,
     "a_failed_task_is_joined_but_not_marked_to_run": 43,
     "first_outputs_of_narrow_plans_do_not_invalidate_their_readers": 9,

@@ -36,6 +36,7 @@ CAUGHT_BY = {
     "wait_for_is_ignored": 2,
     "a_first_run_waits_forever": 2,
     "a_failed_task_counts_as_skipped": 12,
+    "a_late_result_is_not_invalidated": 999,
     "an_expired_lease_is_never_reaped": 1,
     "late_carry_over_is_lost": 37,
     "marking_a_partition_keeps_its_fingerprint": 59,

@@ -60,13 +60,15 @@ class Trial:
         Every second trial is a drill; drills take turns, and two thirds of them are calm. In every
         fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets, and the
         invalidations of some datasets are gathered; in every other tenth, DAGs are undeployed and
-        versions removed; in every twentieth, windows begin and end, and in every twentieth, bounds
-        and key lists change.
+        versions removed; in every twentieth, windows begin and end, in every twentieth, bounds
+        and key lists change, and in every twentieth, jobs ignore failures of inputs.
         """
         if seed % 20 == 14:
             return Trial.in_time(seed)
         if seed % 20 == 16:
             return Trial.of_bounds(seed)
+        if seed % 20 == 19:
+            return Trial.of_failures(seed)
         has_report_gaps = seed % 10 in (5, 6)
         if seed % 2:
             kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
@@ -112,6 +114,29 @@ class Trial:
             passing = rng.choices(["", "pass_time", "begin", "appear_otherwise"], [75, 9, 10, 1])
             steps += [Step(verb, rng.randrange(2**32)) for verb in passing if verb]
         return Trial(world, steps, moment=moment)
+
+    @staticmethod
+    def of_failures(seed: int) -> Trial:
+        """Return a trial in which many tasks fail, and jobs ignore failures of some inputs."""
+        rng = Random(f"failures {seed}")
+        generated = world(seed)
+        jobs = tuple(
+            replace_job(
+                job,
+                reads=tuple(
+                    replace_job(read, ignores_failure=rng.random() < 0.6) for read in job.reads
+                ),
+            )
+            for job in generated.jobs
+        )
+        steps: list[Step] = []
+        for step in history(seed):
+            steps.append(step)
+            verb = rng.choices(
+                ["", "give_up", "retry_any", "touch", "change_job"], [70, 16, 5, 6, 3]
+            )
+            steps += [Step(name, rng.randrange(2**32)) for name in verb if name]
+        return Trial(World(jobs), steps, has_report_gaps=rng.random() < 0.3)
 
     async def run(self, database: Database) -> Trial:
         """Run the trial in a new org, recording any error as its failure."""

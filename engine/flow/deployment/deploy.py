@@ -37,6 +37,7 @@ from engine.flow.deployment.retained import retained
 from engine.flow.deployment.sql_code import with_sql_code
 from engine.flow.deployment.undeploy import record_deploy
 from engine.flow.execution.dependents import resolve_dependents, unblock
+from engine.flow.execution.ignored_failures import release_all_dependents
 from engine.flow.execution.write_permission import find_conflicts
 from engine.flow.ingestion.schedules import restart
 from engine.flow.planning.plan import plan_own
@@ -210,6 +211,7 @@ async def _deploy(
     await resolve_dependents(conn, org, [row.id for row in (*canceled, *outside)])
     changed = {*map(versions.datasets.__getitem__, versions.created), *bounds}
     await _reevaluate_first_runs(conn, org, jobs, changed)
+    await release_all_dependents(conn, org)
     return Deployment(dag.dag, version_id, change, tasks).with_bounds(earlier, compiled)
 
 

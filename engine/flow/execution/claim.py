@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 from psycopg.types.json import Jsonb
 
+from engine.flow.execution.ignored_failures import release_dependents
 from engine.flow.execution.terms import Terms
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.task_inputs import InputVersions, input_versions
@@ -67,7 +68,9 @@ async def claim(
             return await claim(conn, org, claimant, len(failure.tasks) // 2)
         (task,) = failure.tasks
         _log.error("task cannot be leased", task=str(task), why=failure.reason)
-        await execute(conn, "tasks.reject", id=task, error=failure.reason, outcome=_OUTCOME)
+        async with conn.transaction():
+            await execute(conn, "tasks.reject", id=task, error=failure.reason, outcome=_OUTCOME)
+            await release_dependents(conn, org, [task])
         return []
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from engine.errors import LeaseLost
 from engine.flow.execution.attempts import Attempt, record_attempt
 from engine.flow.execution.dependents import resolve_dependents
+from engine.flow.execution.ignored_failures import release_dependents
 from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.org_context import OrgContext
 from engine.model.states import AttemptOutcome
@@ -54,7 +55,8 @@ async def end_attempt(
 
     The work passes to the successor if one is queued behind the task; otherwise the task is queued
     again, or has failed after its last attempt. Attempts are counted at the claim. Dependents stay
-    blocked, on the task or on its successor. Written partitions are marked as partly written.
+    blocked, on the task or on its successor, unless they ignore its failure. Written partitions are
+    marked as partly written.
     """
     await record_attempt(conn, row.id, attempt)
     error = attempt.error[:_ERROR_LENGTH]
@@ -71,6 +73,7 @@ async def end_attempt(
     else:
         outcome = f"gave up after attempt {row.attempts}; retry or cancel it"
         await execute(conn, "tasks.give_up", id=row.id, error=error, outcome=outcome)
+        await release_dependents(conn, org, [row.id])
 
 
 async def hand_over(

@@ -9,6 +9,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.flow.execution.dependents import unblock_all
+from engine.flow.execution.ignored_failures import release_dependents
 from engine.flow.execution.stale_decisions import delete_decisions
 from engine.flow.planning.planned_tasks import (
     ANY_BLOCK,
@@ -27,7 +28,7 @@ from engine.planner import Plan
 from engine.planner.strategy import MAX_FILTERS
 from engine.store.copying import copy_in, int4, jsonb, texts, uuids
 from engine.store.database import Connection
-from engine.store.rows.tasks import UnfinishedTask
+from engine.store.rows.tasks import TaskId, UnfinishedTask
 from engine.store.run import execute, fetch
 
 
@@ -61,10 +62,22 @@ async def _emit(
     await delete_decisions(conn, lineage, planned)
     await _join(conn, [task for task in tasks if task.is_joined], plan_id)
     await _create(conn, org, [task for task in tasks if not task.is_joined], plan_id)
+    if lineage.ignores_failures:
+        await _release_dependents(conn, org, tasks, unfinished)
     # Blocked only for a check of their inputs, which may already be complete.
     unchecked = [UUID(bytes=task.id) for task in tasks if task.starts_blocked and not task.blockers]
     if unchecked:
         await unblock_all(conn, org, unchecked)
+
+
+async def _release_dependents(
+    conn: Connection, org: OrgContext, tasks: Sequence[PlannedTask], unfinished: Unfinished
+) -> None:
+    """Unblock tasks of the plan that ignore failures of unfinished tasks outside of the plan."""
+    planned = {UUID(bytes=task.id) for task in tasks}
+    outside = {row.id for rows in unfinished.values() for row in rows if row.id not in planned}
+    failed = await fetch(conn, "tasks.failed_among", TaskId, ids=sorted(outside))
+    await release_dependents(conn, org, [row.id for row in failed])
 
 
 async def _lock_unfinished(conn: Connection, tasks: Sequence[PlannedTask]) -> Unfinished:

@@ -15,6 +15,15 @@ class TaskId(msgspec.Struct, frozen=True):
     id: UUID
 
 
+class BlockedBy(msgspec.Struct, frozen=True):
+    """A blocked task with the task that it depends on, and the jobs of both."""
+
+    id: UUID
+    job_id: UUID
+    depends_on: UUID
+    blocker_job_id: UUID
+
+
 class TaskJob(msgspec.Struct, frozen=True):
     """The job of a task."""
 

@@ -55,6 +55,12 @@ def a_failed_task_counts_as_skipped(patch: Patch) -> None:
     statement(patch, "tasks.give_up", "SET status = 'failed'", "SET status = 'skipped'")
 
 
+@classified(LOST_WORK)
+def a_late_result_is_not_invalidated(patch: Patch) -> None:
+    """Let readers that have run without the result of a failed task miss it."""
+    statement(patch, "tasks.propagate_nothing", "WHERE id", "WHERE false AND id")
+
+
 @mutation
 def an_expired_lease_is_never_reaped(patch: Patch) -> None:
     statement(patch, "tasks.lock_expired", "status = 'running'", "status = 'failed'")
