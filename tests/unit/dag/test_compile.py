@@ -82,6 +82,7 @@ def test_a_job_row_is_complete() -> None:
                 "wait_for": 24,
                 "cursor": {"column": "id", "type": "integer"},
                 "passes": {"kind": ["day"]},
+                "ignores_failure": False,
             },
             {
                 "dataset": "other.kinds",
@@ -90,6 +91,7 @@ def test_a_job_row_is_complete() -> None:
                 "wait_for": "any",
                 "cursor": None,
                 "passes": None,
+                "ignores_failure": False,
             },
         ],
         "outputs": ["daily", "daily_too"],
