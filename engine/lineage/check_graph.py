@@ -52,13 +52,18 @@ def _check_cycles(context: DagContext) -> Iterator[Problem]:
 
 
 def _graph(context: DagContext) -> "nx.DiGraph[str]":
-    """Return the graph of datasets, with an edge from each dataset to those built from it."""
+    """Return the graph of datasets, with an edge from each dataset to those built from it.
+
+    A dataset built from its own earlier partitions is no cycle (see `check_self_read`).
+    """
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(context.output_paths)
     for _, job, output in outputs(context.dag):
-        graph.add_edges_from((job_input.dataset, output.dataset) for job_input in job.inputs)
+        read = (job_input.dataset for job_input in job.inputs)
+        graph.add_edges_from((name, output.dataset) for name in read if name != output.dataset)
     for entry in context.catalog.values():
-        graph.add_edges_from((source, entry.name) for source, _ in entry.inputs)
+        sources = (source for source, _ in entry.inputs if source != entry.name)
+        graph.add_edges_from((source, entry.name) for source in sources)
     return graph
 
 

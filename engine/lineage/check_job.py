@@ -8,6 +8,7 @@ from engine.errors import InvalidMapping
 from engine.lineage.catalog import DagContext, Readable
 from engine.lineage.check_kafka import check_kafka
 from engine.lineage.schedules import time_dimension
+from engine.lineage.self_read import check_self_read, mapping_spec
 from engine.model.cron import previous_time
 from engine.model.dag import AllBut, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
@@ -31,6 +32,7 @@ def check_job(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem
         yield from _check_rows(job, path, context)
     yield from _check_outputs(job, path, context)
     yield from _check_aliases(job, path)
+    yield from check_self_read(job, path, context)
     for i, job_input in enumerate(job.inputs):
         yield from _check_input(job, job_input, (*path, "inputs", i), context)
     yield from _check_lineage(job, path, context)
@@ -254,7 +256,7 @@ def _check_mapping(
     source, target = (dataset.space for dataset in ends)
     where = f"from {read.dataset!r} to {job.outputs[0].dataset!r}"
     try:
-        mapping = Mapping.from_spec(read.mapping, source, target, where)
+        mapping = Mapping.from_spec(mapping_spec(read, source), source, target, where)
     except InvalidMapping as error:
         yield Problem((*path, "mapping"), str(error))
         return

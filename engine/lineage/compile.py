@@ -21,6 +21,7 @@ from engine.lineage.compiled import (
 )
 from engine.lineage.definition import definition_hash, hash_of
 from engine.lineage.derive import with_derived
+from engine.lineage.self_read import mapping_spec
 from engine.lineage.sql import NOTHING_DEFINED, Derived, Read, Reads, UserDefined
 from engine.model.dag import After, DagFile, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
@@ -116,7 +117,7 @@ def _input(spec: Input, job: JobSpec, context: DagContext) -> CompiledInput:
     return CompiledInput(
         dataset=spec.dataset,
         alias=spec.alias,
-        mapping=partitions.Mapping.from_spec(spec.mapping, source, target).to_spec(),
+        mapping=partitions.Mapping.from_spec(mapping_spec(spec, source), source, target).to_spec(),
         wait_for=_wait_for(spec),
         cursor=spec.cursor.model_dump() if spec.cursor else None,
         preserved_columns=_preserved_columns(spec, job, context) or None,

@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from engine.lineage.catalog import DagContext, Readable, outputs, partition_columns
 from engine.lineage.columns import EVERY
+from engine.lineage.self_read import is_self_read
 from engine.lineage.sql import Derived, Relation, UserDefined, derive, preserved_columns
 from engine.model.dag import Input, JobSpec, Output
 from engine.model.states import Activation, UpdateStrategy
@@ -28,19 +29,25 @@ def with_derived(context: DagContext) -> DagContext:
     readable, derived = dict(context.readable), dict(context.derived)
     for dataset in _topological_order(context):
         job, output = producers[dataset]
-        derivation = _derived(job, output, readable, context.user_defined)
-        if derivation is None:
-            continue
-        derived[dataset] = derivation
-        if output.columns is None:
-            readable[dataset] = Readable.of(readable[dataset].space, derivation.columns)
+        # A job that reads its own output reads the columns that the first pass derives.
+        for _ in range(2 if any(is_self_read(job, read) for read in job.inputs) else 1):
+            derivation = _derived(job, output, readable, context.user_defined)
+            if derivation is None:
+                break
+            derived[dataset] = derivation
+            if output.columns is None:
+                readable[dataset] = Readable.of(readable[dataset].space, derivation.columns)
     return replace(context, readable=readable, derived=derived)
 
 
 def _topological_order(context: DagContext) -> list[str]:
     """Return the file's datasets in topological order; empty for a cycle, rejected elsewhere."""
     upstream = {
-        output.dataset: [i.dataset for i in job.inputs if i.dataset in context.output_paths]
+        output.dataset: [
+            i.dataset
+            for i in job.inputs
+            if i.dataset in context.output_paths and i.dataset != output.dataset
+        ]
         for _, job, output in outputs(context.dag)
     }
     try:

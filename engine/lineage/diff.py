@@ -147,7 +147,7 @@ def _order(dag: CompiledDag) -> Iterator[str]:
     for job in dag.jobs:
         graph.add_node(job.name)
         read = (producers[name] for name in job.input_datasets if name in producers)
-        graph.add_edges_from((producer, job.name) for producer in read)
+        graph.add_edges_from((producer, job.name) for producer in read if producer != job.name)
     yield from nx.topological_sort(graph)
 
 

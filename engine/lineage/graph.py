@@ -23,6 +23,7 @@ from engine.lineage.order import topological_order
 from engine.model.dataset import Dataset
 from engine.model.job import Job, JobInput
 from engine.partitions import PartitionSpace
+from engine.partitions.mapping.chain import chained_dimension
 
 V = TypeVar("V")
 _Key = tuple[str, str, str | bytes]
@@ -43,6 +44,11 @@ class Edge(msgspec.Struct, frozen=True, eq=False, gc=False):
     mapping: partitions.Mapping
     unmapped: frozenset[int]
     _reader: Job
+
+    @property
+    def is_self(self) -> bool:
+        """True if the job reads earlier partitions of its own output."""
+        return self.producer is self._reader
 
     @property
     def columns(self) -> tuple[ColumnMap | None, ...]:
@@ -80,6 +86,8 @@ class Lineage:
     _names: Mapping[str, Dataset]
     _inputs: Sequence[tuple[Edge, ...]]
     """Indexed by the rank of the job."""
+    _self_edges: Mapping[int, Edge]
+    """Keyed by the integer of the job's id."""
     _space: Callable[[str], PartitionSpace]
 
     @staticmethod
@@ -104,6 +112,9 @@ class Lineage:
             _names={node.dataset.name: node.dataset for node in nodes.values()},
             _inputs=[inputs[index] for index in indexes],
             ignores_failures=any(edge.input.ignores_failure for edge in chain(*inputs)),
+            _self_edges={
+                edge.job.int: edge for edges_in in inputs for edge in edges_in if edge.is_self
+            },
             _space=edges.space,
         )
 
@@ -155,6 +166,25 @@ class Lineage:
         """Return True if a job ignores failures of all of its inputs from another job."""
         edges = [edge for edge in self.inputs(reader) if edge.producer.id == producer]
         return bool(edges) and all(edge.input.ignores_failure for edge in edges)
+
+    def upstream_inputs(self, job: UUID) -> tuple[Edge, ...]:
+        """Return the edges to the job, without the one from its own output.
+
+        They alone determine which partitions a job has.
+        """
+        edges = self.inputs(job)
+        return (
+            edges if job.int not in self._self_edges else tuple(e for e in edges if not e.is_self)
+        )
+
+    def self_edge(self, job: UUID) -> Edge | None:
+        """Return the edge by which a job reads its own earlier partitions, or None."""
+        return self._self_edges.get(job.int)
+
+    @property
+    def has_chains(self) -> bool:
+        """True if any job reads its own earlier partitions."""
+        return bool(self._self_edges)
 
     def space(self, dataset: UUID) -> PartitionSpace:
         """Return the partition space of the dataset; raises UnknownName."""
@@ -216,7 +246,8 @@ class _Edges:
             edge = Edge(read.dataset, node.producer, job.id, read, mapping, unmapped, job)
             edges.append(edge)
             node.readers.append(edge)
-            self.dependents[node.index].append(index)
+            if node.index != index or chained_dimension(mapping) is None:
+                self.dependents[node.index].append(index)
         return tuple(edges)
 
     def _compile(self, key: _Key, job: Job, read: JobInput) -> _Compiled:

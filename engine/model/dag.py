@@ -58,6 +58,10 @@ MappingSpec = Annotated[
 ]
 
 
+OWN_OUTPUT = "self"
+"""Name by which a job reads its own output."""
+
+
 class Cursor(Spec):
     """The growing column of an input followed by a PerUpdate job."""
 
@@ -76,7 +80,7 @@ class AllBut(Spec):
 class Input(Spec):
     """A dataset read by a job, from this DAG or another DAG."""
 
-    dataset: Name = Field(description="Name of the dataset.")
+    dataset: Name = Field(description="Name of the dataset; `self` for the job's own output.")
     alias: Alias = Field(
         "",
         alias="as",
@@ -86,6 +90,11 @@ class Input(Spec):
     mapping: MappingSpec | None = Field(
         None,
         description="Input partitions of each output partition; inferred if unambiguous.",
+    )
+    window: tuple[int, int] | None = Field(
+        None,
+        description="Earlier partitions of the job's own output, from the first to the last "
+        "offset, which is below 0.",
     )
     wait_for: Annotated[Literal["any", "all"] | int | AllBut, BeforeValidator(check_wait_for)] = (
         Field(
@@ -281,6 +290,19 @@ class JobSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
+    def _own_output(cls, data: Any) -> Any:
+        """Give an input named `self` the name of the job's own output, with the alias `self`."""
+        if not isinstance(data, dict):
+            return data
+        inputs, outputs = data.get("inputs"), data.get("outputs")
+        first = outputs[0] if isinstance(outputs, list | tuple) and outputs else None
+        name = first.get("dataset") if isinstance(first, dict) else getattr(first, "dataset", None)
+        if not isinstance(inputs, list | tuple) or not isinstance(name, str):
+            return data
+        return data | {"inputs": [_named(read, name) for read in inputs]}
+
+    @model_validator(mode="before")
+    @classmethod
     def _without_operator(cls, data: Any) -> Any:
         """Give jobs run by other programs the operator `external`, unless the job has SQL."""
         if not isinstance(data, dict) or data.get("runtime") != "external" or "operator" in data:
@@ -288,6 +310,13 @@ class JobSpec(Spec):
         config = data.get("config")
         has_sql = isinstance(config, dict) and "sql" in config
         return data if has_sql else {**data, "operator": "external"}
+
+
+def _named(read: Any, output: str) -> Any:
+    spec = {"dataset": read} if isinstance(read, str) else read
+    if not isinstance(spec, dict) or spec.get("dataset") != OWN_OUTPUT:
+        return read
+    return {"as": OWN_OUTPUT, **spec, "dataset": output}
 
 
 class DagFile(Spec):

@@ -14,11 +14,13 @@ class OwnReason(StrEnum):
 
     An invalidation of a change found by a run, and not planned, carries the content version written
     by the run. An invalidation of partitions that came into being as time passed stands for changes
-    of their inputs that were planned before.
+    of their inputs that were planned before. A job that reads its own earlier partitions is
+    continued with later ones: those left out by a plan, or those that read a changed partition.
     """
 
     FOUND = "found"
     APPEARED = "appeared"
+    CONTINUED = "continued"
 
 
 InvalidationReason = Reason | OwnReason

@@ -21,12 +21,13 @@ def cached_step_blocks() -> Callable[[Step, Job], Sequence[TaskBlock]]:
 
     Most steps of a wave share the same partitions, as one object.
     """
-    blocks_by_step: dict[tuple[int, int, bool, int], Sequence[TaskBlock]] = {}
+    blocks_by_step: dict[tuple[int, int, int, bool, int], Sequence[TaskBlock]] = {}
 
     def needs(step: Step, job: Job) -> Sequence[TaskBlock]:
         alike = (
             id(step.partitions),
             id(step.directly_invalidated),
+            id(step.later),
             job.is_single_run,
             job.max_partitions_per_run,
         )
@@ -50,7 +51,7 @@ def step_blocks(step: Step, job: Job) -> Iterator[TaskBlock]:
         yield SINGLE_RUN_BLOCK, tuple(space.keys(step.partitions)), must_run
         return
     invalidated = _keys(step, space)
-    for block_key, keys in space.blocks(step.partitions, job.max_partitions_per_run):
+    for block_key, keys in space.blocks(step.with_tasks, job.max_partitions_per_run):
         yield block_key, tuple(keys), not invalidated.isdisjoint(keys)
 
 
@@ -58,7 +59,7 @@ def task_count(step: Step, lineage: Lineage) -> int:
     """Return the number of tasks of a step, without listing keys if each partition is a task."""
     job = lineage.job(step.job)
     if job.has_task_for_each_key:
-        return step.partitions.count()
+        return step.with_tasks.count()
     return sum(1 for _ in step_blocks(step, job))
 
 

@@ -34,9 +34,11 @@ class Extents:
     def __init__(self, lineage: Lineage, known: PartitionLookup, now: datetime) -> None:
         self.missing: set[UUID] = set()
         self.missing_parts: dict[UUID, PartitionSet] = {}
+        self.missing_unfinished: set[UUID] = set()
         self._lineage = lineage
         self._known = cache(known)
         self._known_among = known.among
+        self._unfinished = known.unfinished
         self._now = now
         self._found: dict[UUID, PartitionSet] = {}
         self._dirty: dict[UUID, PartitionSet] = {}
@@ -44,8 +46,8 @@ class Extents:
 
     def check_loaded(self) -> None:
         """Raise MissingState if anything must be loaded."""
-        if self.missing or self.missing_parts:
-            raise MissingState(self.missing, self.missing_parts)
+        if self.missing or self.missing_parts or self.missing_unfinished:
+            raise MissingState(self.missing, self.missing_parts, self.missing_unfinished)
 
     def of(self, dataset: UUID) -> PartitionSet:
         """Return the known partitions; for a dataset without any, those its inputs would give.
@@ -74,7 +76,7 @@ class Extents:
 
     def product(self, job: Job) -> PartitionSet:
         """Return the partitions that all inputs of a job, each unbounded, reach together."""
-        edges = list(self._lineage.inputs(job.id))
+        edges = list(self._lineage.upstream_inputs(job.id))
         inputs = [(edge, self.of(edge.dataset) | self._recorded(edge.dataset)) for edge in edges]
         return product([(edge, edge.mapping.down(extent, extent)) for edge, extent in inputs])
 
@@ -106,18 +108,19 @@ class Extents:
         Edges that map all dimensions are preferred, if there are any. A single-run job with finite
         bounds has all partitions within the bounds, whichever input exists.
         """
-        inputs = list(self._lineage.inputs(job.id))
+        inputs = list(self._lineage.upstream_inputs(job.id))
         if self._has_all_or_none(job):
             return inputs
         return [edge for edge in inputs if not edge.unmapped] or inputs
 
     def is_undetermined(self, job: Job) -> bool:
         """Return True if no input determines the output partitions: the first builds all it can."""
-        return all(edge.unmapped for edge in self._lineage.inputs(job.id))
+        return all(edge.unmapped for edge in self._lineage.upstream_inputs(job.id))
 
     def unmapped_by_all(self, job: Job) -> frozenset[int]:
         """Return the dimensions, by index, with keys given by bounds only and not by any input."""
-        return frozenset.intersection(*(edge.unmapped for edge in self._lineage.inputs(job.id)))
+        inputs = self._lineage.upstream_inputs(job.id)
+        return frozenset.intersection(*(edge.unmapped for edge in inputs))
 
     def requested(self, dataset: UUID) -> PartitionSet:
         """Return the extent that a request for a dataset refers to, also if its job is manual."""
@@ -159,6 +162,14 @@ class Extents:
             for part, partitions in needed.parts.items():
                 before = self.missing_parts.get(part)
                 self.missing_parts[part] = partitions if before is None else before | partitions
+            return self._lineage.space(dataset).empty
+
+    def unfinished(self, dataset: UUID) -> PartitionSet:
+        """Return the partitions of unfinished tasks; empty if they must be loaded first."""
+        try:
+            return self._unfinished(dataset)
+        except MissingState as needed:
+            self.missing_unfinished |= needed.unfinished
             return self._lineage.space(dataset).empty
 
     def known_of_job(self, job: Job) -> PartitionSet:

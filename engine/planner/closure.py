@@ -11,12 +11,16 @@ from datetime import datetime
 from heapq import heappop, heappush
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from engine.gc_pause import gc_paused
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job
 from engine.model.states import Activation
+from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents
+from engine.planner.chains import Later, later_partitions
 from engine.planner.dirty import DirtyScope, coalesce
 from engine.planner.edge import propagate, trigger_producer
 from engine.planner.lookup import PartitionLookup
@@ -155,7 +159,10 @@ class _Closure:
             return
         dirty = self._dirty[dataset.int] = [*scopes]
         rank = self._lineage.rank
+        is_by_run = not scopes[0].in_place
         for edge in self._lineage.readers(dataset):
+            if edge.is_self and is_by_run:
+                continue  # its completion invalidates the partitions built from the changed ones
             reader = rank[edge.job.int]
             if reader not in self._dirty_edges:
                 self._enqueue(reader)
@@ -194,8 +201,9 @@ class _Closure:
 
     def _step(self, job: Job, triggers: Sequence[Trigger]) -> None:
         partitions = recomputed(job, self._extents, triggers)
+        later = self._later(job, partitions)
         for index, output in enumerate(job.outputs):
-            if scopes := dirty_output(job, index, triggers, partitions):
+            if scopes := _without(dirty_output(job, index, triggers, partitions), later):
                 self._spread(output, scopes)
         invalidations = 0
         for trigger in triggers:
@@ -204,7 +212,25 @@ class _Closure:
             direct = directly_invalidated(job, self._extents, triggers, partitions)
             rows = row_filters(job, triggers)
             if_stale = if_stale_partitions(job, self._extents, triggers, partitions)
-            self._steps.append(Step(job.id, partitions, direct, if_stale, rows, tuple(triggers)))
+            self._steps.append(
+                Step(job.id, partitions, direct, if_stale, rows, tuple(triggers), later)
+            )
+
+    def _later(self, job: Job, partitions: PartitionSet) -> tuple[Later, ...]:
+        """Return the partitions that wait for earlier ones of the job itself."""
+        edge = self._lineage.self_edge(job.id)
+        if edge is None or not partitions:
+            return ()
+        return later_partitions(edge, partitions, self._extents.unfinished(edge.dataset))
+
+
+def _without(scopes: Sequence[DirtyScope], later: Sequence[Later]) -> Sequence[DirtyScope]:
+    """Leave out partitions without tasks: their readers are reached once they have some."""
+    if not later:
+        return scopes
+    waiting = PartitionSet.union([each.partitions for each in later])
+    kept = [replace(scope, partitions=scope.partitions - waiting) for scope in scopes]
+    return [scope for scope in kept if scope.partitions]
 
 
 _MANUAL = "it runs only when somebody asks for it"

@@ -154,8 +154,24 @@ def _missing(
     needed = up(edge, built, last_among)
     if needed.is_finite:
         needed = those_in_being(needed)
+    if edge.is_self:
+        needed = _expected_among(lineage, edge.producer, needed, existing, now)
     missing = needed - existing_inputs
     return needed.space.empty if _is_enough(edge.input.wait_for, needed, missing) else missing
+
+
+def _expected_among(
+    lineage: Lineage,
+    job: Job,
+    partitions: PartitionSet,
+    existing: PartitionLookup,
+    now: datetime,
+) -> PartitionSet:
+    """Return those of a job's own partitions that exist or have an input: a chain has a first."""
+    keys = partitions.space.keys(partitions)
+    expected = [key for key in keys if is_expected(lineage, job, key, existing, now)]
+    existing_ones = existing.among(job.outputs[0], partitions) & partitions
+    return partitions.space.from_keys(expected) | existing_ones
 
 
 def _is_enough(wait_for: WaitFor, needed: PartitionSet, missing: PartitionSet) -> bool:

@@ -29,20 +29,30 @@ class PartitionLookup(Protocol):
     def among(self, dataset: UUID, wanted: PartitionSet, /) -> PartitionSet:
         """Return those in a set; a small set is looked up without reading all keys."""
 
+    def unfinished(self, dataset: UUID, /) -> PartitionSet:
+        """Return the partitions that unfinished tasks are to build."""
+
 
 Among = Callable[[UUID, PartitionSet], PartitionSet]
 """Function that returns those partitions of a dataset that are in a set."""
 
 
 class MissingState(Exception):
-    """Signal to load the partitions of datasets, all or those in a set, and ask again."""
+    """Signal to load the partitions of datasets, all or those in a set, and ask again.
+
+    For ``unfinished``, those of unfinished tasks are missing.
+    """
 
     def __init__(
-        self, datasets: Iterable[UUID], parts: Mapping[UUID, PartitionSet] | None = None
+        self,
+        datasets: Iterable[UUID],
+        parts: Mapping[UUID, PartitionSet] | None = None,
+        unfinished: Iterable[UUID] = (),
     ) -> None:
         self.datasets = frozenset(datasets)
         self.parts = parts or {}
-        count = len(self.datasets | self.parts.keys())
+        self.unfinished = frozenset(unfinished)
+        count = len(self.datasets | self.parts.keys() | self.unfinished)
         super().__init__(f"the partitions of {count} datasets are needed")
 
 
@@ -52,6 +62,7 @@ class LoadedPartitions:
 
     whole: dict[UUID, PartitionSet] = field(default_factory=dict)
     parts: dict[UUID, tuple[PartitionSet, PartitionSet]] = field(default_factory=dict)
+    of_tasks: dict[UUID, PartitionSet] = field(default_factory=dict)
 
     def __call__(self, dataset: UUID, /) -> PartitionSet:
         """See `PartitionLookup`; raises MissingState for datasets not loaded."""
@@ -68,12 +79,20 @@ class LoadedPartitions:
             raise MissingState((), {dataset: wanted})
         return found & wanted
 
+    def unfinished(self, dataset: UUID, /) -> PartitionSet:
+        """See `PartitionLookup`; raises MissingState for datasets not loaded."""
+        if dataset not in self.of_tasks:
+            raise MissingState((), unfinished=[dataset])
+        return self.of_tasks[dataset]
+
     def add_part(self, dataset: UUID, wanted: PartitionSet, found: PartitionSet) -> None:
         """Add partitions found among some of a dataset."""
         asked, before = self.parts.get(dataset, (wanted.space.empty, wanted.space.empty))
         self.parts[dataset] = asked | wanted, before | (found & wanted)
 
 
-def lookup_in(loaded: Mapping[UUID, PartitionSet]) -> PartitionLookup:
+def lookup_in(
+    loaded: Mapping[UUID, PartitionSet], of_tasks: Mapping[UUID, PartitionSet] | None = None
+) -> PartitionLookup:
     """Look up loaded partitions; raise MissingState for datasets not loaded."""
-    return LoadedPartitions(dict(loaded))
+    return LoadedPartitions(dict(loaded), of_tasks=dict(of_tasks or {}))

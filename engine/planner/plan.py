@@ -21,6 +21,7 @@ from engine.lineage.graph import Edge
 from engine.lineage.rows import RowFilter
 from engine.partitions import Mapping as PartitionMapping
 from engine.partitions import PartitionSet
+from engine.planner.chains import Later
 from engine.planner.dirty import DirtyScope
 from engine.planner.provenance import InvalidationSet, indexes
 
@@ -65,7 +66,8 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     output itself. These must run; the rest run only if a parent's result changes. ``if_stale``:
     partitions triggered only by changes found by a run, which run if stale by now. ``row_filters``:
     rows that a `PerUpdate` job reads, any of: a filter's rows, ``{}`` for the new rows past the
-    cursor, None for all rows.
+    cursor, None for all rows. ``later``: partitions that wait for earlier ones of the same job, and
+    have no tasks yet.
     """
 
     job: UUID
@@ -74,6 +76,14 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     if_stale: PartitionSet
     row_filters: tuple[Mapping[str, Any] | None, ...]
     triggers: tuple[Trigger, ...]
+    later: tuple[Later, ...] = ()
+
+    @property
+    def with_tasks(self) -> PartitionSet:
+        """Return the partitions that get tasks: all but those that wait for earlier ones."""
+        if not self.later:
+            return self.partitions
+        return self.partitions - PartitionSet.union([later.partitions for later in self.later])
 
     @property
     def is_narrow(self) -> bool:

@@ -5,8 +5,8 @@
 WITH v AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(invalidations)s) AS v(dataset_uuid uuid, dataset_version uuid,
         row_filter jsonb, reason text, source_event jsonb, columns text[], events int,
-        idempotency_key text, request_hash text, outcome text, fingerprint text, ids uuid[],
-        partition_keys text[])
+        idempotency_key text, request_hash text, outcome text, fingerprint text,
+        after_partition text, ids uuid[], partition_keys text[])
 ), new_keys AS (
     INSERT INTO knockon.idempotency_keys AS k (org_id, key, request_hash, invalidation_ids)
     SELECT %(org_id)s, v.idempotency_key, v.request_hash, v.ids FROM v
@@ -15,13 +15,13 @@ WITH v AS MATERIALIZED (
 ), inserted AS (
     INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope,
         partition_key, row_filter, reason, source_event, columns, events, idempotency_key,
-        request_hash, outcome, fingerprint, is_debounced, processed_at)
+        request_hash, outcome, fingerprint, after_partition, is_debounced, processed_at)
     SELECT part.id, %(org_id)s, v.dataset_uuid, v.dataset_version,
         CASE WHEN v.row_filter IS NOT NULL THEN 'row_range'
              WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
         part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
         v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome, v.fingerprint,
-        (SELECT d.debounce IS NOT NULL FROM knockon.datasets d WHERE d.id = v.dataset_uuid),
+        v.after_partition, (SELECT d.debounce IS NOT NULL AND v.reason <> 'continued' FROM knockon.datasets d WHERE d.id = v.dataset_uuid),
         CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
     FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
     WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
@@ -76,8 +76,8 @@ GROUP BY v.dataset_uuid
 
 -- :name lock_open
 -- Lock the oldest invalidations that are not planned yet. Invalidations of plans pending approval
--- wait for a review, those set aside for a replay, those of paused datasets for a resume, and those of
--- datasets with a debounce until they are gathered.
+-- wait for a review, those set aside for a replay, those of paused datasets for a resume, those of
+-- datasets with a debounce until they are gathered, and those of later partitions for earlier ones.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by, i.fingerprint
 FROM knockon.data_invalidations i
@@ -85,8 +85,16 @@ WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
   AND i.planning_error IS NULL
   AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
   AND i.dataset_uuid <> ALL (ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
+  AND (i.after_partition IS NULL
+       OR NOT EXISTS (SELECT FROM knockon.waiting_invalidations w WHERE w.id = i.id))
 ORDER BY i.id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
+
+-- :name are_waiting
+-- Whether any invalidation waits for an earlier partition.
+SELECT EXISTS (SELECT FROM knockon.data_invalidations
+               WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
+                 AND planning_error IS NULL AND after_partition IS NOT NULL) AS waiting
 
 -- :name lock_these
 -- Lock invalidations for planning.

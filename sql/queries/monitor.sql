@@ -23,12 +23,14 @@ SELECT
         WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
         LIMIT %(most)s) AS i) AS set_aside_invalidations,
     coalesce(extract(epoch FROM now - (
-        SELECT created_at FROM knockon.data_invalidations
+        SELECT created_at FROM knockon.data_invalidations i
         WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
           AND planning_error IS NULL
           AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
           AND dataset_uuid <> ALL (
               ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
+          AND (i.after_partition IS NULL
+               OR NOT EXISTS (SELECT FROM knockon.waiting_invalidations w WHERE w.id = i.id))
         ORDER BY id LIMIT 1)), 0)::float8 AS oldest_invalidation,
     (SELECT count(*) FROM (
         SELECT FROM knockon.dead_letters

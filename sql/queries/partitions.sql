@@ -10,6 +10,11 @@ UNION
 SELECT partition_key FROM knockon.stale_decisions
 WHERE dataset_uuid = %(first_output)s AND dataset_version = %(first_version)s AND partition_key <> '*'
 
+-- :name unfinished
+-- Keys of partitions that unfinished tasks of a job are to build.
+SELECT unnest(t.partitions) AS key FROM knockon.tasks t
+WHERE t.job_id = %(producer)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+
 -- :name known_among
 -- Those of some keys that `known` returns.
 SELECT p.partition_key AS key FROM knockon.partition_versions p

@@ -4,11 +4,13 @@
 -- previous attempts, the whole batch is suspect and may be attempted at once.
 WITH batch AS (
     SELECT id, row_number() OVER (ORDER BY id) AS number
-    FROM (SELECT id FROM knockon.data_invalidations
+    FROM (SELECT id FROM knockon.data_invalidations i
           WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL
             AND planning_error IS NULL
             AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
             AND dataset_uuid <> ALL (ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
+            AND (i.after_partition IS NULL
+                 OR NOT EXISTS (SELECT FROM knockon.waiting_invalidations w WHERE w.id = i.id))
           ORDER BY id LIMIT %(limit)s) AS open)
 SELECT first.id AS oldest, last.id AS newest, last.number::int AS size,
        a.oldest AS tried, coalesce(a.suspects_to, last.id) AS suspects_to,

@@ -68,6 +68,10 @@ FROM jsonb_to_recordset(%(rows)s) AS v(task_id uuid, depends_on uuid, datasets u
 ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = d.datasets || excluded.datasets
 WHERE NOT excluded.datasets <@ d.datasets
 
+-- :name block_behind
+-- Block queued tasks, locked before, behind tasks of earlier partitions that they read.
+UPDATE knockon.tasks SET status = 'blocked' WHERE id = ANY(%(ids)s) AND status = 'queued'
+
 -- :name candidates
 -- Lock the most urgent queued tasks that are due and whose block has no running task. Each runtime
 -- is queried separately, so that the index returns its tasks in order and a long queue costs no

@@ -22,11 +22,13 @@ ORDER BY d.dag_name
 -- the number of those whose plans are pending approval.
 SELECT count(*) AS invalidations,
        extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE dataset_uuid <> ALL (
-           ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))))::float8 AS seconds,
+           ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
+           AND (i.after_partition IS NULL
+                OR NOT EXISTS (SELECT FROM knockon.waiting_invalidations w WHERE w.id = i.id))))::float8 AS seconds,
        (SELECT coalesce(sum(cardinality(p.invalidation_ids)), 0)::bigint FROM knockon.plans p
         WHERE p.org_id = %(org_id)s AND p.state = 'pending_approval' AND p.state <> 'applied')
            AS pending_approval
-FROM knockon.data_invalidations
+FROM knockon.data_invalidations i
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
 
 -- :name set_aside

@@ -16,9 +16,11 @@ from engine.flow.execution.cutoff import Changes
 from engine.flow.execution.dependents import resolve_dependents, unblock_manual_first_runs
 from engine.flow.execution.late_changes import stale_for_readers
 from engine.flow.execution.outputs import reports, summaries, unplanned_outputs
+from engine.flow.shared.chains import following
 from engine.flow.shared.invalidations import NewInvalidation, insert_own, own_invalidation
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, stored_columns
+from engine.lineage.graph import Lineage
 from engine.model.invalidation import OwnReason
 from engine.model.task import MAX_LOG_BYTES, Completion, Lease
 from engine.model.text import bounded_tail
@@ -99,6 +101,7 @@ async def _record(
             await _record_single_run(conn, completion.lease)
             invalidations += _unplanned(completion)
     reached = await stale_for_readers(conn, lineage, late)
+    invalidations += _following(lineage, completions, changed)
     await insert_own(conn, org, [*invalidations, *_unpropagated(changed), *map(_late, reached)])
     await resolve_dependents(conn, org, ids, changes)
     datasets = {report.dataset_uuid for report in written}
@@ -153,6 +156,17 @@ def _unpropagated(changes: Sequence[PartitionChange]) -> Iterator[NewInvalidatio
                 report.partition_key,
                 change.unpropagated,
             )
+
+
+def _following(
+    lineage: Lineage, completions: Sequence[Completion], changes: Sequence[PartitionChange]
+) -> Iterator[NewInvalidation]:
+    """Yield invalidations of the partitions that jobs build from changed ones of their own."""
+    jobs = {completion.lease.task_id: completion.lease.job.id for completion in completions}
+    for change in changes:
+        report, task = change.report, change.report.task_id
+        source = f"task/{task}"
+        yield from following(lineage, jobs[task], report.partition_key, change.columns, source)
 
 
 def _late(change: LateChange) -> NewInvalidation:

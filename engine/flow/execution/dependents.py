@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from engine.flow.execution.cutoff import UNCHANGED, Changes, triggered_dependents
 from engine.flow.execution.first_runs import block_expected, block_incomplete
 from engine.flow.execution.followers import widen_followers
+from engine.flow.shared.chains import notify_waiting
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, StaleRule, judged_keys, stale_partitions
@@ -33,6 +34,8 @@ async def resolve_dependents(
     Must run in the transaction in which the tasks ended.
     """
     is_any_queued = False
+    if ended:
+        await notify_waiting(conn, org)
     while ended:
         dependents = await fetch(conn, "tasks.lock_dependents", TaskId, ended=list(ended))
         if changes.rewritten:

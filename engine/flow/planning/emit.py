@@ -17,7 +17,9 @@ from engine.flow.planning.planned_tasks import (
     TaskKey,
     Unfinished,
     add_blockers,
+    behind_earlier,
     join_unstarted,
+    keys_behind,
     planned_tasks,
 )
 from engine.flow.shared.org_context import OrgContext
@@ -50,9 +52,10 @@ async def _emit(
     tasks: Sequence[PlannedTask],
     plan_id: UUID,
 ) -> None:
-    unfinished = await _lock_unfinished(conn, tasks)
+    unfinished = await _lock_unfinished(conn, lineage, tasks)
     join_unstarted(tasks, unfinished)
     add_blockers(tasks, unfinished)
+    behind = behind_earlier(lineage, tasks, unfinished)
     # A decision on a first run that waits for inputs lasts until a change reaches it.
     planned = (
         (task.job, task.partitions, task.row_filters)
@@ -64,6 +67,7 @@ async def _emit(
     await _create(conn, org, [task for task in tasks if not task.is_joined], plan_id)
     if lineage.ignores_failures:
         await _release_dependents(conn, org, tasks, unfinished)
+    await _block_behind(conn, behind)
     # Blocked only for a check of their inputs, which may already be complete.
     unchecked = [UUID(bytes=task.id) for task in tasks if task.starts_blocked and not task.blockers]
     if unchecked:
@@ -80,11 +84,14 @@ async def _release_dependents(
     await release_dependents(conn, org, [row.id for row in failed])
 
 
-async def _lock_unfinished(conn: Connection, tasks: Sequence[PlannedTask]) -> Unfinished:
+async def _lock_unfinished(
+    conn: Connection, lineage: Lineage, tasks: Sequence[PlannedTask]
+) -> Unfinished:
     """Lock the unfinished tasks of all keys."""
     keys = {task.key for task in tasks}
     for task in tasks:
         keys.update(task.upstream)
+        keys.update(keys_behind(lineage, task))
     unfinished: dict[TaskKey, list[UnfinishedTask]] = defaultdict(list)
     jobs, block_keys = [_hex(job) for job, _ in keys], [block_key for _, block_key in keys]
     for row in await fetch(
@@ -132,6 +139,15 @@ async def _join(conn: Connection, tasks: Sequence[PlannedTask], plan_id: UUID) -
     ]
     if dependencies:
         await execute(conn, "tasks.add_dependencies", rows=Jsonb(dependencies))
+
+
+async def _block_behind(conn: Connection, behind: Sequence[tuple[bytes, bytes]]) -> None:
+    """Let tasks of later partitions wait for new tasks of earlier ones of the same job."""
+    if behind:
+        pairs = [(UUID(bytes=task), UUID(bytes=blocker)) for task, blocker in behind]
+        await execute(conn, "tasks.block_behind", ids=[task for task, _ in pairs])
+        rows = [{"task_id": task, "depends_on": blocker} for task, blocker in pairs]
+        await execute(conn, "tasks.add_dependencies", rows=Jsonb(rows))
 
 
 async def _create(

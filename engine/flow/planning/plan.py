@@ -30,12 +30,14 @@ from engine.flow.planning.pending_approval import (
 )
 from engine.flow.planning.planning_attempts import Attempt, attempting, too_costly
 from engine.flow.planning.set_aside import planning, set_aside
-from engine.flow.shared.invalidations import NewInvalidation
+from engine.flow.shared.chains import left_out
+from engine.flow.shared.invalidations import NewInvalidation, insert_own
 from engine.flow.shared.org_context import OrgContext
 from engine.gc_pause import gc_paused
 from engine.lineage.columns import stored_columns
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
+from engine.model.invalidation import OwnReason
 from engine.model.states import Activation, InvalidationOutcome
 from engine.planner import LimitExceeded, Plan
 from engine.store.database import Connection
@@ -175,6 +177,7 @@ async def execute_plan(
     # The document is built in a thread while the server receives the tasks.
     document = get_running_loop().run_in_executor(None, lambda: decision.document)
     tasks = await emit(conn, org, decision.lineage, decision.plan, plan_id)
+    await insert_own(conn, org, [*left_out(decision.lineage, decision.plan, f"plan/{plan_id}")])
     await unblock_manual_first_runs(conn, org, decision.lineage, decision.plan.changed)
     await _record(conn, org, decision, plan_id, tasks, await document)
     await notify(conn, TASKS, org.id)
@@ -184,10 +187,15 @@ async def execute_plan(
 async def _plan_within_limits(
     conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
 ) -> Planned:
+    continued = [row for row in rows if row.reason == OwnReason.CONTINUED]
     decision = await decide_rows(conn, org, rows)
-    exceeded = await limits_exceeded(conn, org, decision)
-    if not exceeded:
+    # Partitions left out by a plan were within the limits, or approved, with that plan.
+    is_within = len(continued) == len(rows) or not await limits_exceeded(conn, org, decision)
+    if is_within:
         return await execute_plan(conn, org, decision, new_id())
+    if continued:
+        return await _plan_within_limits(conn, org, continued)
+    exceeded = await limits_exceeded(conn, org, decision)
     of_first_dataset = [row for row in rows if row.dataset_uuid == rows[0].dataset_uuid]
     if len(of_first_dataset) < len(rows):
         return await _plan_within_limits(conn, org, of_first_dataset)

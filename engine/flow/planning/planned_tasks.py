@@ -178,6 +178,29 @@ def add_blockers(tasks: Sequence[PlannedTask], unfinished: Unfinished) -> None:
                     task.blockers[blocker] = datasets
 
 
+def keys_behind(lineage: Lineage, task: PlannedTask) -> list[TaskKey]:
+    """Return the keys of tasks of the same job that read a task's partitions as earlier ones."""
+    edge = lineage.self_edge(task.job.id)
+    if edge is None:
+        return []
+    space = lineage.space(edge.dataset)
+    following = edge.mapping.down(space.from_keys(task.partitions))
+    return [(task.job.id.int, key) for key in space.keys(following)]
+
+
+def behind_earlier(
+    lineage: Lineage, tasks: Sequence[PlannedTask], unfinished: Unfinished
+) -> list[tuple[bytes, bytes]]:
+    """Return unstarted tasks with the tasks of earlier partitions for which they have to wait."""
+    return [
+        (row.id.bytes, task.id)
+        for task in tasks
+        for key in keys_behind(lineage, task)
+        for row in unfinished.get(key, ())
+        if row.status in (TaskStatus.BLOCKED, TaskStatus.QUEUED)
+    ]
+
+
 def _ids_by_key(
     tasks: Sequence[PlannedTask], unfinished: Unfinished
 ) -> Mapping[TaskKey, Sequence[bytes]]:

@@ -28,10 +28,12 @@ def own_invalidation(
     source: str,
     columns: Collection[str] | None = None,
     note: str | None = None,
+    after: str | None = None,
 ) -> NewInvalidation:
     """Return rows for `invalidations.insert`, one per partition text; None is the whole dataset.
 
-    ``source`` is recorded as the stream of origin.
+    ``source`` is recorded as the stream of origin. ``after`` is an earlier partition: the rows are
+    not planned while its task is unfinished.
     """
     event = {"event": {"note": note}} if note else {}
     return {
@@ -41,6 +43,7 @@ def own_invalidation(
         "columns": None if columns is None else sorted(columns),
         "source_event": {"count": 1, "stream": source, **event},
         "events": 1,
+        "after_partition": after,
         "ids": [new_id() for _ in partitions],
         "partition_keys": list(partitions),
     }

@@ -54,6 +54,8 @@ async def _answer(
         except MissingState as needed:
             for dataset in needed.datasets:
                 loaded.whole[dataset] = await load(conn, lineage, dataset)
+            for dataset in needed.unfinished:
+                loaded.of_tasks[dataset] = await load_unfinished(conn, lineage, dataset)
             for dataset, wanted in needed.parts.items():
                 loaded.add_part(dataset, wanted, await load_among(conn, lineage, dataset, wanted))
 
@@ -76,6 +78,13 @@ async def load_known_among(
     params = _known(lineage, dataset) | {"keys": list(space.keys(partitions))}
     rows = await fetch(conn, "partitions.known_among", PartitionKey, **params)
     return space.from_alike(row.key for row in rows)
+
+
+async def load_unfinished(conn: Connection, lineage: Lineage, dataset: UUID) -> PartitionSet:
+    """Load the partitions that unfinished tasks are to build."""
+    producer = lineage.producer(dataset).id
+    rows = await fetch(conn, "partitions.unfinished", PartitionKey, producer=producer)
+    return lineage.space(dataset).from_alike(row.key for row in rows)
 
 
 def _known(lineage: Lineage, dataset: UUID) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def _ends(lineage: Lineage, direction: Direction) -> Iterator[UUID]:
     """Return the roots: datasets without inputs, or upstream, datasets without readers."""
     for job in lineage.order:
         for output in job.outputs:
-            if not (lineage.inputs(job.id) if direction == "down" else lineage.readers(output)):
+            edges = lineage.inputs(job.id) if direction == "down" else lineage.readers(output)
+            if all(edge.is_self for edge in edges):
                 yield output
 
 

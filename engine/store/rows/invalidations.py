@@ -50,6 +50,12 @@ class CoveringInvalidation(msgspec.Struct, frozen=True):
     planning_error: str | None
 
 
+class WaitingInvalidations(msgspec.Struct, frozen=True):
+    """Whether any invalidation waits for an earlier partition."""
+
+    waiting: bool
+
+
 class IdempotencyKey(msgspec.Struct, frozen=True):
     """A key that was used before."""
 

@@ -255,7 +255,7 @@ CONTRADICTIONS = [
     (
         "{dataset: src}",
         "src\n      - mart",
-        "8:5: jobs[1]: datasets depend on each other, mart → mart: break the cycle",
+        "11:9: jobs[1].inputs[1]: the job reads its own output: write {dataset: self, window",
     ),
     (
         "{dataset: src}",

@@ -27,6 +27,7 @@ from engine.worker.operators.sql.existing import existing_inputs
 from engine.worker.operators.sql.follow import follow
 from engine.worker.operators.sql.inputs import input_tables, selected_columns, units, zone_of
 from engine.worker.operators.sql.output import output_table
+from engine.worker.operators.sql.own_table import prepare_own_table
 from engine.worker.operators.sql.queries import queries_of
 from engine.worker.operators.sql.reads import common_tables
 from engine.worker.operators.sql.rights import check_rights
@@ -75,15 +76,17 @@ class Sql:
             tables = await describe(
                 conn, map(physical_name, (*lease.inputs.values(), *lease.outputs))
             )
-            inputs = input_tables(lease, tables)
             org = await self._org(conn, context, tables)
+            lineage = await context.org.lineage(conn)
+            select, unit = queries[lease.outputs[0].name], next(units(lease))
+            tables |= await prepare_own_table(org, lineage, lease, select, tables, unit)
+            inputs = input_tables(lease, tables)
             partitions = await existing_inputs(org, lease, inputs)
             followed = await follow(org, lease, inputs, partitions)
             parts = [
                 (unit, common_tables(lease, inputs, partitions, unit, followed))
                 for unit in units(lease)
             ]
-            lineage = await context.org.lineage(conn)
             outputs: list[Output] = []
             for dataset in lease.outputs:
                 select = queries[dataset.name]

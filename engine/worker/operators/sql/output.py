@@ -70,10 +70,11 @@ async def _check_permission(org: AsOrg, dataset: Dataset, existing: Table | None
 
 def _is_prepared(table: Table, dataset: Dataset, shape: Shape) -> bool:
     is_adopted = TableMark.read(table.comment) is None
-    return is_adopted or (_is_current(table, dataset) and not changed_types(table, shape))
+    return is_adopted or (is_current(table, dataset) and not changed_types(table, shape))
 
 
-def _is_current(table: Table, dataset: Dataset) -> bool:
+def is_current(table: Table, dataset: Dataset) -> bool:
+    """Return True if the table is adopted, or of the dataset's current version."""
     mark = TableMark.read(table.comment)
     # The layout needs no comparison: the grid cannot change without a new version.
     return mark is None or (mark.dataset, mark.version) == (str(dataset.id), str(dataset.version))
@@ -89,7 +90,7 @@ async def _prepare(
 ) -> Table:
     if existing is None:
         return await _create(org, job, dataset, shape)
-    if _is_current(existing, dataset):
+    if is_current(existing, dataset):
         return await _retype(org, job, dataset, shape, existing)
     if _is_reusable(job, dataset, shape, existing):
         unbuilt = await _delete_unbuilt(org, lineage, dataset, existing)

@@ -5,6 +5,8 @@ the text is one valid statement that only reads, and the catalog lists the table
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from psycopg import sql
 
@@ -13,6 +15,7 @@ from engine.store.as_org import AsOrg
 from engine.worker.operators.sql.reads import PARTITION, Unit, partition_row
 from engine.worker.operators.sql.tables import Table
 
+NO_TYPES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
 _VIEW = sql.SQL("CREATE TEMP VIEW {} AS {}")
 _PROBE = sql.Identifier("knockon_probe")
 # A semicolon could end the view's statement and start another. A query opened as a cursor must be a
@@ -37,9 +40,15 @@ FROM (SELECT 'pg_temp.knockon_probe'::regclass AS oid) AS p
 
 
 async def probe(
-    org: AsOrg, text: str, tables: Mapping[str, Table], unit: Unit
+    org: AsOrg,
+    text: str,
+    tables: Mapping[str, Table],
+    unit: Unit,
+    assumed: Mapping[str, Mapping[str, str]] = NO_TYPES,
 ) -> Mapping[str, str]:
     """Return the types of the SELECT's columns by name.
+
+    ``assumed`` has the types of the columns of inputs without a table, by alias.
 
     Raises InvalidInput for a table that is not an input of the job, and psycopg's errors for an
     invalid SELECT.
@@ -51,6 +60,7 @@ async def probe(
             _VIEW.format(sql.Identifier(alias), everything.format(table.identifier))
             for alias, table in tables.items()
         ),
+        *(_VIEW.format(sql.Identifier(alias), _typed(types)) for alias, types in assumed.items()),
         _VIEW.format(sql.Identifier(PARTITION), partition_row(unit)),
         _single_statement(org, select),
         _VIEW.format(_PROBE, select),
@@ -63,6 +73,15 @@ async def probe(
             "ones"
         )
     return dict(zip(analysis["columns"], analysis["types"], strict=True))
+
+
+def _typed(types: Mapping[str, str]) -> sql.Composed:
+    """Compose a SELECT of one row of nulls."""
+    columns = [
+        sql.SQL("CAST(NULL AS {}) AS {}").format(sql.SQL(kind), sql.Identifier(name))
+        for name, kind in types.items()
+    ]
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(columns))
 
 
 def _single_statement(org: AsOrg, select: sql.Composable) -> sql.Composed:

@@ -1,0 +1,61 @@
+"""Continuation of jobs that read their own earlier partitions, partition by partition."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from engine.flow.shared.invalidations import NewInvalidation, own_invalidation
+from engine.flow.shared.org_context import OrgContext
+from engine.lineage.columns import DirtyColumns, reaches
+from engine.lineage.graph import Lineage
+from engine.model.invalidation import OwnReason
+from engine.model.states import Activation
+from engine.planner import Plan
+from engine.store.database import Connection
+from engine.store.notifications import INVALIDATIONS, notify
+from engine.store.rows.invalidations import WaitingInvalidations
+from engine.store.run import fetch_one
+
+
+def left_out(lineage: Lineage, plan: Plan, source: str) -> Iterator[NewInvalidation]:
+    """Yield invalidations of the partitions that wait for earlier ones of the same job."""
+    for step in plan.steps:
+        job = lineage.job(step.job)
+        dataset = lineage.dataset(job.outputs[0])
+        for later in step.later:
+            yield own_invalidation(
+                dataset.id,
+                dataset.version,
+                later.partitions.space.texts(later.partitions),
+                reason=OwnReason.CONTINUED,
+                source=source,
+                after=later.after,
+            )
+
+
+def following(
+    lineage: Lineage, job: UUID, key: str, columns: DirtyColumns, source: str
+) -> Iterator[NewInvalidation]:
+    """Yield an invalidation of the partitions that read a changed partition of the same job.
+
+    None for a manual job, which builds requested partitions only.
+    """
+    edge = lineage.self_edge(job)
+    if edge is None or edge.producer.activation == Activation.MANUAL:
+        return
+    if not reaches(edge.columns, columns):
+        return
+    space, dataset = lineage.space(edge.dataset), lineage.dataset(edge.dataset)
+    if texts := space.texts(edge.mapping.down(space.parse(key))):
+        yield own_invalidation(
+            dataset.id, dataset.version, texts, reason=OwnReason.CONTINUED, source=source
+        )
+
+
+async def notify_waiting(conn: Connection, org: OrgContext) -> None:
+    """Notify the planner if partitions may have waited for the end of a task."""
+    lineage = await org.lineage(conn)
+    if not lineage.has_chains:
+        return
+    row = await fetch_one(conn, "invalidations.are_waiting", WaitingInvalidations, org_id=org.id)
+    if row is not None and row.waiting:
+        await notify(conn, INVALIDATIONS, org.id)

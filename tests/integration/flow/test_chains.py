@@ -1,0 +1,300 @@
+"""Jobs that read earlier partitions of their own output: built in order, one by one."""
+
+from typing import Any
+
+from engine.flow.execution.cancel import cancel
+from engine.flow.execution.fail import fail
+from engine.flow.planning.approve import approve, reject
+from engine.flow.planning.audit import audit_all
+from engine.store.database import Database
+from tests.support.worlds import World, job, name_of, source
+
+DAY_BEFORE = {"dataset": "self", "window": [-1, -1]}
+
+
+def balance(*inputs: Any, **more: Any) -> dict[str, Any]:
+    return job("balance", *(inputs or ("a", DAY_BEFORE)), **more)
+
+
+async def drained(world: World, same: tuple[str, ...] = (), **fingerprints: str) -> list[str]:
+    """Plan and run until nothing is left to do; return the runs in order."""
+    before = len(world.log)
+    while True:
+        planned = await world.plan()
+        ran = await world.run(same, **fingerprints)
+        if planned is None and not ran:
+            return world.log[before:]
+
+
+async def lost(world: World) -> int:
+    async with world.conn() as conn:
+        return (await audit_all(conn, world.org)).lost
+
+
+async def in_hand(world: World) -> int:
+    async with world.conn() as conn:
+        return (await audit_all(conn, world.org, "balance")).in_hand
+
+
+async def unfinished(world: World) -> list[str]:
+    rows = await world.rows(
+        "SELECT block_key FROM tasks WHERE status IN ('blocked', 'queued', 'running', 'failed')"
+    )
+    return sorted(row["block_key"] for row in rows)
+
+
+def days(first: int, last: int) -> list[str]:
+    return [f"balance[2013-01-{day:02}]" for day in range(first, last + 1)]
+
+
+async def built(database: Database, last: int, *jobs: dict[str, Any]) -> World:
+    """A world with balances of January up to a day."""
+    world = await World.made(database, source("a"), *(jobs or (balance(),)))
+    await world.change("a", f"2013-01-01..2013-01-{last:02}")
+    await drained(world)
+    return world
+
+
+async def test_a_first_build_of_many_days_builds_each_day_once_in_order(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+
+    await world.changed("a", "2013-01-01..2013-01-20")
+
+    assert await unfinished(world) == ["2013-01-01"]
+    assert await lost(world) == 0
+    assert await drained(world) == days(1, 20)
+    assert await lost(world) == 0
+    assert await in_hand(world) == 0
+
+
+async def test_each_day_reads_the_day_before(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.changed("a", "2013-01-01..2013-01-02")
+    balances = await world.dataset_id("balance")
+
+    (first,) = await world.claim()
+    assert first.input_versions[str(balances)] == {"2012-12-31": None} or (
+        first.input_versions[str(balances)] == {}
+    )
+    await world.finish(first)
+    await world.plan()
+    (second,) = await world.claim()
+
+    assert second.partitions == ("2013-01-02",)
+    assert second.input_versions[str(balances)]["2013-01-01"] is not None
+
+
+async def test_a_change_in_the_middle_recomputes_from_there_on(database: Database) -> None:
+    world = await built(database, 10)
+
+    await world.change("a", "2013-01-04")
+
+    assert await drained(world) == days(4, 10)
+    assert await lost(world) == 0
+
+
+async def test_a_change_stops_at_an_unchanged_balance(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.change("a", "2013-01-01..2013-01-10")
+    await drained(world, balance="x")
+
+    await world.change("a", "2013-01-04")
+    await world.plan()
+    (fourth,) = await world.claim()
+    await world.finish(fourth, "y")
+
+    assert await drained(world, balance="x") == ["balance[2013-01-05]"]
+    assert await lost(world) == 0
+
+
+async def test_changes_of_several_days_run_each_day_once(database: Database) -> None:
+    world = await built(database, 10)
+
+    await world.change("a", "2013-01-08")
+    await world.change("a", "2013-01-03")
+    await world.change("a", "2013-01-05..2013-01-06")
+
+    assert await drained(world) == days(3, 10)
+
+
+async def test_a_change_of_a_later_day_waits_for_the_earlier_ones(database: Database) -> None:
+    world = await built(database, 6)
+    await world.changed("a", "2013-01-02")
+
+    await world.changed("a", "2013-01-05")
+
+    assert await unfinished(world) == ["2013-01-02"]
+    assert await lost(world) == 0
+    assert await drained(world) == days(2, 6)
+
+
+async def test_a_queued_task_waits_for_a_change_of_the_day_before(database: Database) -> None:
+    world = await built(database, 4)
+    await world.changed("a", "2013-01-03")
+    await world.changed("a", "2013-01-02")
+
+    (first,) = await world.claim()
+
+    assert name_of(first) == "balance[2013-01-02]"
+    await world.finish(first)
+    assert await drained(world) == days(3, 4)
+
+
+async def test_a_change_of_a_running_day_runs_it_again_before_the_next(database: Database) -> None:
+    world = await built(database, 3)
+    await world.changed("a", "2013-01-02..2013-01-03")
+    (second,) = await world.claim()
+    await world.changed("a", "2013-01-02")
+
+    await world.finish(second)
+
+    assert await drained(world) == ["balance[2013-01-02]", "balance[2013-01-03]"]
+    assert await lost(world) == 0
+
+
+async def test_a_gap_does_not_block(database: Database) -> None:
+    world = await built(database, 3)
+
+    await world.change("a", "2013-01-06..2013-01-07")
+
+    assert await drained(world) == days(6, 7)
+    await world.change("a", "2013-01-05")
+    assert await drained(world) == days(5, 7)
+    assert await lost(world) == 0
+
+
+async def test_a_window_of_several_days_runs_each_day_once(database: Database) -> None:
+    week = {"dataset": "self", "window": [-3, -1]}
+    world = await built(database, 8, balance("a", week))
+
+    await world.change("a", "2013-01-03")
+
+    assert await drained(world) == days(3, 8)
+    assert await lost(world) == 0
+
+
+async def test_chains_of_other_dimensions_are_independent(database: Database) -> None:
+    shops = {"dt": {"time": "day"}, "shop": {"static": ["x", "y"]}}
+    by_shop = {
+        "dataset": "balance",
+        "mapping": {"dt": {"from": "dt", "window": [-1, -1]}, "shop": "shop"},
+    }
+    world = await World.made(
+        database, source("a", shops), balance("a", by_shop, partitioning=shops)
+    )
+    await world.changed("a", "dt=2013-01-01..2013-01-03")
+
+    leases = await world.claim()
+
+    assert [lease.block_key for lease in leases] == [
+        "dt=2013-01-01/shop=x",
+        "dt=2013-01-01/shop=y",
+    ]
+    for lease in leases:
+        await world.finish(lease)
+    assert len(await drained(world)) == 4
+
+
+async def test_readers_follow_day_by_day(database: Database) -> None:
+    world = await World.made(database, source("a"), balance(), job("report", "balance"))
+    await world.change("a", "2013-01-01..2013-01-03")
+
+    assert await drained(world) == [
+        f"{name}[2013-01-{day:02}]" for day in (1, 2, 3) for name in ("balance", "report")
+    ]
+    assert await lost(world) == 0
+
+
+async def test_later_days_wait_for_a_failed_one(database: Database) -> None:
+    world = await World.made(database, source("a"), balance(max_attempts=1))
+    await world.changed("a", "2013-01-01..2013-01-03")
+    (first,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.org, first, "no")
+
+    assert await drained(world) == []
+    assert await lost(world) == 0
+
+    await world.change("a", "2013-01-01")
+    assert await drained(world) == days(1, 3)
+
+
+async def test_later_days_go_on_after_a_canceled_one(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.changed("a", "2013-01-01..2013-01-03")
+    first = await world.task("balance[2013-01-01]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, first["id"])
+
+    assert await drained(world) == days(2, 3)
+    assert await lost(world) == 0
+
+    await world.change("a", "2013-01-01")
+    assert await drained(world) == days(1, 3)
+
+
+async def test_a_changed_definition_rebuilds_in_order(database: Database) -> None:
+    world = await built(database, 5)
+
+    await world.deploy(source("a"), balance(config={"more": 1}))
+
+    assert await unfinished(world) == ["2013-01-01"]
+    assert await drained(world) == days(1, 5)
+    assert await lost(world) == 0
+
+
+async def test_limits_count_all_days_once(database: Database) -> None:
+    world = await World.made(database, source("a"), balance(scaling={"blast_radius": 3}))
+    await world.change("a", "2013-01-01..2013-01-05")
+    planned = await world.plan()
+    assert planned is not None
+    assert planned.exceeded_limits
+    assert planned.plan_id is not None
+    assert await lost(world) == 0
+
+    async with world.conn() as conn:
+        await approve(conn, world.org, planned.plan_id, "me")
+
+    assert await drained(world) == days(1, 5)
+
+
+async def test_a_rejected_plan_leaves_all_days(database: Database) -> None:
+    world = await World.made(database, source("a"), balance(scaling={"blast_radius": 3}))
+    await world.change("a", "2013-01-01..2013-01-05")
+    planned = await world.plan()
+    assert planned is not None
+    assert planned.plan_id is not None
+    async with world.conn() as conn:
+        await reject(conn, world.org, planned.plan_id, "me")
+
+    assert await drained(world) == []
+    assert await lost(world) == 0
+
+
+async def test_an_awaited_day_before_is_one_with_inputs(database: Database) -> None:
+    world = await World.made(database, source("a"), balance("a", DAY_BEFORE | {"wait_for": "all"}))
+    await world.change("a", "2013-01-04..2013-01-06")
+
+    assert await drained(world) == days(4, 6)
+    assert await lost(world) == 0
+
+
+async def test_a_manual_job_builds_requested_days_only(database: Database) -> None:
+    world = await World.made(database, source("a"), balance(activation="manual"))
+    await world.change("a", "2013-01-01..2013-01-05")
+    assert await drained(world) == []
+
+    await world.change("balance", "2013-01-01..2013-01-03")
+
+    assert await drained(world) == days(1, 3)
+    await world.change("balance", "2013-01-01")
+    assert await drained(world) == days(1, 1)
+    assert await lost(world) == 0
+
+
+async def test_a_balance_corrected_by_hand_recomputes_the_next_days(database: Database) -> None:
+    world = await built(database, 4)
+
+    await world.change("balance", "2013-01-02", reason="rewritten")
+
+    assert await drained(world) == days(3, 4)
