@@ -1,11 +1,19 @@
 """Jobs that read earlier partitions of their own output: built in order, one by one."""
 
+import random
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
+
+import pytest
 
 from engine.flow.execution.cancel import cancel
 from engine.flow.execution.fail import fail
+from engine.flow.execution.retry import retry
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.audit import audit_all
+from engine.model.task import Lease
+from engine.service.queries.status import status
 from engine.store.database import Database
 from tests.support.worlds import World, job, name_of, source
 
@@ -38,7 +46,8 @@ async def in_hand(world: World) -> int:
 
 async def unfinished(world: World) -> list[str]:
     rows = await world.rows(
-        "SELECT block_key FROM tasks WHERE status IN ('blocked', 'queued', 'running', 'failed')"
+        "SELECT block_key FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'balance' "
+        "AND t.status IN ('blocked', 'queued', 'running', 'failed')"
     )
     return sorted(row["block_key"] for row in rows)
 
@@ -298,3 +307,154 @@ async def test_a_balance_corrected_by_hand_recomputes_the_next_days(database: Da
     await world.change("balance", "2013-01-02", reason="rewritten")
 
     assert await drained(world) == days(3, 4)
+
+
+async def test_a_chain_goes_on_after_a_deploy_without_a_new_definition(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.changed("a", "2013-01-01..2013-01-04")
+    await world.run()
+
+    await world.deploy(source("a"), balance(description="other"))
+
+    assert await drained(world) == days(2, 4)
+    assert await lost(world) == 0
+
+
+async def test_a_deploy_in_the_middle_of_a_chain_rebuilds_all_of_it(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.changed("a", "2013-01-01..2013-01-04")
+    await world.run()
+    await world.plan()
+
+    await world.deploy(source("a"), balance(config={"more": 1}))
+
+    assert await drained(world) == days(1, 4)
+    assert await lost(world) == 0
+
+
+async def test_a_job_that_no_longer_reads_itself_builds_what_waited(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.changed("a", "2013-01-01..2013-01-04")
+
+    await world.deploy(source("a"), balance("a"))
+
+    assert sorted(await drained(world)) == days(1, 4)
+    assert await lost(world) == 0
+
+
+async def test_a_job_begins_to_read_itself(database: Database) -> None:
+    world = await built(database, 4, balance("a"))
+    await world.changed("a", "2013-01-02..2013-01-03")
+
+    await world.deploy(source("a"), balance())
+
+    assert await drained(world) == days(1, 4)
+    assert await lost(world) == 0
+
+
+async def test_a_retried_task_and_the_days_after_it_run_in_order(database: Database) -> None:
+    world = await World.made(database, source("a"), balance(max_attempts=1))
+    await world.changed("a", "2013-01-01..2013-01-03")
+    (first,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.org, first, "no")
+        await retry(conn, world.org, first.task_id)
+
+    assert await drained(world) == days(1, 3)
+
+
+async def test_the_backlog_disregards_days_that_wait(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.changed("a", "2013-01-01..2013-01-03")
+
+    found = await status(world.caller, world.service)
+
+    assert found.oldest_seconds is None
+
+
+async def test_a_canceled_day_in_the_middle_lets_the_next_ones_run(database: Database) -> None:
+    world = await built(database, 4)
+    await world.changed("a", "2013-01-02..2013-01-03")
+    second = await world.task("balance[2013-01-02]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, second["id"])
+
+    assert await drained(world) == days(3, 4)
+    assert await lost(world) == 0
+
+
+async def test_forty_thousand_hours_are_planned_hour_by_hour(database: Database) -> None:
+    hours = {"dt": {"time": "hour", "start": "2010-01-01T00", "end": "2014-07-26T00"}}
+    world = await World.made(
+        database, source("a", hours), balance("a", DAY_BEFORE, partitioning=hours)
+    )
+    await world.changed("a")
+
+    assert len(await unfinished(world)) == 1
+    assert await world.run() == ["balance[2010-01-01T00]"]
+    await world.plan()
+    assert await world.run() == ["balance[2010-01-01T01]"]
+    rows = await world.rows("SELECT FROM data_invalidations WHERE processed_at IS NULL")
+    assert len(rows) <= 2
+
+
+@dataclass
+class History:
+    """A random history of changes, plans, runs and cancellations."""
+
+    world: World
+    rng: random.Random
+    window: tuple[int, int]
+    running: list[Lease] = field(default_factory=list)
+
+    async def change(self) -> None:
+        first = self.rng.randint(1, 12)
+        last = min(first + self.rng.choice((0, 0, 3)), 12)
+        dataset = self.rng.choice(("a", "a", "b", "balance"))
+        await self.world.change(dataset, f"2013-01-{first:02}..2013-01-{last:02}")
+
+    async def plan(self) -> None:
+        await self.world.plan()
+
+    async def claim(self) -> None:
+        for lease in await self.world.claim(limit=1):
+            self.running.append(lease)
+            if lease.job.name == "balance":
+                day = date.fromisoformat(lease.block_key)
+                first, last = (str(day + timedelta(offset)) for offset in self.window)
+                earlier = [key for key in await unfinished(self.world) if first <= key <= last]
+                assert not earlier, f"{day} runs before a day that it reads"
+
+    async def finish(self) -> None:
+        if self.running:
+            lease = self.running.pop(self.rng.randrange(len(self.running)))
+            await self.world.finish(lease, self.rng.choice(("x", "x", "y")))
+
+    async def cancel(self) -> None:
+        tasks = await self.world.rows("SELECT id FROM tasks WHERE status = 'queued' ORDER BY id")
+        if tasks and self.rng.random() < 0.3:
+            async with self.world.conn() as conn:
+                await cancel(conn, self.world.org, tasks[0]["id"])
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_random_changes_keep_the_order(database: Database, seed: int) -> None:
+    rng = random.Random(seed)
+    window = rng.choice(((-1, -1), (-3, -1), (-2, -2)))
+    own = {"dataset": "self", "window": list(window)}
+    jobs = (balance("a", "b", own), job("report", "balance", "a"))
+    history = History(await World.made(database, source("a"), source("b"), *jobs), rng, window)
+
+    for _ in range(80):
+        step = rng.choice(
+            ("change", "plan", "plan", "claim", "claim", "finish", "finish", "cancel")
+        )
+        await getattr(history, step)()
+        assert await lost(history.world) == 0
+    while history.running:
+        await history.finish()
+    await drained(history.world, balance="x")
+
+    async with history.world.conn() as conn:
+        counts = await audit_all(conn, history.world.org)
+    assert (counts.lost, counts.in_hand) == (0, 0)
