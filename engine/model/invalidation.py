@@ -16,11 +16,13 @@ class OwnReason(StrEnum):
     by the run. An invalidation of partitions that came into being as time passed stands for changes
     of their inputs that were planned before. A job that reads its own earlier partitions is
     continued with later ones: those left out by a plan, or those that read a changed partition.
+    Requested ones that a plan has left out run in any case.
     """
 
     FOUND = "found"
     APPEARED = "appeared"
     CONTINUED = "continued"
+    REQUESTED = "requested"
 
 
 InvalidationReason = Reason | OwnReason
@@ -28,7 +30,10 @@ InvalidationReason = Reason | OwnReason
 ABOUT_READERS: Final = frozenset({Reason.REWRITTEN, OwnReason.FOUND})
 """Reasons for which only the readers of a produced dataset are recomputed, not the dataset."""
 
-ONLY_IF_STALE: Final = frozenset(OwnReason)
+LEFT_OUT: Final = frozenset({OwnReason.CONTINUED, OwnReason.REQUESTED})
+"""Reasons of partitions that an earlier plan has left out, or that a changed partition reaches."""
+
+ONLY_IF_STALE: Final = frozenset({OwnReason.FOUND, OwnReason.APPEARED, OwnReason.CONTINUED})
 """Reasons for which partitions are recomputed only if they are stale by the time of the run."""
 
 

@@ -86,6 +86,16 @@ class Step(msgspec.Struct, frozen=True, gc=False):
         return self.partitions - PartitionSet.union([later.partitions for later in self.later])
 
     @property
+    def requested(self) -> PartitionSet:
+        """Return the partitions invalidated themselves, which run even if no input changes."""
+        requests = [
+            trigger.partitions
+            for trigger in self.triggers
+            if trigger.edge is None and not trigger.dirty.only_if_stale
+        ]
+        return PartitionSet.union([self.partitions.space.empty, *requests])
+
+    @property
     def is_narrow(self) -> bool:
         """Return True if the readers of the outputs are reached through some columns or rows only.
 

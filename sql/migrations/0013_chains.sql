@@ -12,7 +12,8 @@ ALTER TABLE data_invalidations_history ADD after_partition text;
 ALTER TABLE data_invalidations DROP CONSTRAINT data_invalidations_reason_check;
 ALTER TABLE data_invalidations ADD CONSTRAINT data_invalidations_reason_check
     CHECK (reason IN ('change', 'arrival', 'correction', 'rewritten', 'manual', 'schema_change',
-        'definition_change', 'schedule', 'found', 'appeared', 'continued'));
+        'definition_change', 'schedule', 'found', 'appeared', 'continued',
+        'requested'));
 
 -- Open invalidations that wait for an unfinished task of an earlier partition.
 CREATE VIEW waiting_invalidations AS

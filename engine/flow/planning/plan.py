@@ -37,7 +37,7 @@ from engine.gc_pause import gc_paused
 from engine.lineage.columns import stored_columns
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
-from engine.model.invalidation import OwnReason
+from engine.model.invalidation import LEFT_OUT
 from engine.model.states import Activation, InvalidationOutcome
 from engine.planner import LimitExceeded, Plan
 from engine.store.database import Connection
@@ -187,7 +187,7 @@ async def execute_plan(
 async def _plan_within_limits(
     conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
 ) -> Planned:
-    continued = [row for row in rows if row.reason == OwnReason.CONTINUED]
+    continued = [row for row in rows if row.reason in LEFT_OUT]
     decision = await decide_rows(conn, org, rows)
     # Partitions left out by a plan were within the limits, or approved, with that plan.
     is_within = len(continued) == len(rows) or not await limits_exceeded(conn, org, decision)

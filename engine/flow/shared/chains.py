@@ -9,6 +9,7 @@ from engine.lineage.columns import DirtyColumns, reaches
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import OwnReason
 from engine.model.states import Activation
+from engine.partitions import PartitionSet
 from engine.planner import Plan
 from engine.store.database import Connection
 from engine.store.notifications import INVALIDATIONS, notify
@@ -19,17 +20,15 @@ from engine.store.run import fetch_one
 def left_out(lineage: Lineage, plan: Plan, source: str) -> Iterator[NewInvalidation]:
     """Yield invalidations of the partitions that wait for earlier ones of the same job."""
     for step in plan.steps:
-        job = lineage.job(step.job)
-        dataset = lineage.dataset(job.outputs[0])
         for later in step.later:
-            yield own_invalidation(
-                dataset.id,
-                dataset.version,
-                later.partitions.space.texts(later.partitions),
-                reason=OwnReason.CONTINUED,
-                source=source,
-                after=later.after,
-            )
+            requested = later.partitions & step.requested
+            for reason, partitions in (
+                (OwnReason.REQUESTED, requested),
+                (OwnReason.CONTINUED, later.partitions - requested),
+            ):
+                yield from _invalidations(
+                    lineage, step.job, partitions, reason, source, later.after
+                )
 
 
 def following(
@@ -44,11 +43,23 @@ def following(
         return
     if not reaches(edge.columns, columns):
         return
-    space, dataset = lineage.space(edge.dataset), lineage.dataset(edge.dataset)
-    if texts := space.texts(edge.mapping.down(space.parse(key))):
-        yield own_invalidation(
-            dataset.id, dataset.version, texts, reason=OwnReason.CONTINUED, source=source
-        )
+    reached = edge.mapping.down(lineage.space(edge.dataset).parse(key))
+    yield from _invalidations(lineage, job, reached, OwnReason.CONTINUED, source)
+
+
+def _invalidations(
+    lineage: Lineage,
+    job: UUID,
+    partitions: PartitionSet,
+    reason: OwnReason,
+    source: str,
+    after: str | None = None,
+) -> Iterator[NewInvalidation]:
+    """Yield an invalidation of the partitions; nothing if there are none."""
+    dataset = lineage.dataset(lineage.job(job).outputs[0])
+    if texts := partitions.space.texts(partitions):
+        where = dataset.id, dataset.version
+        yield own_invalidation(*where, texts, reason=reason, source=source, after=after)
 
 
 async def notify_waiting(conn: Connection, org: OrgContext) -> None:

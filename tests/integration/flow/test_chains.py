@@ -301,6 +301,17 @@ async def test_a_manual_job_builds_requested_days_only(database: Database) -> No
     assert await lost(world) == 0
 
 
+async def test_requested_days_run_without_a_known_input(database: Database) -> None:
+    """The rows of a source may be older than its first event."""
+    world = await World.made(database, source("a"), balance())
+
+    await world.change("balance", "2013-01-01..2013-01-04")
+
+    assert await drained(world) == days(1, 4)
+    await world.change("balance", "2013-01-02..2013-01-03")
+    assert await drained(world, balance="x") == days(2, 4)
+
+
 async def test_a_balance_corrected_by_hand_recomputes_the_next_days(database: Database) -> None:
     world = await built(database, 4)
 
