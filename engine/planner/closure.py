@@ -159,9 +159,9 @@ class _Closure:
             return
         dirty = self._dirty[dataset.int] = [*scopes]
         rank = self._lineage.rank
-        is_by_run = not scopes[0].in_place
+        is_in_chain = self._lineage.has_chains and not scopes[0].in_place
         for edge in self._lineage.readers(dataset):
-            if edge.is_self and is_by_run:
+            if is_in_chain and edge.is_self:
                 continue  # its completion invalidates the partitions built from the changed ones
             reader = rank[edge.job.int]
             if reader not in self._dirty_edges:

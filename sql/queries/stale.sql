@@ -155,11 +155,13 @@ FOR UPDATE OF t SKIP LOCKED
 -- :name open_invalidations
 -- The scopes of invalidations of datasets that are not planned, or that planning has set aside. Those
 -- set aside for earlier dataset versions concern nothing any more.
-SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations
+SELECT dataset_uuid, partition_key, reason, planning_error, after_partition
+FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NULL
   AND dataset_uuid = ANY(%(datasets)s)
 UNION
-SELECT dataset_uuid, partition_key, reason, planning_error FROM knockon.data_invalidations
+SELECT dataset_uuid, partition_key, reason, planning_error, after_partition
+FROM knockon.data_invalidations
 WHERE org_id = %(org_id)s AND processed_at IS NULL AND plan_id IS NULL AND planning_error IS NOT NULL
   AND dataset_uuid = ANY(%(datasets)s) AND dataset_version = ANY(%(versions)s)
 

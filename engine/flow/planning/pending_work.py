@@ -158,13 +158,14 @@ def _invalidated(
     ]
     verdicts: dict[str, tuple[Verdict, str]] = {}
     for key in keys if own else ():
-        covering = [
-            (row.planning_error, pause)
-            for row, pause in own
-            if key == SINGLE_RUN_KEY or _covers(lineage, job, row, key)
-        ]
+        is_all = key == SINGLE_RUN_KEY
+        of_key = [(row, pause) for row, pause in own if is_all or _covers(lineage, job, row, key)]
+        covering = [(row.planning_error, pause) for row, pause in of_key]
         if covering:
             verdicts[key] = verdict_of_covering(covering)
+            after = [row.after_partition for row, _ in of_key]
+            if None not in after and verdicts[key][0] == Verdict.IN_HAND:
+                verdicts[key] = Verdict.IN_HAND, f"it waits for {after[0]} of the same job"
     return verdicts
 
 

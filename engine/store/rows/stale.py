@@ -71,6 +71,7 @@ class OpenScope(msgspec.Struct, frozen=True):
     partition_key: str | None
     reason: InvalidationReason
     planning_error: str | None
+    after_partition: str | None
 
 
 class PendingStep(msgspec.Struct, frozen=True):

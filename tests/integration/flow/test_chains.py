@@ -12,9 +12,11 @@ from engine.flow.execution.fail import fail
 from engine.flow.execution.retry import retry
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.audit import audit_all
+from engine.flow.planning.pending_work import Verdict, load_pending_work
 from engine.model.task import Lease
 from engine.service.queries.status import status
 from engine.store.database import Database
+from engine.store.notifications import INVALIDATIONS
 from tests.support.worlds import World, job, name_of, source
 
 DAY_BEFORE = {"dataset": "self", "window": [-1, -1]}
@@ -381,6 +383,40 @@ async def test_the_backlog_disregards_days_that_wait(database: Database) -> None
     found = await status(world.caller, world.service)
 
     assert found.oldest_seconds is None
+
+
+async def test_the_end_of_a_task_wakes_the_planner_for_the_next_day(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.change("a", "2013-01-01..2013-01-02")
+    await drained(world, balance="x")
+    await world.changed("a", "2013-01-01..2013-01-02")
+    (first,) = await world.claim()
+
+    async with world.conn() as conn:
+        await conn.execute(f"LISTEN {INVALIDATIONS}".encode())
+        await world.finish(first, "x")  # unchanged, so nothing new is invalidated
+        woken = [each.channel async for each in conn.notifies(timeout=10, stop_after=1)]
+        await conn.execute(b"UNLISTEN *")
+
+    assert woken == [INVALIDATIONS]
+    assert await drained(world, balance="x") == days(2, 2)
+
+
+async def test_a_day_that_waits_is_explained(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.changed("a", "2013-01-01..2013-01-03")
+
+    async with world.conn() as conn:
+        lineage = await world.org.lineage(conn)
+        job_ = lineage.producer(await world.dataset_id("balance"))
+        keys = ["2013-01-01", "2013-01-03"]
+        pending = await load_pending_work(conn, world.org, lineage, job_, keys)
+
+    assert "is queued" in str(pending.of("2013-01-01"))
+    assert pending.of("2013-01-03") == (
+        Verdict.IN_HAND,
+        "it waits for 2013-01-01 of the same job",
+    )
 
 
 async def test_a_canceled_day_in_the_middle_lets_the_next_ones_run(database: Database) -> None:

@@ -2,13 +2,18 @@
 
 import random
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.errors import TaskFailed
+from engine.flow.deployment.deploy import deploy
 from engine.flow.planning.audit import audit_all
+from engine.flow.shared.org_context import OrgContext
+from engine.model.dagfile import parse_dag
 from engine.store.database import Database
+from engine.store.orgs import org_id
 from tests.support.workers import run_lease, sql_job, work
 from tests.support.worlds import World, source
 
@@ -124,6 +129,25 @@ async def test_the_lineage_of_the_own_columns_is_derived(database: Database) -> 
     )
 
     assert ("total", "total") in {(row["output_column"], row["input_column"]) for row in rows}
+
+
+async def test_the_balance_of_each_account_is_carried_on(database: Database) -> None:
+    """The example of the how-to guide."""
+    guide = Path(__file__).parents[3] / "docs/how-to/read-earlier-partitions.md"
+    text = guide.read_text("utf-8").split("```yaml\n")[1].split("```")[0]
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE payments (dt date, account text, amount numeric)")
+        await conn.execute(
+            "INSERT INTO payments VALUES ('2026-01-01', 'a', 5), ('2026-01-01', 'b', 1), "
+            "('2026-01-02', 'a', 2), ('2026-01-03', 'c', 4)"
+        )
+        world = World(database, OrgContext(await org_id(conn, "default")))
+        await deploy(conn, world.org, parse_dag(text, where="accounts.yaml"))
+    await world.change("payments", "2026-01-01..2026-01-03")
+
+    assert await drained(world) == 3
+    rows = await world.rows("SELECT account, total FROM balance WHERE dt = '2026-01-03' ORDER BY 1")
+    assert [tuple(row.values()) for row in rows] == [("a", 7), ("b", 1), ("c", 4)]
 
 
 async def test_another_definition_starts_from_nothing(database: Database) -> None:
