@@ -340,3 +340,25 @@ async def test_manual_jobs_build_nothing_by_themselves(database: Database) -> No
     await world.at("2026-06-11T00:00")
 
     assert await world.appear() == 0
+
+
+async def test_days_of_a_job_that_reads_itself_appear_in_order(database: Database) -> None:
+    own = {"dataset": "self", "window": [-1, -1]}
+    world = await made(database, source("a", DAYS), appearing("end", "late", "a", own))
+    await world.appear()
+    await world.change("a", "2026-06-08..2026-06-12")
+    await world.plan()
+    assert await world.run() == ["late[2026-06-08]"]
+    await world.plan()
+    assert await world.run() == ["late[2026-06-09]"]
+    await world.plan()
+    assert await world.run() == []
+
+    await world.at("2026-06-12T00:00")
+    await world.appear()
+    ran = []
+    while await world.plan() is not None:
+        ran += await world.run()
+
+    assert ran == ["late[2026-06-10]", "late[2026-06-11]"]
+    assert await world.lost() == 0

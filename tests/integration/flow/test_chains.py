@@ -505,3 +505,38 @@ async def test_random_changes_keep_the_order(database: Database, seed: int) -> N
     async with history.world.conn() as conn:
         counts = await audit_all(conn, history.world.org)
     assert (counts.lost, counts.in_hand) == (0, 0)
+
+
+async def test_wider_bounds_recompute_nothing(database: Database) -> None:
+    world = await built(database, 4)
+    wider = {"dt": {"time": "day", "start": "2012-01-01", "end": "2015-01-01"}}
+
+    await world.deploy(source("a", wider), balance(partitioning=wider))
+
+    assert await drained(world) == []
+    assert await lost(world) == 0
+    await world.change("a", "2013-01-04..2013-01-05")
+    assert await drained(world) == days(4, 5)
+
+
+async def test_narrower_bounds_drop_the_first_days(database: Database) -> None:
+    world = await built(database, 4)
+    narrower = {"dt": {"time": "day", "start": "2013-01-03", "end": "2014-01-01"}}
+
+    await world.deploy(source("a", narrower), balance(partitioning=narrower))
+
+    assert set(await drained(world)) <= {*days(3, 4)}
+    assert await lost(world) == 0
+    await world.change("a", "2013-01-03")
+    assert await drained(world) == days(3, 4)
+
+
+async def test_a_range_is_a_chain_as_well(database: Database) -> None:
+    numbers = {"n": {"range": 10, "start": 0, "end": 100}}
+    own = {"dataset": "self", "window": [-1, -1]}
+    world = await World.made(
+        database, source("a", numbers), balance("a", own, partitioning=numbers)
+    )
+    await world.change("a", "0-9..20-29")
+
+    assert await drained(world) == ["balance[0-9]", "balance[10-19]", "balance[20-29]"]
