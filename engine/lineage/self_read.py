@@ -79,6 +79,8 @@ def _job_problem(job: JobSpec, count: int) -> str | None:
 
 def _mapping_problem(job: JobSpec, read: Input, context: DagContext) -> str | None:
     """Return the problem of a mapping other than to earlier partitions of the same chain."""
+    if read.on_failure == "ignore":
+        return "the partitions are built in order, after the earlier ones: delete on_failure"
     if read.dataset not in context.readable:
         return None
     space = context.space(read.dataset)

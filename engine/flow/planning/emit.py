@@ -65,9 +65,9 @@ async def _emit(
     await delete_decisions(conn, lineage, planned)
     await _join(conn, [task for task in tasks if task.is_joined], plan_id)
     await _create(conn, org, [task for task in tasks if not task.is_joined], plan_id)
+    await _block_behind(conn, behind)
     if lineage.ignores_failures:
         await _release_dependents(conn, org, tasks, unfinished)
-    await _block_behind(conn, behind)
     # Blocked only for a check of their inputs, which may already be complete.
     unchecked = [UUID(bytes=task.id) for task in tasks if task.starts_blocked and not task.blockers]
     if unchecked:

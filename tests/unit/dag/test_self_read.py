@@ -127,6 +127,10 @@ def test_a_changed_definition_regenerates_the_output() -> None:
         ),
         ([("      - payments\n", "")], "the job reads nothing but its own output"),
         (
+            [(SELF, "{dataset: self, window: [-1, -1], on_failure: ignore}")],
+            "the partitions are built in order, after the earlier ones: delete on_failure",
+        ),
+        (
             [(SELF, f"{SELF}\n      - {{dataset: self, as: b, window: [-2, -2]}}")],
             "the job reads its own output twice",
         ),
