@@ -1,14 +1,14 @@
 """Validate source events against the datasets they name."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from engine.errors import InvalidEvent, InvalidFilter, UnknownName
+from engine.errors import InvalidEvent, InvalidFilter, InvalidPartition, UnknownName
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import certain, named_by
 from engine.lineage.rows import RowFilter
@@ -91,7 +91,7 @@ def resolve(
         space=space,
         version=version,
         is_current=version == dataset.version,
-        partitions=_partitions(dataset, space, event, rows),
+        partitions=_partitions(dataset, space, event, rows, is_of_table=is_of_table),
         columns=_columns(dataset, None if is_of_table else known, event.columns),
         rows=rows,
     )
@@ -147,9 +147,18 @@ def _version(dataset: Dataset, text: str | None) -> UUID:
 
 
 def _partitions(
-    dataset: Dataset, space: PartitionSpace, event: SourceEvent, rows: dict[str, Any] | None
+    dataset: Dataset,
+    space: PartitionSpace,
+    event: SourceEvent,
+    rows: dict[str, Any] | None,
+    *,
+    is_of_table: bool,
 ) -> tuple[PartitionSet, ...] | None:
-    """Return the partitions that the event names, explicitly or by conditions on their columns."""
+    """Return the partitions that the event names, explicitly or by conditions on their columns.
+
+    The triggers of a table have the bounds of the time at which it was attached. Of the partitions
+    that they name, those outside the bounds of now are left out, unless all are.
+    """
     texts = event.partitions
     if texts is None:
         changed = None if event.columns is None else frozenset(event.columns)
@@ -158,10 +167,24 @@ def _partitions(
         return None if named is None else (named,)
     if not texts:
         raise InvalidEvent("partitions is empty: name at least one, or omit it for all")
-    together = space.parse(texts[0]) if len(texts) == 1 else space.from_keys(texts)
-    if together.is_finite:
-        return (together,)
-    return tuple(union_by_open_ends(map(space.parse, texts)).values())
+    try:
+        together = space.parse(texts[0]) if len(texts) == 1 else space.from_keys(texts)
+        if together.is_finite:
+            return (together,)
+        return tuple(union_by_open_ends(map(space.parse, texts)).values())
+    except InvalidPartition:
+        inside = list(_within_bounds(space, texts)) if is_of_table else []
+        if not inside:
+            raise
+        return tuple(union_by_open_ends(inside).values())
+
+
+def _within_bounds(space: PartitionSpace, texts: Iterable[str]) -> Iterator[PartitionSet]:
+    """Yield the parts within the bounds of partitions named in any bounds of the same grid."""
+    unlimited = space.unlimited()
+    for text in texts:
+        if part := space.part_of(unlimited.parse(text)):
+            yield part
 
 
 def _columns(

@@ -297,3 +297,19 @@ async def test_an_event_of_all_keys_so_far_does_not_absorb_a_new_key(
     await take(world, *events)
     await world.plan()
     assert {f"b[{DAY}/k=A]", f"b[{DAY}/k=B]"} <= {*await world.run()}
+
+
+@pytest.mark.parametrize("outside", ["dt=2013-02-13/origin=SFO", "dt=2014-01-01/origin=JFK"])
+async def test_partitions_of_a_table_outside_the_bounds_of_now_are_left_out(
+    world: World, outside: str
+) -> None:
+    """Its triggers have the bounds of the time at which the table was attached."""
+    inside = "dt=2013-02-13/origin=JFK"
+    event = SourceEvent(dataset="flights", partitions=(outside, inside))
+    done = await take(world, event, stream="postgres/7/1/shop")
+    assert not done.rejections
+    assert [row["partition_key"] for row in await invalidations(world)] == [inside]
+
+    only_outside = SourceEvent(dataset="flights", partitions=(outside,))
+    assert (await take(world, only_outside, stream="postgres/7/1/shop")).rejections
+    assert (await take(world, event, stream="topic/0")).rejections
