@@ -135,6 +135,10 @@ class Lineage:
         node = self._nodes.get(dataset.int)
         return node.dataset if node else None
 
+    def has_dataset_named(self, name: str) -> bool:
+        """Return True if a current DAG produces a dataset with this name."""
+        return name in self._names
+
     def dataset_named(self, name: str) -> Dataset:
         """Return the dataset with this name; raises UnknownName."""
         return _known(self._names.get(name), "dataset", name)

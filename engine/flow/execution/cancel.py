@@ -82,7 +82,8 @@ async def _cancel(
     for row in rows:
         if row.status == TaskStatus.RUNNING:
             await record_attempt(conn, row.id, Attempt(AttemptOutcome.CANCELED))
-    await execute(conn, "tasks.cancel", ids=ids, outcome=f"canceled: {outcome}")
+    person = f" ({by})" if by else ""
+    await execute(conn, "tasks.cancel", ids=ids, outcome=f"canceled: {outcome}{person}")
     lineage = await org.lineage(conn)
     for row in rows:
         await _leave_stale(conn, org, lineage, row, by)

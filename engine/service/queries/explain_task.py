@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.errors import InvalidPartition, UnknownName
+from engine.errors import InvalidInput, InvalidPartition, UnknownName
 from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.pauses import load_pauses
 from engine.lineage.graph import Edge, Lineage
@@ -91,6 +91,8 @@ class ExplainedTask(msgspec.Struct, frozen=True):
 async def explain_task(caller: Caller, service: Service, task: str) -> ExplainedTask:
     """Explain a task, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
+        if (await org.lineage(conn)).has_dataset_named(task):
+            raise InvalidInput(f"{task!r} is a dataset: name a partition as well, or '*'")
         return await _explain(conn, org, await task_id(conn, org, task))
 
 

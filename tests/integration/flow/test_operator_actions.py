@@ -54,7 +54,9 @@ async def test_retry_unblocks_dependents(failed: World) -> None:
 async def test_cancel_resolves_dependents(failed: World) -> None:
     task = await failed.task(f"b[{DAY}]", "failed")
     async with failed.conn() as conn:
-        await cancel(conn, failed.org, task["id"])
+        await cancel(conn, failed.org, task["id"], by="tom")
+    canceled = await failed.task(f"b[{DAY}]", "canceled")
+    assert canceled["outcome"] == "canceled: by hand (tom)"
     assert await failed.tasks("c") == {"skipped": [f"c[{DAY}]"]}
     assert await failed.tasks("d") == {"skipped": [f"d[{DAY}]"]}
 

@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from engine.cli.render.explanation import partition_tree
-from engine.errors import InvalidPartition, UnknownName
+from engine.errors import InvalidInput, InvalidPartition, UnknownName
 from engine.flow.execution.cancel import cancel
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.set_aside import set_aside
 from engine.model.task import Output
 from engine.service.queries.explain_partition import ExplainedPartition, explain_partition
+from engine.service.queries.explain_task import explain_task
 from engine.store.database import Database
 from engine.store.orgs import set_setting
 from engine.store.rows.invalidations import LockedInvalidation
@@ -38,6 +39,12 @@ async def built(database: Database) -> World:
     await world.changed("a", DAY)
     await world.run()
     return world
+
+
+async def test_a_dataset_without_a_partition_is_refused(database: Database) -> None:
+    world = await built(database)
+    with pytest.raises(InvalidInput, match="'c' is a dataset: name a partition as well"):
+        await explain_task(world.caller, world.service, "c")
 
 
 async def test_a_built_partition_is_fresh(database: Database) -> None:
