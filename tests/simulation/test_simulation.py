@@ -9,7 +9,7 @@ from tests.simulation.dagfile import describe
 from tests.simulation.reach import GRIDS, missing
 from tests.simulation.trial import Trial
 
-WORLDS = 90
+WORLDS = 105
 WORLDS_OF_GRIDS = 25
 
 

@@ -131,13 +131,13 @@ async def _has_unbuilt(conn: Connection, lineage: Lineage, job: Job, keys: Seque
     """Return True if a `Full` job with bounds is to build partitions that its runs have not built.
 
     Its staleness is judged as a whole, and no later change may name partitions that have come into
-    being since its last run.
+    being since its last run. Before the first run, the rule for partitions never built applies.
     """
     space = lineage.job_space(job)
     if job.strategy != ExecutionStrategy.FULL or not space.universe.is_finite:
         return False
-    named = space.from_keys(keys)
-    return not (await load_existing(conn, lineage, job.outputs[0])).covers(named)
+    existing = await load_existing(conn, lineage, job.outputs[0])
+    return bool(existing) and not existing.covers(space.from_keys(keys))
 
 
 def _is_due(

@@ -117,4 +117,4 @@ async def test_a_new_partition_of_an_unbounded_dimension_changes_entirely(
     world = await regions_by_day_and_shop(database, "dt=2013-02-13/shop=a", "dt=2013-02-14/shop=b")
     await world.changed("sales", columns=("amount",), rows={"dt": "2013-02-13"})
     claimed = [partition for lease in await world.claim() for partition in lease.partitions]
-    assert sorted(claimed) == ["dt=2013-02-13/shop=a", "dt=2013-02-13/shop=b"]
+    assert claimed == ["dt=2013-02-13/shop=b"]
