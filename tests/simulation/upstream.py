@@ -11,7 +11,7 @@ import pytest
 
 from consumers.manual import invalidate
 from consumers.manual.request import Requested
-from engine.errors import InvalidPartition, UnknownName
+from engine.errors import InvalidInput, InvalidPartition, UnknownName
 from engine.model.event import SourceEvent
 from tests.simulation.crashes import Crash
 from tests.simulation.dimensions import Key, read_text, text, universe
@@ -252,18 +252,20 @@ class Upstream:
             return
         try:
             requested = await self._requested(rng, event)
-        except UnknownName:
+        except InvalidInput as error:
             if event.dataset not in state.world.producers:
                 state.log_line("… refused: removed by a deploy meanwhile")
                 return
+            if isinstance(error, InvalidPartition):  # a deploy has changed the bounds since
+                state.log_line(f"… refused: {error}")
+                return
+            if not isinstance(error, UnknownName):
+                raise
             (output,) = state.world.producers[event.dataset].outputs
             if {*output.columns}.issuperset(event.columns or ()):
                 raise
             state.log_line("… refused: a deploy has removed a column")
             await self._request(rng, msgspec.structs.replace(event, columns=None))
-            return
-        except InvalidPartition as error:  # a deploy has changed the bounds since the event
-            state.log_line(f"… refused: {error}")
             return
         state.record_events(requested.invalidations, [event])
 
