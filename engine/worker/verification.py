@@ -35,7 +35,6 @@ from engine.worker.operators.sql.recompute import (
     Comparison,
     compare,
     discarded_snapshot,
-    session,
 )
 
 
@@ -118,7 +117,7 @@ async def _verify(database: Database, org: OrgContext, job: Job, key: str) -> Ve
             if reason := await _unsettled(conn, org, lineage, job, key, read):
                 return _verified(job, key, Outcome.SKIPPED, reason)
             lease = _lease(lineage, job, keys, read, await load_now(conn))
-            compared = await compare(conn, lease, session(conn, lease, org.id))
+            compared = await compare(conn, org.id, lease)
     except (TaskFailed, InvalidInput) as error:
         return _verified(job, key, Outcome.FAILED, str(error))
     except psycopg.Error as error:

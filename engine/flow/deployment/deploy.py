@@ -208,7 +208,7 @@ async def _deploy(
         *await of_entering_partitions(conn, before, lineage, compiled, versions, bounds, now),
     ]
     tasks = await _build(conn, org, compiled, versions, invalidations)
-    await resolve_dependents(conn, org, [row.id for row in (*canceled, *outside)])
+    await resolve_dependents(conn, org, lineage, [row.id for row in (*canceled, *outside)])
     changed = {*map(versions.datasets.__getitem__, versions.created), *bounds}
     await _reevaluate_first_runs(conn, org, jobs, changed)
     await release_all_dependents(conn, org)

@@ -87,7 +87,7 @@ async def _cancel(
     lineage = await org.lineage(conn)
     for row in rows:
         await _leave_stale(conn, org, lineage, row, by)
-    await resolve_dependents(conn, org, ids)
+    await resolve_dependents(conn, org, lineage, ids)
 
 
 async def _leave_stale(

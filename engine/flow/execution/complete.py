@@ -101,9 +101,10 @@ async def _record(
             await _record_single_run(conn, completion.lease)
             invalidations += _unplanned(completion)
     reached = await stale_for_readers(conn, lineage, late)
-    invalidations += _following(lineage, completions, changed)
+    if lineage.has_chains:
+        invalidations += _following(lineage, completions, changed)
     await insert_own(conn, org, [*invalidations, *_unpropagated(changed), *map(_late, reached)])
-    await resolve_dependents(conn, org, ids, changes)
+    await resolve_dependents(conn, org, lineage, ids, changes)
     datasets = {report.dataset_uuid for report in written}
     await unblock_manual_first_runs(conn, org, lineage, datasets)
 

@@ -27,7 +27,11 @@ from engine.store.run import execute, fetch
 
 
 async def resolve_dependents(
-    conn: Connection, org: OrgContext, ended: Collection[UUID], changes: Changes = UNCHANGED
+    conn: Connection,
+    org: OrgContext,
+    lineage: Lineage,
+    ended: Collection[UUID],
+    changes: Changes = UNCHANGED,
 ) -> None:
     """Resolve all dependents of ``ended``; ``changes`` are the changed outputs of these tasks.
 
@@ -35,7 +39,7 @@ async def resolve_dependents(
     """
     is_any_queued = False
     if ended:
-        await notify_waiting(conn, org)
+        await notify_waiting(conn, org, lineage)
     while ended:
         dependents = await fetch(conn, "tasks.lock_dependents", TaskId, ended=list(ended))
         if changes.rewritten:
@@ -104,8 +108,8 @@ async def unblock_all(conn: Connection, org: OrgContext, ids: Sequence[UUID]) ->
     resolved = await unblock(conn, org, ids)
     if any(row.status == TaskStatus.QUEUED for row in resolved):
         await notify(conn, TASKS, org.id)
-    skipped = [row.id for row in resolved if row.status == TaskStatus.SKIPPED]
-    await resolve_dependents(conn, org, skipped)
+    if skipped := [row.id for row in resolved if row.status == TaskStatus.SKIPPED]:
+        await resolve_dependents(conn, org, await org.lineage(conn), skipped)
 
 
 async def _queue_stale(
@@ -118,10 +122,8 @@ async def _queue_stale(
         row.id
         for row, (job, keys) in zip(skipped, needs, strict=True)
         if _is_due(stale, job, keys, row.row_filters)
+        or await _has_unbuilt(conn, lineage, job, keys)
     }
-    for row, (job, keys) in zip(skipped, needs, strict=True):
-        if row.id not in late and await _has_unbuilt(conn, lineage, job, keys):
-            late.add(row.id)
     if late:
         await execute(conn, "tasks.queue_stale", ids=list(late))
     return late

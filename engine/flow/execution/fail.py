@@ -11,6 +11,7 @@ from engine.flow.execution.dependents import resolve_dependents
 from engine.flow.execution.ignored_failures import release_dependents
 from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.org_context import OrgContext
+from engine.lineage.graph import Lineage
 from engine.model.states import AttemptOutcome
 from engine.model.task import Lease
 from engine.planner.strategy import MAX_FILTERS
@@ -66,7 +67,7 @@ async def end_attempt(
         conn, "tasks.lock_successor", TaskId, job_id=row.job_id, block_key=row.block_key
     )
     if successor is not None:
-        await hand_over(conn, org, row.id, successor.id, error)
+        await hand_over(conn, org, lineage, row.id, successor.id, error)
     elif retryable and row.attempts < lineage.job(row.job_id).max_attempts:
         seconds = backoff_seconds(row.attempts)
         await execute(conn, "tasks.retry_later", id=row.id, error=error, backoff_seconds=seconds)
@@ -77,7 +78,7 @@ async def end_attempt(
 
 
 async def hand_over(
-    conn: Connection, org: OrgContext, task: UUID, successor: UUID, error: str
+    conn: Connection, org: OrgContext, lineage: Lineage, task: UUID, successor: UUID, error: str
 ) -> None:
     """Hand a task's work and dependents over to the successor queued behind it."""
     await execute(
@@ -88,7 +89,7 @@ async def hand_over(
         error=error,
         max_filters=MAX_FILTERS,
     )
-    await resolve_dependents(conn, org, [task])
+    await resolve_dependents(conn, org, lineage, [task])
     await notify(conn, TASKS, org.id)
 
 

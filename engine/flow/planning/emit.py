@@ -55,7 +55,7 @@ async def _emit(
     unfinished = await _lock_unfinished(conn, lineage, tasks)
     join_unstarted(tasks, unfinished)
     add_blockers(tasks, unfinished)
-    behind = behind_earlier(lineage, tasks, unfinished)
+    behind = behind_earlier(lineage, tasks, unfinished) if lineage.has_chains else []
     # A decision on a first run that waits for inputs lasts until a change reaches it.
     planned = (
         (task.job, task.partitions, task.row_filters)
@@ -91,7 +91,8 @@ async def _lock_unfinished(
     keys = {task.key for task in tasks}
     for task in tasks:
         keys.update(task.upstream)
-        keys.update(keys_behind(lineage, task))
+    if lineage.has_chains:
+        keys.update(key for task in tasks for key in keys_behind(lineage, task))
     unfinished: dict[TaskKey, list[UnfinishedTask]] = defaultdict(list)
     jobs, block_keys = [_hex(job) for job, _ in keys], [block_key for _, block_key in keys]
     for row in await fetch(

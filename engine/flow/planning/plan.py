@@ -190,12 +190,12 @@ async def _plan_within_limits(
     continued = [row for row in rows if row.reason in LEFT_OUT]
     decision = await decide_rows(conn, org, rows)
     # Partitions left out by a plan were within the limits, or approved, with that plan.
-    is_within = len(continued) == len(rows) or not await limits_exceeded(conn, org, decision)
-    if is_within:
+    is_approved = len(continued) == len(rows)
+    exceeded = [] if is_approved else await limits_exceeded(conn, org, decision)
+    if not exceeded:
         return await execute_plan(conn, org, decision, new_id())
     if continued:
         return await _plan_within_limits(conn, org, continued)
-    exceeded = await limits_exceeded(conn, org, decision)
     of_first_dataset = [row for row in rows if row.dataset_uuid == rows[0].dataset_uuid]
     if len(of_first_dataset) < len(rows):
         return await _plan_within_limits(conn, org, of_first_dataset)

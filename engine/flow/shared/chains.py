@@ -62,9 +62,8 @@ def _invalidations(
         yield own_invalidation(*where, texts, reason=reason, source=source, after=after)
 
 
-async def notify_waiting(conn: Connection, org: OrgContext) -> None:
+async def notify_waiting(conn: Connection, org: OrgContext, lineage: Lineage) -> None:
     """Notify the planner if partitions may have waited for the end of a task."""
-    lineage = await org.lineage(conn)
     if not lineage.has_chains:
         return
     row = await fetch_one(conn, "invalidations.are_waiting", WaitingInvalidations, org_id=org.id)

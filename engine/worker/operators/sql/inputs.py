@@ -1,6 +1,7 @@
 """Input tables of a run, the columns of its SELECT over them, and the units that it computes."""
 
 from collections.abc import Iterator, Mapping
+from uuid import UUID
 
 import psycopg
 
@@ -9,6 +10,7 @@ from engine.model.dataset import Dataset
 from engine.model.task import Lease
 from engine.partitions import TimeDimension
 from engine.store.as_org import AsOrg
+from engine.store.database import Connection
 from engine.worker.operators.sql.probe import probe
 from engine.worker.operators.sql.reads import Unit
 from engine.worker.operators.sql.tables import Table, physical_name
@@ -24,7 +26,7 @@ def input_tables(lease: Lease, tables: Mapping[tuple[str, str], Table]) -> dict[
     names = {alias: physical_name(dataset) for alias, dataset in lease.inputs.items()}
     for entry in lease.job.inputs:
         if entry.cursor is not None and names[entry.alias] not in tables:
-            raise _no_table(lease.inputs[entry.alias])
+            raise missing_table(lease.inputs[entry.alias])
     return {alias: tables[name] for alias, name in names.items() if name in tables}
 
 
@@ -37,7 +39,7 @@ async def selected_columns(
     except psycopg.errors.UndefinedTable as error:
         for alias, dataset in lease.inputs.items():
             if alias not in inputs and f'"{alias}"' in (error.diag.message_primary or ""):
-                raise _no_table(dataset) from error
+                raise missing_table(dataset) from error
         raise
 
 
@@ -51,7 +53,7 @@ def units(lease: Lease) -> Iterator[Unit]:
         yield Unit(key, space.parse(key))
 
 
-def zone_of(lease: Lease) -> str:
+def _zone_of(lease: Lease) -> str:
     """Return the time zone for dates in the SELECT: the output's, else an input's, else UTC."""
     for dataset in (*lease.outputs, *lease.inputs.values()):
         for _, dimension in space_of(dataset.partitioning).dimensions:
@@ -60,7 +62,13 @@ def zone_of(lease: Lease) -> str:
     return "UTC"
 
 
-def _no_table(dataset: Dataset) -> TaskFailed:
+def session(conn: Connection, org_id: UUID, lease: Lease) -> AsOrg:
+    """Return a session with the rights of an org, for the SELECT of a lease."""
+    return AsOrg(conn, org_id, _zone_of(lease), lease.job.timeout_seconds or 0)
+
+
+def missing_table(dataset: Dataset) -> TaskFailed:
+    """Return the error of a dataset without a table."""
     return TaskFailed(
         f"there is no table {'.'.join(physical_name(dataset))} for dataset {dataset.name!r}: "
         "create it, or correct the dataset's storage.table"

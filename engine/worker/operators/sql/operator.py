@@ -25,7 +25,7 @@ from engine.store.failures import full_text
 from engine.worker.context import Context, Result
 from engine.worker.operators.sql.existing import existing_inputs
 from engine.worker.operators.sql.follow import follow
-from engine.worker.operators.sql.inputs import input_tables, selected_columns, units, zone_of
+from engine.worker.operators.sql.inputs import input_tables, selected_columns, session, units
 from engine.worker.operators.sql.output import output_table
 from engine.worker.operators.sql.own_table import prepare_own_table
 from engine.worker.operators.sql.queries import queries_of
@@ -108,7 +108,7 @@ class Sql:
         lease, org_id = context.lease, context.org.id
         if lease.job.id not in self._permitted:
             await check_rights(conn, org_id, lease, tables)
-        return AsOrg(conn, org_id, zone_of(lease), lease.job.timeout_seconds or 0)
+        return session(conn, org_id, lease)
 
     async def _shape(
         self,

@@ -13,6 +13,7 @@ from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.task import Lease
 from engine.store.as_org import AsOrg
+from engine.worker.operators.sql.inputs import input_tables
 from engine.worker.operators.sql.output import is_current, output_table
 from engine.worker.operators.sql.probe import probe
 from engine.worker.operators.sql.reads import Unit
@@ -42,8 +43,8 @@ async def prepare_own_table(
     existing = tables.get(name)
     if alias is None or (existing is not None and is_current(existing, output)):
         return {}
-    named = {other: physical_name(read) for other, read in lease.inputs.items() if other != alias}
-    inputs = {other: tables[at] for other, at in named.items() if at in tables}
+    inputs = input_tables(lease, tables)
+    inputs.pop(alias, None)
     shape = await _shape(org, output, alias, select, inputs, unit)
     return {name: await output_table(org, lineage, lease.job, output, shape, existing)}
 

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from engine.errors import InvalidInput
 from engine.store.as_org import AsOrg
+from engine.worker.operators.sql.column_types import type_name
 from engine.worker.operators.sql.reads import PARTITION, Unit, partition_row
 from engine.worker.operators.sql.tables import Table
 
@@ -78,7 +79,7 @@ async def probe(
 def _typed(types: Mapping[str, str]) -> sql.Composed:
     """Compose a SELECT of one row of nulls."""
     columns = [
-        sql.SQL("CAST(NULL AS {}) AS {}").format(sql.SQL(kind), sql.Identifier(name))
+        sql.SQL("CAST(NULL AS {}) AS {}").format(type_name(kind), sql.Identifier(name))
         for name, kind in types.items()
     ]
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(columns))

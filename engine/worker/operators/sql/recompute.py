@@ -8,16 +8,22 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from psycopg import sql
 
 from engine.errors import TaskFailed
 from engine.model.dataset import Dataset
 from engine.model.task import Lease
-from engine.store.as_org import AsOrg
 from engine.store.database import Connection, Database
 from engine.worker.operators.sql.existing import existing_inputs
-from engine.worker.operators.sql.inputs import input_tables, selected_columns, units, zone_of
+from engine.worker.operators.sql.inputs import (
+    input_tables,
+    missing_table,
+    selected_columns,
+    session,
+    units,
+)
 from engine.worker.operators.sql.queries import queries_of
 from engine.worker.operators.sql.reads import common_tables
 from engine.worker.operators.sql.shape import shape_of
@@ -76,11 +82,12 @@ async def discarded_snapshot(database: Database) -> AsyncIterator[Connection]:
         pass
 
 
-async def compare(conn: Connection, lease: Lease, org: AsOrg) -> list[Comparison]:
+async def compare(conn: Connection, org_id: UUID, lease: Lease) -> list[Comparison]:
     """Compare the outputs of a lease that nobody holds, in a `discarded_snapshot`.
 
     Raises TaskFailed if a table is missing or has other columns, and psycopg's errors.
     """
+    org = session(conn, org_id, lease)
     names = map(physical_name, (*lease.inputs.values(), *lease.outputs))
     tables = await describe(conn, names)
     inputs = input_tables(lease, tables)
@@ -101,15 +108,10 @@ async def compare(conn: Connection, lease: Lease, org: AsOrg) -> list[Comparison
     return comparisons
 
 
-def session(conn: Connection, lease: Lease, org_id: Any) -> AsOrg:
-    """Return a session with the org's rights, for the SELECT of a lease."""
-    return AsOrg(conn, org_id, zone_of(lease), lease.job.timeout_seconds or 0)
-
-
 def _stored(dataset: Dataset, tables: Mapping[tuple[str, str], Table]) -> Table:
     name = physical_name(dataset)
     if name not in tables:
-        raise TaskFailed(f"there is no table {'.'.join(name)} for dataset {dataset.name!r}")
+        raise missing_table(dataset)
     return tables[name]
 
 
