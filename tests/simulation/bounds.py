@@ -74,17 +74,17 @@ class _Comparison:
         existing = {*self.existing[read.dataset]}
         remaining = existing & {*universe(source_now.space)}
         if source.is_source:  # rows of partitions that no event has named are read as well
-            possible = {*universe(source.space)}
-            existing = _with_same_last(read, source, existing, possible)
-            within = possible & {*universe(source_now.space)}
-            remaining = _with_same_last(read, source_now, remaining, within)
-        return needed(read, source.space, self.was.space, key, existing) != needed(
-            read, source_now.space, self.job.space, key, remaining
-        )
+            existing = _with_same_last(read, source, existing)
+            remaining = _with_same_last(read, source_now, remaining)
+        read_now = needed(read, source_now.space, self.job.space, key, remaining)
+        # Partitions that enter the bounds are read once they are built.
+        read_now &= {*universe(source.space)}
+        return needed(read, source.space, self.was.space, key, existing) != read_now
 
 
-def _with_same_last(read: Read, source: Job, existing: set[Key], possible: set[Key]) -> set[Key]:
-    """Return the possible partitions up to the last existing key, if only that key is read."""
+def _with_same_last(read: Read, source: Job, existing: set[Key]) -> set[Key]:
+    """Return the possible partitions, up to the last existing key if only that key is read."""
+    possible = {*universe(source.space)}
     if read.latest is None or not existing:
         return possible
     i, grid = read.latest, source.space[read.latest].grid
