@@ -229,13 +229,20 @@ class Rest:
             for key in recompute.must_exist(world, job, existing, self.state.sources)
             if in_being(world, job, key, existing, self.state.moment)
         }
-        # A reader may have been built for an input whose first run was canceled meanwhile.
-        left = {
-            read.dataset: existing[read.dataset]
-            | self.state.decisions.excused(world.producers[read.dataset])
-            for read in job.reads
-        }
-        return must, recompute.may_exist(world, job, left)
+        return must, recompute.may_exist(world, job, self._readable(job, existing))
+
+    def _readable(self, job: Job, existing: Keys) -> dict[str, set[Key]]:
+        """Return the input partitions for which outputs may have been built.
+
+        A reader may have been built for an input whose first run was canceled meanwhile. A single
+        run builds everything, also for partitions of a source whose plan was rejected.
+        """
+        readable = {}
+        for name in {read.dataset for read in job.reads}:
+            left = self.state.decisions.excused(self.state.world.producers[name])
+            rejected = self.declarations.rejected[name] if job.is_single_run else set()
+            readable[name] = existing[name] | left | rejected
+        return readable
 
     async def _excused(self, existing: Keys) -> Keys:
         """Return partitions behind failed or waiting tasks; other unfinished tasks are an error."""
