@@ -292,6 +292,8 @@ async def _retain_tasks(
         return []
     rows = await fetch(conn, "dags.jobs_of_version", NamedId, dag_version_id=previous.version_id)
     old = {row.name: row.id for row in rows}
+    # All at once, in the order of completions: the statements below lock tasks job by job.
+    await execute(conn, "tasks.lock_unfinished_of_jobs", jobs=list(old.values()))
     sizes = {job.name: _size(job) for job in previous.compiled.jobs}
     retained = [
         job

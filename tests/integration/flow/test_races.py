@@ -88,6 +88,28 @@ async def test_a_claim_overtaken_by_a_deploy_claims_nothing(database: Database) 
     assert sorted(await world.run()) == [f"b[{DAY}]", f"c[{DAY}]"]
 
 
+async def test_a_deploy_locks_tasks_in_the_order_of_completions(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAY)
+    await world.claim()
+    lock = b"SELECT id FROM tasks t WHERE status = %s FOR UPDATE"
+    resized = job("b", "a", scaling={"partitions_per_task": 2})
+    async with world.conn() as completion:
+        async with completion.transaction():
+            await completion.execute(lock, ["running"])
+            deploying = asyncio.create_task(world.deploy(source("a"), resized, job("c", "b")))
+            await _until_waiting(world)
+            await completion.execute(lock, ["blocked"])
+        await deploying
+
+
+async def _until_waiting(world: World) -> None:
+    """Wait until a transaction waits for a lock of another one."""
+    waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    while (await world.rows(waiting))[0]["n"] == 0:
+        await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("is_torn", [False, True])
 async def test_lineage_loaded_during_a_deploy_is_consistent(
     database: Database, monkeypatch: pytest.MonkeyPatch, is_torn: bool
