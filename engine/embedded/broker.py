@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from random import sample
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -25,6 +26,8 @@ _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 _PORT_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
+_PORTS = 20_000, 32_768
+"""Linux gives connections the ports from 32768 on by default, other systems higher ones."""
 _CORRELATION_ID = bytes([0, 0, 0, 1])  # correlation id, repeated in the response
 _REQUEST = bytes(
     [0, 0, 0, 10, 0, 18, 0, 0, *_CORRELATION_ID, 255, 255]
@@ -155,9 +158,21 @@ def _program() -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port that is currently free."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """Return a loopback port that is currently free.
+
+    It lies below the ports that systems give to outgoing connections, one of which could otherwise
+    take it while the server restarts.
+    """
+    ports = range(*_PORTS)
+    return next(port for port in sample(ports, len(ports)) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def answers(port: int) -> bool:
