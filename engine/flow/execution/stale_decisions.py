@@ -5,6 +5,7 @@ A decision stands until the partition is built or a later plan recomputes it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from uuid import UUID
 
 from engine.flow.execution.followers import leave_unread
@@ -35,21 +36,29 @@ async def leave_stale(
     lineage: Lineage,
     partitions: Mapping[UUID, Sequence[str]],
     decision: StaleDecision,
+    if_stale: Mapping[UUID, Sequence[str]] = MappingProxyType({}),
 ) -> Stale:
     """Record a decision for partitions, given by job, and return the stale ones.
+
+    ``if_stale`` are further partitions that would have run only if an input had changed.
 
     A cancellation is recorded for all partitions of the task, because awaited inputs may change
     only afterwards. A rejection is recorded for the plan's partitions that are stale or become
     stale when a first run in progress completes. A single-run job is left as a whole, and its
     unbuilt partitions as well, so that a later run is asked for them.
     """
-    needs = [(job, keys) for id_, keys in partitions.items() if (job := lineage.find_job(id_))]
+    needs = [
+        (job, [*keys, *if_stale.get(id_, ())])
+        for id_, keys in partitions.items()
+        if (job := lineage.find_job(id_))
+    ]
     stale = await stale_partitions(conn, lineage, needs)
     is_of_all = decision.kind == StaleDecisionKind.CANCELED
     for job, keys in needs:
         subjects = {key: is_of_all or (job.id, key) in stale for key in judged_keys(job, keys)}
-        if job.is_single_run and any(subjects.values()):
-            subjects |= dict.fromkeys(await _unbuilt(conn, lineage, job, keys), True)
+        if job.is_single_run:
+            left = keys if any(subjects.values()) else partitions[job.id]
+            subjects |= dict.fromkeys(await _unbuilt(conn, lineage, job, left), True)
         await _record(conn, lineage, job, subjects, decision)
     return stale
 

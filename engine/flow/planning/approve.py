@@ -88,12 +88,7 @@ async def _leave_all(
         step.job: list(step.if_stale.space.keys(step.if_stale)) for step in steps if step.if_stale
     }
     rejection = StaleDecision(StaleDecisionKind.REJECTED, by, plan=plan_id)
-    stale = await leave_stale(
-        conn,
-        lineage,
-        {id_: [*keys, *if_stale.get(id_, ())] for id_, keys in invalidated.items()},
-        rejection,
-    )
+    stale = await leave_stale(conn, lineage, invalidated, rejection, if_stale)
     rows = [
         (lineage.job(step.job), step.row_filters) for step in steps if step.directly_invalidated
     ]

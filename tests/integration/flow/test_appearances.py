@@ -10,11 +10,12 @@ import pytest
 from engine.flow.deployment.propose import propose
 from engine.flow.execution.cancel import cancel
 from engine.flow.planning.appear import appear
+from engine.flow.planning.approve import reject
 from engine.flow.planning.audit import audit_all
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
 from engine.store.database import Connection, Database
-from engine.store.orgs import org_id
+from engine.store.orgs import org_id, set_setting
 from tests.support.clock import SEARCH_PATH, make_clock, set_now
 from tests.support.worlds import World, job, source
 
@@ -257,6 +258,28 @@ async def test_a_full_job_runs_for_partitions_that_appear_from_any_of_its_inputs
     await world.at("2026-06-03T12:00")
     assert await world.appear() == 1
     assert await world.invalidated() == ["2026-06-03"]
+
+
+async def test_a_request_builds_the_rejected_partitions_of_a_full_job(database: Database) -> None:
+    full = trailing(execution_strategy="Full")
+    world = await made(database, source("a", DAYS), full, job("n", "trailing", partitioning=DAYS))
+    await world.changed("a", "2026-06-10")
+    await world.run()
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", 1)
+    await world.at("2026-06-11T12:00")
+    await world.appear()
+    planned = await world.plan()
+    assert planned is not None
+    assert planned.plan_id is not None
+    async with world.conn() as conn:
+        await reject(conn, world.org, planned.plan_id)
+        await set_setting(conn, world.org.id, "blast_radius", None)
+
+    await world.changed("trailing", reason="manual")
+
+    (lease,) = await world.claim()
+    assert lease.partitions == ("2026-06-10", "2026-06-11")
 
 
 async def test_a_new_job_builds_what_is_in_being(database: Database) -> None:
