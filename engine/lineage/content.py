@@ -12,7 +12,8 @@ still detected when the event is planned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Final
@@ -226,12 +227,16 @@ def _compare_scopes(
     is_exact = is_same or columns is not ALL_COLUMNS or _has_columns(before, written)
     changed = [*_changed_scopes(before, written, columns, scopes, is_exact=is_exact)]
     rest = _rest(columns, _covered(before, scopes)) if is_exact else PRUNED
+    content = before
     # Scopes that were not compared when the content changed get the version of that change.
-    at = before.changed_at if is_same else max(now, before.changed_at + _TICK)
-    # Even without a propagated scope the change has a version; columns get it once it is planned.
-    content = before if is_same else _with_change(before, _NO_COLUMNS, at)
-    for scope in changed if rest is PRUNED else [*changed, Scope.of(rest)]:
-        content = _with_change(content, scope, at)
+    for scope, version in _late_changes(before, written, columns, scopes) if is_exact else ():
+        content = _with_change(content, scope, version)
+    if not is_same:
+        at = max(now, before.changed_at + _TICK)
+        # Even without a propagated scope the change has a version; columns get it once planned.
+        content = _with_change(content, _NO_COLUMNS, at)
+        for scope in changed if rest is PRUNED else [*changed, Scope.of(rest)]:
+            content = _with_change(content, scope, at)
     attributed = None
     if not (is_exact and all(scope.rows is None for scope in scopes) and before.attributed is None):
         since = _changed_since(before, columns) if is_exact else ALL_COLUMNS
@@ -258,21 +263,63 @@ def _changed_scopes(
     *,
     is_exact: bool,
 ) -> Iterator[Scope]:
-    """Iterate over the propagated scopes changed since the last comparison of each."""
+    """Iterate over the propagated scopes changed by the run, or perhaps since their comparison."""
     for scope in scopes:
-        base = _base(before, scope)
-        if base not in (before.fingerprint, written.fingerprint):
-            since = _changed_since(before, columns) if is_exact else ALL_COLUMNS
-            within = _within(since, scope.dirty_columns)
-            if within is not PRUNED:
-                yield Scope.of(within, scope.rows)
-        elif is_exact:
+        if is_exact:
             within = _within(columns, scope.dirty_columns)
             if within is not PRUNED:
                 yield Scope.of(within, scope.rows)
-        elif before.fingerprint != written.fingerprint:
+        elif before.fingerprint != written.fingerprint or _is_behind(before, written, scope):
             # A return to the base is a change as well: a reader may have run in between.
             yield scope
+
+
+def _late_changes(
+    before: Content, written: Written, columns: DirtyColumns | Pruning, scopes: Sequence[Scope]
+) -> Iterator[tuple[Scope, datetime]]:
+    """Iterate over the propagated scopes changed by earlier runs since the comparison of each.
+
+    Columns have the version of their last change in any rows; if the columns changed since are
+    unknown, all have the version of the last change of the content.
+    """
+    earlier = _except(_changed_since(before, columns), columns)
+    for scope in scopes:
+        if not _is_behind(before, written, scope):
+            continue
+        within = _within(earlier, scope.dirty_columns)
+        if earlier is ALL_COLUMNS and within is not PRUNED:
+            yield Scope.of(within, scope.rows), before.changed_at
+        elif isinstance(within, frozenset):
+            for version, names in _by_last_change(before, within).items():
+                yield Scope.of(frozenset(names), scope.rows), version
+
+
+def _by_last_change(
+    content: Content, columns: frozenset[str]
+) -> Mapping[datetime, Collection[str]]:
+    """Group columns by the version of their last change, in whichever rows."""
+    others = content.column_versions or {OTHERS: content.changed_at}
+    groups: defaultdict[datetime, list[str]] = defaultdict(list)
+    for column in columns:
+        versions = [others.get(column, others[OTHERS])]
+        versions += (each.at for each in content.row_changes if each.scope.has(column))
+        groups[max(versions)].append(column)
+    return groups
+
+
+def _is_behind(before: Content, written: Written, scope: Scope) -> bool:
+    """Return True if the last comparison of a scope was with another content."""
+    return _base(before, scope) not in (before.fingerprint, written.fingerprint)
+
+
+def _except(
+    columns: DirtyColumns | Pruning, others: DirtyColumns | Pruning
+) -> DirtyColumns | Pruning:
+    if columns is PRUNED or others is ALL_COLUMNS:
+        return PRUNED
+    if columns is ALL_COLUMNS or others is PRUNED:
+        return columns
+    return (columns - others) or PRUNED
 
 
 def _base(before: Content, scope: Scope) -> str | None:

@@ -30,6 +30,10 @@ class Scope(msgspec.Struct, frozen=True, gc=False):
         """The set of columns."""
         return ALL_COLUMNS if self.columns is None else self.columns
 
+    def has(self, column: str) -> bool:
+        """Return True if a column is part of the scope."""
+        return self.columns is None or column in self.columns
+
     @property
     def key(self) -> str:
         """Canonical text, equal for equal scopes."""

@@ -140,6 +140,30 @@ def test_only_changed_columns_are_unverified_for_rows_never_compared(
     assert versions.get("x", NOON) == (content.changed_at if is_open else NOON)
 
 
+def test_columns_changed_by_earlier_runs_keep_the_versions_of_these_runs() -> None:
+    """A reader that has run since has read them, whichever rows the runs were planned for."""
+    minute = timedelta(minutes=1)
+    b, a, whole = Scope(None, {"k": "B"}), Scope(None, {"k": "A"}), Scope()
+    both, x = frozenset({"x", "y"}), frozenset({"x"})
+    content = Content(NOON, fingerprint="0", row_count=2)
+    first = compare(content, Written("1", row_count=2, changed_columns=both), [b], NOON + minute)
+    second = compare(
+        first.content, Written("2", row_count=2, changed_columns=x), [a], NOON + 2 * minute
+    )
+    assert second.columns == x
+    assert [(each.at, each.scope) for each in second.content.row_changes] == [
+        (NOON + minute, Scope(both, {"k": "B"})),
+        (NOON + minute, Scope(frozenset({"y"}), {"k": "A"})),
+        (NOON + 2 * minute, Scope(x, {"k": "A"})),
+    ]
+    third = compare(
+        second.content, Written("3", row_count=2, changed_columns=x), [whole], NOON + 3 * minute
+    )
+    versions = third.content.column_versions
+    assert versions is not None
+    assert (versions["x"], versions["y"]) == (NOON + 3 * minute, NOON + minute)
+
+
 def test_any_column_may_have_changed_after_a_run_without_column_report() -> None:
     before = Content(NOON, fingerprint="1", column_fingerprints={"x": "1", "y": "1"})
     rows = Scope(frozenset({"x"}), {"row": "1"})
