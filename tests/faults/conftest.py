@@ -53,6 +53,7 @@ def kafka(kafka: Broker) -> Iterator[ApacheKafka]:
         pytest.skip("an external Kafka cannot be killed")
     yield kafka
     if not kafka.answers:
+        kafka.kill()  # a failed test may have left it frozen
         kafka.start()
 
 

@@ -104,7 +104,8 @@ class ApacheKafka(SecureBroker):
 
     def kill(self) -> None:
         """End the broker by SIGKILL, like a machine failure; the next start recovers the log."""
-        self._signal(signal.SIGKILL)
+        if self._child is not None:
+            self._signal(signal.SIGKILL)
         self.stop()
         while self.answers:  # the shell that it was attached to ends first
             time.sleep(0.05)
