@@ -127,7 +127,7 @@ class Authors:
 
         async def work(conn: Connection) -> bool:
             await undeploy(conn, org, dag)
-            return (await deploy(conn, org, parsed)).is_restored
+            return (await deploy(conn, org, [parsed])).dags[0].is_restored
 
         await self.state.retain()
         is_restored = await self.state.do("redeploy", work)
@@ -207,7 +207,7 @@ class Authors:
         org = self.state.org_context(rng)
         await self.state.retain()
         try:
-            await self.state.do("deploy", lambda conn: deploy(conn, org, parsed), rng)
+            await self.state.do("deploy", lambda conn: deploy(conn, org, [parsed]), rng)
         except ResponseLost:
             return True
         except InvalidDag as error:

@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg.rows import DictRow
 
 from consumers.manual import Requested, invalidate
-from engine.flow.deployment.deploy import Deployment, deploy
+from engine.flow.deployment.deploy import Deployed, deploy
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete
 from engine.flow.planning.plan import Planned, plan
@@ -92,10 +92,10 @@ class World:
         await world.deploy(*jobs, dag=dag)
         return world
 
-    async def deploy(self, *jobs: dict[str, Any], dag: str = "w") -> Deployment:
+    async def deploy(self, *jobs: dict[str, Any], dag: str = "w") -> Deployed:
         text = json.dumps({"dag": dag, "jobs": list(jobs)})  # JSON is YAML
         async with self.conn() as conn:
-            return await deploy(conn, self.org, parse_dag(text, where=f"{dag}.yaml"))
+            return await deploy(conn, self.org, [parse_dag(text, where=f"{dag}.yaml")])
 
     @asynccontextmanager
     async def conn(self) -> AsyncIterator[Connection]:

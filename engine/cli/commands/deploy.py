@@ -14,25 +14,31 @@ from rich.tree import Tree
 from engine.cli.commands._decisions import By
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
+from engine.cli.render.plan import cost_text, estimate_text
 from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
 from engine.cli.runtime.python_code import with_python_code
 from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.wait import Timeout, Wait, wait_for
 from engine.lineage.diff import DagDiff
-from engine.service.commands.deploys import Deployment
-from engine.service.commands.deploys import deploy as deploy_dag
+from engine.service.commands.deploys import Deploy, Deployment
+from engine.service.commands.deploys import deploy as deploy_dags
 from engine.service.queries.deploys import preview
+from engine.service.queries.impacted_jobs import ImpactedJob
 from engine.service.queries.progress import build_of
-from engine.wording import counted
+from engine.wording import counted, some
 from engine.worker.code_path import add_code_directories, directories_of
 
 app = typer.Typer(add_completion=False)
 
 
+_MOST_JOBS = 20
+"""Limit on the jobs listed by a dry run."""
+
+
 @dataclass(frozen=True)
 class _Deployed:
     dry_run: bool
-    dags: tuple[Deployment, ...]
+    deploy: Deploy
 
 
 @app.command()
@@ -41,7 +47,7 @@ def deploy(
     options: GlobalOptions,
     files: Annotated[
         list[Path],
-        typer.Argument(help="DAG files, in order; - for standard input.", metavar="FILE"),
+        typer.Argument(help="DAG files; - for standard input.", metavar="FILE"),
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the effect of the deploy without deploying.")
@@ -52,24 +58,18 @@ def deploy(
 ) -> None:
     """Deploy DAG files: build changed outputs as new dataset versions, keep the rest.
 
-    Deploying unchanged content has no effect.
+    Several files are deployed together, all or none. Deploying unchanged content has no effect.
     """
     code_path = directories_of(load_settings(options).code_path)
     add_code_directories([*(file.parent for file in files if file != STANDARD_INPUT), *code_path])
     dags = [with_python_code(read_dag(file)) for file in files]
 
     async def work(session: Session) -> None:
-        operation = preview if dry_run else deploy_dag
-        deployments: list[Deployment] = []
-        try:
-            for dag in dags:
-                deployments += [await operation(session.caller(by), session.service, dag)]
-        finally:
-            # A rejected file does not undo the deploys before it.
-            if deployments:
-                show(options, _Deployed(dry_run, tuple(deployments)), _trees)
+        operation = preview if dry_run else deploy_dags
+        deployed = await operation(session.caller(by), session.service, dags)
+        show(options, _Deployed(dry_run, deployed), _report)
         if wait and not dry_run:
-            await wait_for(session, await _builds(session, deployments), timeout)
+            await wait_for(session, await _builds(session, deployed.dags), timeout)
 
     run(options, work, creates_org=not dry_run)
 
@@ -83,8 +83,37 @@ async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[U
     ]
 
 
-def _trees(deployed: _Deployed) -> RenderableType:
-    return Group(*(_tree(deployment, deployed.dry_run) for deployment in deployed.dags))
+def _report(deployed: _Deployed) -> RenderableType:
+    deploy = deployed.deploy
+    followed = (
+        Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim"))
+        for name in deploy.followed
+    )
+    trees = (_tree(dag, deployed.dry_run) for dag in deploy.dags)
+    return Group(*trees, *followed, *_work(deploy, dry_run=deployed.dry_run))
+
+
+def _work(deploy: Deploy, *, dry_run: bool) -> Iterator[RenderableType]:
+    """Yield the work in all DAGs, with its cost; a dry run lists the jobs."""
+    if not deploy.jobs:
+        return
+    tasks, jobs = counted(deploy.tasks, "task"), counted(len(deploy.jobs), "job")
+    verb = "would be planned" if dry_run else "planned"
+    cost = estimate_text(deploy.estimate)
+    tree = Tree(Text.assemble((f"{tasks} {verb}", "bold cyan"), f" in {jobs}; {cost}"))
+    for job in deploy.jobs[:_MOST_JOBS] if dry_run else ():
+        tree.add(_job_text(job))
+    if dry_run and len(deploy.jobs) > _MOST_JOBS:
+        more = counted(len(deploy.jobs) - _MOST_JOBS, "more job")
+        tree.add(Text(f"{more}: --json lists all", "dim"))
+    yield tree
+
+
+def _job_text(job: ImpactedJob) -> Text:
+    text = Text.assemble((f"{job.dag}.", "dim"), job.job, f"  {some(job.partitions)}  ")
+    cost = cost_text(job.estimate)
+    text.append(", ".join(filter(None, (counted(job.tasks, "task"), cost))), "dim")
+    return text
 
 
 def _tree(deployment: Deployment, dry_run: bool) -> Tree:
@@ -99,13 +128,9 @@ def _tree(deployment: Deployment, dry_run: bool) -> Tree:
     if change.unchanged and not same:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
     if change.regenerated:
-        _add_versions(tree, deployment, dry_run)
-    elif deployment.is_restored and not dry_run:
-        tree.add(Text(f"{counted(deployment.tasks, 'task')} planned", "cyan"))
+        _add_versions(tree, change)
     for line in _bounds_texts(deployment):
         tree.add(line)
-    for name in deployment.followed:
-        tree.add(Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim")))
     return tree
 
 
@@ -140,11 +165,8 @@ def _growth_text(name: str, partitions: Sequence[str]) -> Text:
     )
 
 
-def _add_versions(tree: Tree, deployment: Deployment, dry_run: bool) -> None:
-    tasks = "" if dry_run else f", {counted(deployment.tasks, 'task')} planned"
-    count = counted(len(deployment.diff.regenerated), "new dataset version")
-    branch = tree.add(Text.assemble((count, "cyan"), tasks))
-    diff = deployment.diff
+def _add_versions(tree: Tree, diff: DagDiff) -> None:
+    branch = tree.add(Text(counted(len(diff.regenerated), "new dataset version"), "cyan"))
     is_first = not (diff.changed or diff.unchanged or diff.removed)
     for name, columns in () if is_first else diff.regenerated.items():
         names = "" if columns is None else f"  {', '.join(columns)}"

@@ -20,7 +20,8 @@ from engine.cli.render.plan import cost_text, estimate_text
 from engine.cli.runtime.session import run
 from engine.model.event import SourceEvent
 from engine.model.states import Reason
-from engine.service.commands.proposals import Hop, Impact, ImpactedJob, propose
+from engine.service.commands.proposals import Impact, propose
+from engine.service.queries.impacted_jobs import Hop, ImpactedJob
 from engine.wording import counted, some
 
 app = typer.Typer(add_completion=False)

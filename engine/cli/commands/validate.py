@@ -1,10 +1,9 @@
 """`knockon validate`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.console import Group, RenderableType
@@ -16,14 +15,14 @@ from engine.cli.render.console import print_error, show
 from engine.cli.runtime.dag_files import read_dag
 from engine.cli.runtime.plugins import missing_plugins
 from engine.errors import InvalidDag
-from engine.flow.deployment.current_versions import CurrentVersion, compile_among
+from engine.flow.deployment.current_versions import compile_each
 from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledNote
+from engine.model.dag import DagFile
 from engine.model.states import Activation
 from engine.wording import counted
 
 app = typer.Typer(add_completion=False)
-_NOT_STORED = UUID(int=0)
 _Columns = dict[str, list[str]]
 """Input columns by output column, or * for all output columns."""
 
@@ -50,14 +49,13 @@ def validate(
         bool, typer.Option("--columns", "-c", help="Show the lineage of each column.")
     ] = False,
 ) -> None:
-    """Check DAG files without a database; later files may read outputs of earlier files.
+    """Check DAG files without a database; the files may read each other's outputs.
 
     Notes list columns not derivable from SQL, and operators and runtimes that are not installed
     here. Functions and operators of SQL named like a built-in are assumed to be the built-in;
     deploy looks them up in the database.
     """
-    current: dict[str, CurrentVersion] = {}
-    results = [_check(file, current, columns) for file in files]
+    results = [*_checked(files, columns)]
     for problem in (problem for result in results for problem in result.problems):
         print_error(problem)
     show(options, results, _report)
@@ -65,12 +63,36 @@ def validate(
         raise typer.Exit(1)
 
 
-def _check(file: Path, current: dict[str, CurrentVersion], columns: bool) -> _Checked:
-    try:
-        compiled = compile_among(current, read_dag(file))
-    except InvalidDag as error:
-        return _Checked(str(file), None, 0, 0, tuple(str(error).splitlines()))
-    current[compiled.name] = CurrentVersion(_NOT_STORED, compiled)
+def _checked(files: Sequence[Path], columns: bool) -> Iterator[_Checked]:
+    """Check files in order; each may read the outputs of all others."""
+    dags = dict(_read(files))
+    compiled, errors = compile_each(
+        {}, [dag for dag in dags.values() if not isinstance(dag, InvalidDag)]
+    )
+    for file, dag in dags.items():
+        error = dag if isinstance(dag, InvalidDag) else errors.get(dag.dag)
+        if error is not None:
+            yield _Checked(str(file), None, 0, 0, tuple(str(error).splitlines()))
+        elif not isinstance(dag, InvalidDag):
+            yield _check(file, compiled[dag.dag], columns)
+
+
+def _read(files: Sequence[Path]) -> Iterator[tuple[Path, DagFile | InvalidDag]]:
+    names = set()
+    for file in files:
+        try:
+            dag = read_dag(file)
+        except InvalidDag as error:
+            yield file, error
+            continue
+        if dag.dag in names:
+            yield file, InvalidDag(f"{file}: an earlier file defines DAG {dag.dag!r} as well")
+        else:
+            yield file, dag
+        names.add(dag.dag)
+
+
+def _check(file: Path, compiled: CompiledDag, columns: bool) -> _Checked:
     missing = list(missing_plugins(compiled))
     if problems := tuple(f"{file}: {plugin.problem}" for plugin in missing if plugin.problem):
         return _Checked(str(file), None, 0, 0, problems)

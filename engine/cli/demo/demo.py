@@ -124,7 +124,7 @@ async def _load(stage: Stage, console: Console, days: int) -> None:
 async def _deploy(stage: Stage, console: Console) -> DagFile:
     start = monotonic()
     dag = parse_dag(read_example("flights.yaml"), where=str(example_file("flights.yaml")))
-    await deploy(stage.session.caller(), stage.session.service, dag)
+    await deploy(stage.session.caller(), stage.session.service, [dag])
     sources = sum(job.activation == Activation.SOURCE for job in dag.jobs)
     text = f"flights.yaml is deployed: {sources} sources, {len(dag.jobs) - sources} jobs"
     report.done(console, text, monotonic() - start)

@@ -10,8 +10,9 @@ import msgspec
 import structlog
 
 from engine.errors import InvalidDag
+from engine.flow.deployment.changes import find_changes
 from engine.flow.deployment.current_versions import load_current_versions
-from engine.flow.deployment.deploy import deploy, preview
+from engine.flow.deployment.deploy import deploy
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.model.dag import DagFile, JobSpec
@@ -54,7 +55,7 @@ async def _deploy_sources(
         earlier = _jobs(current[dag].compiled) if dag in current else []
         jobs = await _extended(conn, org, dag, earlier, [*new.values()])
         if len(jobs) > len(earlier):
-            await deploy(conn, org, DagFile(dag=dag, jobs=tuple(jobs)))
+            await deploy(conn, org, [DagFile(dag=dag, jobs=tuple(jobs))])
     except InvalidDag as error:
         _log.error("discovered datasets cannot be registered", dag=dag, why=str(error))
         return []
@@ -89,7 +90,8 @@ async def _valid(
     Halves the sources until the others are isolated.
     """
     try:
-        await preview(conn, org, DagFile(dag=dag, jobs=(*jobs, *new)))
+        async with conn.transaction():
+            await find_changes(conn, org, [DagFile(dag=dag, jobs=(*jobs, *new))])
         return [*new]
     except InvalidDag as error:
         if len(new) == 1:

@@ -1,6 +1,7 @@
 """Current DAG versions of an org, and the constraints on a new version."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -44,37 +45,89 @@ async def load_user_defined(conn: Connection) -> UserDefined:
 
 
 def compile_among(
-    current: Mapping[str, CurrentVersion], dag: DagFile, user_defined: UserDefined = NOTHING_DEFINED
-) -> CompiledDag:
-    """Compile a DAG file against the other DAGs of its org. Raises InvalidDag."""
-    others = [version.compiled for name, version in current.items() if name != dag.dag]
-    compiled = compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
-    if dag.dag in current:
-        _check_read_by_others(current[dag.dag].compiled, compiled, others)
+    current: Mapping[str, CurrentVersion],
+    dags: Sequence[DagFile],
+    user_defined: UserDefined = NOTHING_DEFINED,
+) -> dict[str, CompiledDag]:
+    """Compile DAG files among each other and the other DAGs of their org, by name.
+
+    Raises InvalidDag with the problems of all files.
+    """
+    names = Counter(dag.dag for dag in dags)
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise InvalidDag(
+            f"several files define DAG {repeated[0]!r}: leave out all but one, or rename the others"
+        )
+    compiled, errors = compile_each(current, dags, user_defined)
+    if errors:
+        raise InvalidDag("\n".join(map(str, errors.values())))
+    among = {name: version.compiled for name, version in current.items()} | compiled
+    for name in current.keys() & compiled.keys():
+        _check_read_by_others(current[name].compiled, among, compiled.keys())
     return compiled
+
+
+def compile_each(
+    current: Mapping[str, CurrentVersion],
+    dags: Sequence[DagFile],
+    user_defined: UserDefined = NOTHING_DEFINED,
+) -> tuple[dict[str, CompiledDag], dict[str, InvalidDag]]:
+    """Compile DAG files among each other; return those that compile and the errors, by name.
+
+    Columns derived from SQL may depend on another one of the files, so several files are compiled
+    until none changes.
+    """
+    among = {name: version.compiled for name, version in current.items()}
+    compiled: dict[str, CompiledDag] = {}
+    errors: dict[str, InvalidDag] = {}
+    for _ in range(sum(len(dag.jobs) for dag in dags) + 1):
+        before, errors = dict(compiled), {}
+        for dag in dags:
+            try:
+                compiled[dag.dag] = _compile(among | compiled, dag, user_defined)
+            except InvalidDag as error:
+                errors[dag.dag] = error
+        if len(dags) == 1 or _hashes(compiled) == _hashes(before):
+            break
+    return compiled, errors
+
+
+def _compile(
+    among: Mapping[str, CompiledDag], dag: DagFile, user_defined: UserDefined
+) -> CompiledDag:
+    others = [compiled for name, compiled in among.items() if name != dag.dag]
+    return compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
+
+
+def _hashes(compiled: Mapping[str, CompiledDag]) -> dict[str, str]:
+    return {name: each.content_hash for name, each in compiled.items()}
 
 
 def followers(
     current: Mapping[str, CurrentVersion],
-    dag_name: str,
+    compiled: dict[str, CompiledDag],
     user_defined: UserDefined = NOTHING_DEFINED,
 ) -> Iterator[DagFile]:
-    """Yield the unmodified DAGs that read a changed DAG and compile differently for that reason.
+    """Yield the unmodified DAGs that read changed DAGs and compile differently for that reason.
 
     Their SQL may read added or removed columns. A DAG that no longer compiles keeps its current
     version; the error is reported when that DAG is deployed.
     """
-    outputs = {dataset.name for dataset in current[dag_name].compiled.datasets}
+    among = {name: version.compiled for name, version in current.items()} | compiled
+    outputs = {
+        dataset.name
+        for name, each in compiled.items()
+        if name not in current or current[name].compiled.content_hash != each.content_hash
+        for dataset in each.datasets
+    }
     for name, other in current.items():
         read = {dataset for job in other.compiled.jobs for dataset in job.input_datasets}
-        if name == dag_name or read.isdisjoint(outputs):
+        if name in compiled or read.isdisjoint(outputs):
             continue
         with suppress(InvalidDag):
             dag = reread_dag(other.compiled.file)
-            if (
-                compile_among(current, dag, user_defined).content_hash
-                != other.compiled.content_hash
-            ):
+            again = _compile(among, dag, user_defined)
+            if again.content_hash != other.compiled.content_hash:
                 yield dag
 
 
@@ -102,19 +155,18 @@ def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
 
 
 def _check_read_by_others(
-    previous: CompiledDag, compiled: CompiledDag, others: Iterable[CompiledDag]
+    previous: CompiledDag, among: Mapping[str, CompiledDag], deployed: Collection[str]
 ) -> None:
-    """Raise InvalidDag if a dataset that another DAG reads is removed or repartitioned.
+    """Raise InvalidDag if a dataset read by a DAG not in ``deployed`` is removed or repartitioned.
 
     Bounds and key lists may change, unless a key map of the reader has no meaning any more.
     """
-    new = {dataset.name: dataset.partitioning for dataset in compiled.datasets}
-    changed = {
-        dataset.name: new.get(dataset.name)
-        for dataset in previous.datasets
-        if new.get(dataset.name) != dataset.partitioning
-    }
     before = {dataset.name: dataset.partitioning for dataset in previous.datasets}
+    new = {
+        dataset.name: dataset.partitioning for name in deployed for dataset in among[name].datasets
+    }
+    changed = {name: new.get(name) for name, grid in before.items() if new.get(name) != grid}
+    others = [each for name, each in among.items() if name not in deployed]
     for dag, job, read in _inputs(others):
         if read.dataset not in changed:
             continue
@@ -122,7 +174,8 @@ def _check_read_by_others(
         if now is None or grid_of(now) != grid_of(before[read.dataset]):
             raise InvalidDag(
                 f"dataset {read.dataset!r} cannot be removed or repartitioned: job {job.name!r} of "
-                f"DAG {dag.name!r} reads it; deploy that DAG without the input first"
+                f"DAG {dag.name!r} reads it; deploy the files of both DAGs together, or that DAG "
+                "without the input first"
             )
         output = next(each for each in dag.datasets if each.job == job.name)
         try:

@@ -1,11 +1,10 @@
 """Invalidations raised by a deploy, apart from those for new dataset versions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from engine.flow.deployment.current_versions import CurrentVersion
-from engine.flow.deployment.dataset_versions import DatasetVersions
+from engine.flow.deployment.new_versions import NewVersion
 from engine.flow.execution.unverified import mark_partly_written
 from engine.flow.shared.appearances import unbuilt
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
@@ -15,11 +14,8 @@ from engine.flow.shared.load_partitions import (
     load_expected,
     load_known,
 )
-from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.pruned_changes import invalidate_pruned
 from engine.lineage.columns import ALL_COLUMNS, PRUNED, dirty_columns, propagate_columns
-from engine.lineage.compiled import CompiledDag
-from engine.lineage.diff import DagDiff
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.model.states import Activation
@@ -29,21 +25,16 @@ from engine.store.rows.tasks import CanceledTask
 
 
 async def canceled_rebuilds(
-    conn: Connection,
-    org: OrgContext,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    canceled: Sequence[CanceledTask],
+    conn: Connection, lineage: Lineage, new: NewVersion, canceled: Sequence[CanceledTask]
 ) -> list[NewInvalidation]:
     """Invalidations for tasks canceled only because the job's tasks now cover different blocks.
 
     A started attempt may have written some output already.
     """
-    lineage = await org.lineage(conn)
-    first_outputs = {job.name: job.outputs[0] for job in compiled.jobs}
+    first_outputs = {job.name: job.outputs[0] for job in new.compiled.jobs}
     invalidations = []
     for row in canceled:
-        if row.job not in first_outputs or first_outputs[row.job] in versions.created:
+        if row.job not in first_outputs or first_outputs[row.job] in new.versions.created:
             continue
         dataset = lineage.dataset_named(first_outputs[row.job])
         if row.attempts:
@@ -57,32 +48,28 @@ async def canceled_rebuilds(
 
 
 async def changed_sources_read_by_others(
-    conn: Connection,
-    org: OrgContext,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    change: DagDiff,
+    conn: Connection, lineage: Lineage, new: NewVersion
 ) -> list[NewInvalidation]:
     """Invalidations for changed sources that jobs in other DAGs read.
 
     An invalidation of a whole source without known partitions would announce all of them, so the
     existing outputs of its readers are invalidated instead. Manual jobs run on request only.
     """
-    lineage = await org.lineage(conn)
     invalidations = []
-    for source in compiled.sources:
-        columns, dataset = change.regenerated.get(source.name, ()), versions.datasets[source.name]
+    for source in new.compiled.sources:
+        columns = new.diff.regenerated.get(source.name, ())
+        dataset = new.versions.datasets[source.name]
         readers = {
             edge.job: lineage.job(edge.job)
             for edge in lineage.readers(dataset)
-            if lineage.job(edge.job).dag_name != compiled.name
+            if lineage.job(edge.job).dag_name != new.compiled.name
             and lineage.job(edge.job).activation != Activation.MANUAL
             and _reads(edge, columns)
         }
         if columns == () or not readers:
             continue
         if await load_existing(conn, lineage, dataset):
-            version = versions.created[source.name]
+            version = new.versions.created[source.name]
             invalidations.append(definition_change(dataset, version, columns=columns))
             continue
         for job in readers.values():
@@ -115,20 +102,20 @@ async def _known_outputs(
 
 
 async def outputs_of_earlier_partitions(
-    conn: Connection, org: OrgContext, compiled: CompiledDag, versions: DatasetVersions
+    conn: Connection, lineage: Lineage, new: NewVersion, created: Collection[UUID]
 ) -> list[NewInvalidation]:
     """Invalidations for unchanged outputs built from partitions of earlier dataset versions.
 
     The new dataset version may not produce these partitions. All earlier versions count, since
-    partitions of the previous version may never have been built.
+    partitions of the previous version may never have been built. ``created`` are the datasets with
+    a new version in any DAG of the deploy.
     """
-    lineage = await org.lineage(conn)
-    created = {versions.datasets[name] for name in versions.created}
     invalidations = []
-    sources = {source.name for source in compiled.sources}
-    for name in sorted(versions.predecessors.keys() - sources):
-        earlier = await load_earlier(conn, lineage, versions.datasets[name])
-        for edge in lineage.readers(versions.datasets[name]):
+    sources = {source.name for source in new.compiled.sources}
+    for name in sorted(new.versions.predecessors.keys() - sources):
+        dataset = new.versions.datasets[name]
+        earlier = await load_earlier(conn, lineage, dataset)
+        for edge in lineage.readers(dataset):
             job, affected = lineage.job(edge.job), edge.mapping.down(earlier, earlier)
             if job.activation == Activation.MANUAL:
                 continue
@@ -138,26 +125,20 @@ async def outputs_of_earlier_partitions(
 
 
 async def previously_manual_outputs(
-    conn: Connection,
-    org: OrgContext,
-    previous: CurrentVersion | None,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    now: datetime,
+    conn: Connection, lineage: Lineage, new: NewVersion, now: datetime
 ) -> list[NewInvalidation]:
     """Invalidations for outputs of jobs that were manual in the previous version.
 
     The outputs have missed upstream changes and new upstream partitions.
     """
-    lineage = await org.lineage(conn)
-    before = previous.compiled.jobs if previous else ()
+    before = new.previous.compiled.jobs if new.previous else ()
     manual = {job.name for job in before if job.activation == Activation.MANUAL}
     invalidations = []
-    for job in compiled.jobs:
+    for job in new.compiled.jobs:
         if job.name not in manual or job.activation == Activation.MANUAL:
             continue
         for dataset in map(lineage.dataset_named, job.outputs):
-            if dataset.name not in versions.created:
+            if dataset.name not in new.versions.created:
                 expected = await load_expected(conn, lineage, lineage.producer(dataset.id), now)
                 missing = expected - await load_known(conn, lineage, dataset.id)
                 partitions = (None, *lineage.space(dataset.id).texts(missing))
@@ -169,21 +150,15 @@ async def previously_manual_outputs(
 
 
 async def appearing_otherwise(
-    conn: Connection,
-    org: OrgContext,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    change: DagDiff,
-    now: datetime,
+    conn: Connection, lineage: Lineage, new: NewVersion, now: datetime
 ) -> list[NewInvalidation]:
     """Invalidations for partitions that are in being by a changed rule of appearance."""
-    lineage = await org.lineage(conn)
     invalidations = []
-    for compiled_job in compiled.jobs:
+    for compiled_job in new.compiled.jobs:
         if (
-            "appears" in change.changed.get(compiled_job.name, ())
+            "appears" in new.diff.changed.get(compiled_job.name, ())
             and compiled_job.activation == Activation.REACTIVE
-            and compiled_job.outputs[0] not in versions.created
+            and compiled_job.outputs[0] not in new.versions.created
         ):
             job = lineage.producer(lineage.dataset_named(compiled_job.outputs[0]).id)
             universe = lineage.job_space(job).universe
@@ -192,12 +167,7 @@ async def appearing_otherwise(
 
 
 async def changes_pruned_before(
-    conn: Connection,
-    org: OrgContext,
-    before: Lineage | None,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    change: DagDiff,
+    conn: Connection, before: Lineage | None, lineage: Lineage, new: NewVersion
 ) -> list[NewInvalidation]:
     """Invalidations for changes that now reach unchanged outputs, by corrected lineage.
 
@@ -206,11 +176,10 @@ async def changes_pruned_before(
     if before is None:
         return []
     outputs = [
-        versions.datasets[job.outputs[0]]
-        for job in compiled.jobs
-        if job.name in change.changed
+        new.versions.datasets[job.outputs[0]]
+        for job in new.compiled.jobs
+        if job.name in new.diff.changed
         and job.activation != Activation.SOURCE
-        and job.outputs[0] not in versions.created
+        and job.outputs[0] not in new.versions.created
     ]
-    now = await org.lineage(conn)
-    return await invalidate_pruned(conn, before, now, outputs, source="deploy")
+    return await invalidate_pruned(conn, before, lineage, outputs, source="deploy")

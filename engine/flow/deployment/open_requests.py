@@ -1,12 +1,12 @@
 """Requests to build partitions, still open when a deploy creates a version of their dataset."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 from engine.errors import InvalidPartition
-from engine.flow.deployment.dataset_versions import DatasetVersions
+from engine.flow.deployment.new_versions import NewVersion
 from engine.flow.planning.carry_over import carry_over
 from engine.flow.shared.load_partitions import answer_from_known
 from engine.lineage.graph import Lineage
@@ -21,8 +21,7 @@ from engine.store.run import fetch
 async def carry_requests(
     conn: Connection,
     lineage: Lineage,
-    versions: DatasetVersions,
-    produced: Iterable[str],
+    deployed: Iterable[NewVersion],
     retained: Mapping[UUID, PartitionSet],
     now: datetime,
 ) -> None:
@@ -31,10 +30,7 @@ async def carry_requests(
     ``retained`` are partitions of earlier versions to be built. A request pending approval stays
     pending.
     """
-    for name in produced:
-        if name not in versions.predecessors:
-            continue
-        dataset, predecessor = versions.datasets[name], versions.predecessors[name]
+    for version, dataset, predecessor in _replaced(deployed):
         ids = {"dataset": dataset, "predecessor": predecessor}
         rows = await fetch(conn, "invalidations.open_requests", InheritableInvalidation, **ids)
         if not rows:
@@ -48,7 +44,14 @@ async def carry_requests(
             given = await answer_from_known(conn, lineage, question)
             built = given | retained.get(dataset, space.empty)
             unbuilt = [row for row in rows if not _is_built(row, before, space, built)]
-            await carry_over(conn, unbuilt, before, space, versions.created[name])
+            await carry_over(conn, unbuilt, before, space, version)
+
+
+def _replaced(deployed: Iterable[NewVersion]) -> Iterator[tuple[UUID, UUID, UUID]]:
+    """Yield the new version, dataset and previous version of each produced dataset."""
+    for new in deployed:
+        for name, predecessor in new.produced_predecessors.items():
+            yield new.versions.created[name], new.versions.datasets[name], predecessor
 
 
 def _is_built(

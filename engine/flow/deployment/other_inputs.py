@@ -1,11 +1,11 @@
 """Invalidations by changed bounds, key lists and key maps, of jobs that keep their definition."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from engine.flow.deployment.bounds import OtherBounds
-from engine.flow.deployment.dataset_versions import DatasetVersions
+from engine.flow.deployment.new_versions import NewVersion
 from engine.flow.execution.stale_decisions import load_decided
 from engine.flow.shared.appearances import unbuilt
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
@@ -26,22 +26,23 @@ async def of_other_inputs(
     conn: Connection,
     before: Lineage | None,
     now: Lineage,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    bounds: Mapping[UUID, OtherBounds],
+    deployed: Sequence[NewVersion],
+    created: Collection[UUID],
 ) -> list[NewInvalidation]:
     """Invalidations for known outputs that read other existing input partitions than before.
 
     Inputs have left the bounds, a key map has changed, or another partition is the last one.
-    Partitions that enter the bounds are read once they are built.
+    Partitions that enter the bounds are read once they are built. ``created`` are the datasets with
+    a new version.
     """
     if before is None:
         return []
-    created = {versions.datasets[name] for name in versions.created}
+    bounds = {dataset: other for new in deployed for dataset, other in new.bounds.items()}
     readers = {edge.job for dataset in bounds for edge in now.readers(dataset)}
+    own = {id_ for new in deployed for id_ in _ids(now, new.compiled)}
     invalidations: list[NewInvalidation] = []
-    for job in map(now.job, {*readers, *_ids(now, compiled)}):
-        if job.activation == Activation.MANUAL or not created.isdisjoint(job.outputs):
+    for job in map(now.job, readers | own):
+        if job.activation == Activation.MANUAL or not set(job.outputs).isdisjoint(created):
             continue
         for edges in _inputs(before, now, job):
             if edges[1].dataset in bounds or _has_other_map(edges):
@@ -98,25 +99,19 @@ async def _of_input(
 
 
 async def of_entering_partitions(
-    conn: Connection,
-    before: Lineage | None,
-    lineage: Lineage,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    bounds: Mapping[UUID, OtherBounds],
-    now: datetime,
+    conn: Connection, before: Lineage | None, lineage: Lineage, new: NewVersion, now: datetime
 ) -> list[NewInvalidation]:
     """Invalidations for partitions that new bounds or key maps add, as far as they are in being."""
     if before is None:
         return []
-    created = {versions.datasets[name] for name in versions.created}
+    created = new.created
     invalidations: list[NewInvalidation] = []
-    for job in map(lineage.job, _ids(lineage, compiled)):
+    for job in map(lineage.job, _ids(lineage, new.compiled)):
         if job.activation == Activation.REACTIVE and created.isdisjoint(job.outputs):
             if any(map(_has_other_map, _inputs(before, lineage, job))):
                 invalidations += await _undecided(conn, lineage, job, now)
-            elif job.outputs[0] in bounds:
-                other = bounds[job.outputs[0]]
+            elif job.outputs[0] in new.bounds:
+                other = new.bounds[job.outputs[0]]
                 invalidations += await _added(conn, lineage, job, other, now)
     return invalidations
 

@@ -1,6 +1,6 @@
 """Restore an undeployed DAG, so that its deploy builds only what has become stale meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from engine.flow.deployment.current_versions import (
 )
 from engine.flow.ingestion.schedules import restart
 from engine.flow.planning.pending_work import Verdict, load_pending_work
-from engine.flow.planning.plan import plan_own
 from engine.flow.shared.invalidations import NewInvalidation, definition_changes
 from engine.flow.shared.load_partitions import load_existing, load_expected
 from engine.flow.shared.org_context import OrgContext
@@ -44,6 +43,22 @@ class Restored:
 
     version_id: UUID
     invalidations: Sequence[UUID]
+
+
+async def restore_all(
+    conn: Connection, org: OrgContext, dags: Sequence[str]
+) -> dict[str, Restored]:
+    """Restore the DAGs that can continue, those that others of them read first."""
+    restored: dict[str, Restored] = {}
+    while True:
+        found = {
+            dag: version
+            for dag in dags
+            if dag not in restored and (version := await restore(conn, org, dag)) is not None
+        }
+        if not found:
+            return restored
+        restored |= found
 
 
 async def restorable(conn: Connection, org: OrgContext, dag: str) -> CurrentVersion | None:
@@ -87,28 +102,33 @@ async def _is_unaffected(conn: Connection, org: OrgContext, compiled: CompiledDa
     current = await load_current_versions(conn, org.id)
     try:
         dag = reread_dag(compiled.file)
-        again = compile_among(current, dag, await load_user_defined(conn))
+        again = compile_among(current, [dag], await load_user_defined(conn))
     except InvalidDag:
         return False
-    return again.content_hash == compiled.content_hash
+    return again[compiled.name].content_hash == compiled.content_hash
 
 
-async def catch_up(conn: Connection, org: OrgContext, dag: str, restored: Restored) -> int:
-    """Plan the partitions of a restored DAG that became stale meanwhile; return their tasks.
+async def missed_by(
+    conn: Connection, org: OrgContext, dags: Collection[str], created: Collection[UUID]
+) -> list[NewInvalidation]:
+    """Invalidations for partitions of restored DAGs that became stale meanwhile.
 
-    Partitions left stale by a decision of a person stay stale. Unfinished tasks of other DAGs will
-    propagate all of their changes, because no task of this DAG waits for them any more.
+    Partitions left stale by a decision of a person stay stale. New versions of the datasets in
+    ``created`` are built as a whole. Unfinished tasks of other DAGs will propagate all of their
+    changes, because no task of these DAGs waits for them any more.
     """
     lineage = await org.lineage(conn)
     jobs = [
-        job for job in lineage.order if job.dag_name == dag and job.activation != Activation.SOURCE
+        job for job in lineage.order if job.dag_name in dags and job.activation != Activation.SOURCE
     ]
     producers = {edge.producer.id for job in jobs for edge in lineage.inputs(job.id)}
     await execute(conn, "undeploys.propagate_fully", jobs=list(producers))
-    invalidations = [
-        invalidation for job in jobs for invalidation in await _missed(conn, org, lineage, job)
+    return [
+        invalidation
+        for job in jobs
+        if job.outputs[0] not in created
+        for invalidation in await _missed(conn, org, lineage, job)
     ]
-    return await plan_own(conn, org, invalidations, restored.invalidations)
 
 
 async def _missed(

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
+from engine.flow.deployment.new_versions import NewVersion
 from engine.flow.deployment.open_requests import carry_requests
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.load_partitions import answer_from_known
-from engine.flow.shared.org_context import OrgContext
-from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Lineage
 from engine.model.states import Activation
 from engine.partitions import PartitionSet, PartitionSpace
@@ -24,38 +22,47 @@ from engine.store.run import fetch
 
 async def retained(
     conn: Connection,
-    org: OrgContext,
-    previous: CurrentVersion | None,
-    compiled: CompiledDag,
-    versions: DatasetVersions,
-    canceled: Sequence[CanceledTask],
+    lineage: Lineage,
+    deployed: Sequence[NewVersion],
+    canceled: Mapping[UUID, Sequence[CanceledTask]],
     now: datetime,
 ) -> list[NewInvalidation]:
     """Invalidations for partitions of the previous versions that the inputs no longer give.
 
-    Partitions of canceled tasks, or left unbuilt by a decision, count like built ones. Open
-    requests for further partitions are carried over to the new versions.
+    Partitions of canceled tasks (by the id of the new DAG version), or left unbuilt by a decision,
+    count like built ones. Open requests for further partitions are carried over.
     """
-    lineage = await org.lineage(conn)
-    sources = {source.name for source in compiled.sources}
-    produced = [name for name in versions.created if name not in sources]
-    keys = await _built_or_decided(conn, versions, produced)
-    for dataset, added in _of_tasks(previous, versions, canceled).items():
-        keys.setdefault(dataset, set()).update(added)
+    earlier: dict[UUID, PartitionSet] = {}
+    for new in deployed:
+        earlier |= await _earlier(conn, lineage, new, canceled[new.id])
     further: dict[UUID, PartitionSet] = {}
-    if keys:
-        earlier = await _in_new_bounds(conn, lineage, versions, keys)
-        created = {versions.datasets[name] for name in produced}
+    if earlier:
+        created = {dataset for new in deployed for dataset in _produced(new)}
         further |= await answer_from_known(
             conn, lineage, lambda known: retained_partitions(lineage, earlier, created, known, now)
         )
         further |= _of_manual_jobs(lineage, earlier)
-    await carry_requests(conn, lineage, versions, produced, further, now)
+    await carry_requests(conn, lineage, deployed, further, now)
     return [
         definition_change(dataset, lineage.dataset(dataset).version, text)
         for dataset, partitions in further.items()
         for text in lineage.space(dataset).texts(partitions)
     ]
+
+
+def _produced(new: NewVersion) -> set[UUID]:
+    """Return the datasets with a new version that jobs produce."""
+    return new.created - {new.versions.datasets[source.name] for source in new.compiled.sources}
+
+
+async def _earlier(
+    conn: Connection, lineage: Lineage, new: NewVersion, canceled: Sequence[CanceledTask]
+) -> dict[UUID, PartitionSet]:
+    """Load the partitions of the previous versions of a DAG's datasets, in the new bounds."""
+    keys = await _built_or_decided(conn, new)
+    for dataset, added in _of_tasks(new, canceled).items():
+        keys.setdefault(dataset, set()).update(added)
+    return await _in_new_bounds(conn, lineage, new.versions, keys) if keys else {}
 
 
 def _of_manual_jobs(
@@ -69,18 +76,14 @@ def _of_manual_jobs(
     }
 
 
-async def _built_or_decided(
-    conn: Connection, versions: DatasetVersions, produced: Sequence[str]
-) -> dict[str, set[str]]:
+async def _built_or_decided(conn: Connection, new: NewVersion) -> dict[str, set[str]]:
     """Fetch the keys of the previous versions of produced datasets, by dataset name."""
-    names = {
-        versions.predecessors[name]: name for name in produced if name in versions.predecessors
-    }
+    names = {version: name for name, version in new.produced_predecessors.items()}
     rows = await fetch(
         conn,
         "partitions.built_or_decided",
         VersionedKey,
-        datasets=[versions.datasets[name] for name in names.values()],
+        datasets=[new.versions.datasets[name] for name in names.values()],
         versions=list(names),
     )
     keys: dict[str, set[str]] = {}
@@ -89,15 +92,14 @@ async def _built_or_decided(
     return keys
 
 
-def _of_tasks(
-    previous: CurrentVersion | None, versions: DatasetVersions, canceled: Sequence[CanceledTask]
-) -> dict[str, set[str]]:
+def _of_tasks(new: NewVersion, canceled: Sequence[CanceledTask]) -> dict[str, set[str]]:
     """Return the keys of canceled tasks by dataset name."""
-    outputs = {job.name: job.outputs for job in previous.compiled.jobs} if previous else {}
+    jobs = new.previous.compiled.jobs if new.previous else ()
+    outputs = {job.name: job.outputs for job in jobs}
     keys: dict[str, set[str]] = {}
     for task in canceled:
         for name in outputs[task.job]:
-            if name in versions.predecessors:
+            if name in new.versions.predecessors:
                 keys.setdefault(name, set()).update(task.partitions)
     return keys
 

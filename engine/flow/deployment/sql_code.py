@@ -24,13 +24,13 @@ _Object = tuple[str, int]
 
 
 async def with_sql_code(
-    conn: Connection, current: Mapping[str, CurrentVersion], dag: DagFile
+    conn: Connection, current: Mapping[str, CurrentVersion], dags: Iterable[DagFile], dag: DagFile
 ) -> DagFile:
-    """Return the DAG with hashes of the code used by SELECTs; a job with a ``version`` needs none.
+    """Return a DAG with hashes of the code used by SELECTs; a job with a ``version`` needs none.
 
-    Must run in a transaction. Raises InvalidDag.
+    ``dags`` are all files that are deployed together. Must run in a transaction. Raises InvalidDag.
     """
-    tables = dict(_tables(current, dag))
+    tables = dict(_tables(current, dags))
     jobs = {
         job.name: (
             _selects(job),
@@ -166,10 +166,12 @@ def _selects(job: JobSpec) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _tables(current: Mapping[str, CurrentVersion], dag: DagFile) -> Iterator[tuple[str, TableName]]:
+def _tables(
+    current: Mapping[str, CurrentVersion], dags: Iterable[DagFile]
+) -> Iterator[tuple[str, TableName]]:
     for version in current.values():
         for dataset in version.compiled.datasets:
             yield dataset.name, table_name(table_text(dataset.storage, dataset.name))
-    for job in dag.jobs:
+    for job in (job for dag in dags for job in dag.jobs):
         for output in job.outputs:
             yield output.dataset, table_name(table_text(output.storage, output.dataset))

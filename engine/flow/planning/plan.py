@@ -140,19 +140,17 @@ async def _plan_halving(
     ]
 
 
-async def plan_own(
+async def decide_own(
     conn: Connection,
     org: OrgContext,
     invalidations: Sequence[NewInvalidation],
     earlier: Sequence[UUID] = (),
-) -> int:
-    """Write invalidations, plan them together with earlier ones, and return the number of tasks.
+) -> Decision:
+    """Write invalidations, and decide on them together with earlier ones.
 
-    Must run in the caller's transaction, under the planning lock. Limits do not apply, because the
-    caller has authorized the change. Raises InvalidInput if the invalidations cannot be planned.
+    Must run in the caller's transaction, under the planning lock. Raises InvalidInput if the
+    invalidations cannot be planned.
     """
-    if not (invalidations or earlier):
-        return 0
     written = await fetch(
         conn,
         "invalidations.insert",
@@ -163,8 +161,7 @@ async def plan_own(
     ids = [*earlier, *(row.id for row in written)]
     rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=ids)
     with planning("the changed definition"):
-        decision = await decide_rows(conn, org, rows)
-        return (await execute_plan(conn, org, decision, new_id())).tasks
+        return await decide_rows(conn, org, rows)
 
 
 async def execute_plan(

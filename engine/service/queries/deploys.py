@@ -1,15 +1,49 @@
 """Previews of deploys."""
 
+from collections.abc import Sequence
+
+import msgspec
+
 from engine.flow.deployment import deploy as deployment
-from engine.flow.deployment.deploy import Deployment
+from engine.flow.deployment.deploy import Deployed, Deployment
+from engine.flow.planning.estimate import Estimate
 from engine.model.dag import DagFile
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.queries.impacted_jobs import ImpactedJob, impacted_jobs
 from engine.service.service import Service
+
+__all__ = ["Deploy", "Deployment", "preview", "view_of"]
+
+
+class Deploy(msgspec.Struct, frozen=True):
+    """Result or preview of a deploy: its DAGs in the given order, and everything to be built.
+
+    ``followed`` are other DAGs, deployed again because their SQL now reads different columns of
+    these, or their inputs have other bounds. ``jobs`` are those of all DAGs, upstream first.
+    """
+
+    dags: tuple[Deployment, ...]
+    followed: tuple[str, ...]
+    jobs: tuple[ImpactedJob, ...]
+    tasks: int
+    estimate: Estimate
 
 
 @requires(Role.READER)
-async def preview(caller: Caller, service: Service, dag: DagFile) -> Deployment:
-    """Return the changes of a deploy of the DAG. Raises InvalidDag like the deploy."""
+async def preview(caller: Caller, service: Service, dags: Sequence[DagFile]) -> Deploy:
+    """Return the effects of deploying DAGs together. Raises InvalidDag like the deploy."""
     async with service.transaction(caller) as (conn, org):
-        return await deployment.preview(conn, org, dag)
+        return view_of(await deployment.preview(conn, org, dags))
+
+
+def view_of(deployed: Deployed) -> Deploy:
+    """Describe a deploy."""
+    decision = deployed.decision
+    return Deploy(
+        dags=deployed.dags,
+        followed=deployed.followed,
+        jobs=impacted_jobs(decision, deployed.costs) if decision else (),
+        tasks=deployed.tasks,
+        estimate=Estimate.of(deployed.costs.values()),
+    )

@@ -366,7 +366,7 @@ async def test_an_approval_waits_for_a_deploy_and_plans_with_the_new_version(
     dag = parse_dag(json.dumps({"dag": "w", "jobs": [*JOBS, job("d", "b")]}), where="w.yaml")
     async with world.conn() as one, world.conn() as two:
         async with one.transaction():
-            await deploy(one, OrgContext(world.org.id), dag)
+            await deploy(one, OrgContext(world.org.id), [dag])
             async with waiting(world, two):
                 late = asyncio.create_task(approve(two, OrgContext(world.org.id), plan_id))
         done = await late

@@ -65,7 +65,7 @@ async def test_entering_partitions_are_built_from_existing_inputs(database: Data
     await world.changed("a", "2013-01-31", FIRST)
     assert await world.run() == [f"b[{FIRST}]", f"c[{FIRST}]"]
     done = await world.deploy(*chain(LONG))
-    assert (done.tasks, done.diff.regenerated) == (2, {})
+    assert (done.tasks, done.dags[0].diff.regenerated) == (2, {})
     assert await world.run() == ["b[2013-01-31]", "c[2013-01-31]"]
     assert await lost(world) == 0
 
@@ -123,7 +123,7 @@ async def test_outputs_that_read_leaving_partitions_are_recomputed(database: Dat
     await world.changed("a", FIRST, SECOND, THIRD)
     assert len(await world.run()) == 3 + 4 + 1
     done = await world.deploy(*trailing(days(SECOND, "2013-02-04")))
-    assert done.leaving == {"a": (FIRST,), "b": (FIRST,)}
+    assert done.dags[0].leaving == {"a": (FIRST,), "b": (FIRST,)}
     assert sorted(await world.run()) == ["t[*]", f"w[{FIRST}]", f"w[{SECOND}]"]
     assert await lost(world) == 0
     existing = (
@@ -140,7 +140,7 @@ async def test_partitions_that_return_are_built_again(database: Database) -> Non
     await world.deploy(source("a", LONG), *trailing(days(SECOND, "2013-02-04"))[1:])
     await world.run()
     done = await world.deploy(source("a", LONG), *trailing(SHORT)[1:])
-    assert done.entering == {"b": (FIRST,)}
+    assert done.dags[0].entering == {"b": (FIRST,)}
     assert sorted(await world.run()) == [f"b[{FIRST}]", "t[*]", f"w[{FIRST}]", f"w[{SECOND}]"]
     assert await lost(world) == 0
 

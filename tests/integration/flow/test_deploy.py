@@ -180,7 +180,7 @@ async def test_a_rolled_back_deploy_leaves_no_cached_lineage(database: Database)
     world = await World.made(database, source("a"))
     async with world.conn() as conn, conn.transaction(force_rollback=True):
         text = json.dumps({"dag": "w", "jobs": [source("a"), job("c", "a")]})
-        await deploy(conn, world.org, parse_dag(text, where="w.yaml"))
+        await deploy(conn, world.org, [parse_dag(text, where="w.yaml")])
         await world.org.lineage(conn)
     await World(database, OrgContext(world.org.id)).deploy(source("a"), job("d", "a"))
     await world.changed("a", "2013-02-13")

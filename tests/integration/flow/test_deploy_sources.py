@@ -72,10 +72,10 @@ async def grown(world: World, *jobs: dict[str, Any]) -> dict[str, tuple[str, ...
     """Deploy, and return the extensions of bounds by source; a dry run must show the same."""
     text = json.dumps({"dag": "w", "jobs": list(jobs)})
     async with world.conn() as conn:
-        shown = await preview(conn, world.org, parse_dag(text, where="w.yaml"))
+        shown = await preview(conn, world.org, [parse_dag(text, where="w.yaml")])
     done = await world.deploy(*jobs)
-    assert shown.grown == done.grown
-    return dict(done.grown)
+    assert shown.dags[0].grown == done.dags[0].grown
+    return dict(done.dags[0].grown)
 
 
 async def test_wider_bounds_are_reported(database: Database) -> None:

@@ -140,7 +140,7 @@ async def test_an_org_context_serves_transactions_with_different_lineages(
     other = {"dag": "w", "jobs": [source("a"), job("c", "a")]}
 
     async with world.conn() as inside, world.conn() as outside, inside.transaction():
-        await deploy(inside, world.org, parse_dag(json.dumps(other), where="w.yaml"))
+        await deploy(inside, world.org, [parse_dag(json.dumps(other), where="w.yaml")])
 
         async def look_inside() -> None:
             await org.lineage(inside)

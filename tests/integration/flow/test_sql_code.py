@@ -102,8 +102,8 @@ async def test_a_change_fails_the_next_task_and_is_built_by_the_next_deploy(
 
     deployed = await world.deploy(source("orders"), _job(sql))
     # For an overloaded built-in function the lineage differs as well.
-    assert "code" in deployed.diff.changed["made"]
-    assert list(deployed.diff.regenerated) == ["made"]
+    assert "code" in deployed.dags[0].diff.changed["made"]
+    assert list(deployed.dags[0].diff.regenerated) == ["made"]
     assert deployed.tasks > 0
 
 
@@ -115,7 +115,7 @@ async def test_the_hash_of_an_input_view_includes_its_dependencies(code: Databas
     await _execute(world, CHANGE_PLUS)
 
     deployed = await world.deploy(orders, _job("SELECT id FROM orders"))
-    assert deployed.diff.changed == {"made": ("code",)}
+    assert deployed.dags[0].diff.changed == {"made": ("code",)}
 
 
 async def test_the_same_code_is_the_same_version(code: Database) -> None:
@@ -129,7 +129,7 @@ async def test_the_same_code_is_the_same_version(code: Database) -> None:
 
     deployed = await world.deploy(source("orders"), job)
 
-    assert (deployed.diff.changed, deployed.tasks) == ({}, 0)
+    assert (deployed.dags[0].diff.changed, deployed.tasks) == ({}, 0)
     await world.changed("orders", "2013-02-13")
     await work(world)
 
@@ -142,10 +142,10 @@ async def test_a_declared_version_replaces_the_hashes(code: Database) -> None:
     await work(world)
 
     same = await world.deploy(source("orders"), _job(sql, version=1))
-    assert same.diff.changed == {}
+    assert same.dags[0].diff.changed == {}
     other = await world.deploy(source("orders"), _job(sql, version=2))
-    assert other.diff.changed == {"made": ("version",)}
-    assert list(other.diff.regenerated) == ["made"]
+    assert other.dags[0].diff.changed == {"made": ("version",)}
+    assert list(other.dags[0].diff.regenerated) == ["made"]
 
 
 async def test_hashes_are_kept_when_an_upstream_dag_is_deployed(code: Database) -> None:

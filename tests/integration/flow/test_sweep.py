@@ -138,13 +138,13 @@ async def test_an_undeployed_dag_is_kept_for_the_period(world: World) -> None:
     async with world.conn() as conn:
         await undeploy(conn, world.org, "w")
     await swept(world, days=30)
-    assert (await world.deploy(*changed(0))).is_restored
+    assert (await world.deploy(*changed(0))).dags[0].is_restored
     async with world.conn() as conn:
         await undeploy(conn, world.org, "w")
     await swept(world)
     assert set((await counts(world)).values()) == {0}
     again = await world.deploy(*changed(0))
-    assert not again.is_restored
+    assert not again.dags[0].is_restored
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]", "f[*]"]
 

@@ -93,7 +93,7 @@ async def test_an_unknown_dag_is_named(world: World) -> None:
 async def test_a_redeploy_builds_nothing_that_is_valid(world: World) -> None:
     await undeployed(world)
     again = await world.deploy(*BELOW, dag="below")
-    assert (again.is_restored, again.tasks) == (True, 0)
+    assert (again.dags[0].is_restored, again.tasks) == (True, 0)
     assert await world.run() == []
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]", f"d[{DAY}]"]
@@ -170,10 +170,10 @@ async def test_a_redeploy_with_a_changed_job_builds_that_job(world: World) -> No
     changed = (BELOW[0], job("d", "c", config={"callable": "else:where"}))
     async with world.conn() as conn:
         text = json.dumps({"dag": "below", "jobs": list(changed)})
-        shown = await preview(conn, world.org, parse_dag(text, where="f"))
+        shown = await preview(conn, world.org, [parse_dag(text, where="f")])
     again = await world.deploy(*changed, dag="below")
-    assert shown.diff == again.diff
-    assert list(again.diff.regenerated) == ["d"]
+    assert shown.dags[0].diff == again.dags[0].diff
+    assert list(again.dags[0].diff.regenerated) == ["d"]
     assert sorted(await world.run()) == [f"d[{DAY}]", f"d[{NEXT}]"]
     assert await lost(world) == 0
 
@@ -184,7 +184,7 @@ async def test_a_rollback_after_an_undeploy_is_a_deploy_like_any_other(world: Wo
     await world.run()
     await undeployed(world)
     again = await world.deploy(*BELOW, dag="below")
-    assert list(again.diff.regenerated) == ["d"]
+    assert list(again.dags[0].diff.regenerated) == ["d"]
     assert sorted(await world.run()) == [f"d[{DAY}]", f"d[{NEXT}]"]
 
 
@@ -211,7 +211,7 @@ async def test_a_running_task_is_lost_and_its_partition_built_again(world: World
 async def test_a_redeploy_can_build_everything_anew(world: World) -> None:
     await undeployed(world, rebuild=True)
     again = await world.deploy(*BELOW, dag="below")
-    assert (again.is_restored, again.tasks) == (False, 4)
+    assert (again.dags[0].is_restored, again.tasks) == (False, 4)
 
 
 async def test_datasets_built_by_another_dag_meanwhile_are_built_anew(world: World) -> None:
@@ -220,7 +220,7 @@ async def test_datasets_built_by_another_dag_meanwhile_are_built_anew(world: Wor
     await world.run()
     await undeployed(world, "between")
     again = await world.deploy(*BELOW, dag="below")
-    assert not again.is_restored
+    assert not again.dags[0].is_restored
     assert len(await world.run()) == 4
     assert await lost(world) == 0
 
@@ -238,7 +238,7 @@ async def test_an_input_partitioned_otherwise_meanwhile_means_a_new_build(world:
     await world.deploy(source("a"), job("b", "a", partitioning=weekly))
     await world.run()
     again = await world.deploy(*BELOW, dag="below")
-    assert not again.is_restored
+    assert not again.dags[0].is_restored
     await world.run()
     assert await lost(world) == 0
 
@@ -247,7 +247,7 @@ async def test_sources_continue_with_their_partitions(world: World) -> None:
     await undeployed(world)
     await undeployed(world, "w")
     again = await world.deploy(source("a"), job("b", "a"))
-    assert again.is_restored
+    assert again.dags[0].is_restored
     assert await world.run() == []
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]"]

@@ -38,8 +38,8 @@ def dag(*jobs: dict[str, Any]) -> DagFile:
 
 async def test_a_preview_deploys_nothing(world: World) -> None:
     reader = Caller(world.caller.org, None, Role.READER)
-    shown = await preview(reader, world.service, dag(job("c", "b")))
-    assert (shown.version_id, shown.diff.added) == (None, ("c",))
+    shown = await preview(reader, world.service, [dag(job("c", "b"))])
+    assert (shown.dags[0].version_id, shown.dags[0].diff.added) == (None, ("c",))
     (root,) = await lineage_tree(world.caller, world.service)
     assert [node.next for node in root.next] == [()]
 
@@ -47,15 +47,16 @@ async def test_a_preview_deploys_nothing(world: World) -> None:
 async def test_a_deploy_builds_new_datasets(world: World) -> None:
     await world.changed("a", DAY)
     await world.run()
-    done = await deploy(world.caller, world.service, dag(job("c", "b")))
-    assert done.version_id is not None
-    ids = await build_of(world.caller, world.service, done.version_id)
+    done = await deploy(world.caller, world.service, [dag(job("c", "b"))])
+    version_id = done.dags[0].version_id
+    assert version_id is not None
+    ids = await build_of(world.caller, world.service, version_id)
     assert (await progress(world.caller, world.service, ids)).tasks == {"queued": 1}
 
 
 async def test_a_rejected_deploy_writes_nothing(world: World) -> None:
     with pytest.raises(InvalidDag):
-        await deploy(world.caller, world.service, dag(job("c", "nowhere")))
+        await deploy(world.caller, world.service, [dag(job("c", "nowhere"))])
     assert len(await lineage_tree(world.caller, world.service)) == 1
 
 

@@ -38,7 +38,7 @@ async def world(database: Database) -> World:
 
 async def deployed(world: World, text: str, by: str | None = "ann") -> None:
     caller = Caller.local(world.caller.org, by)
-    await deploy(caller, world.service, parse_dag(text, where="shop.yaml"))
+    await deploy(caller, world.service, [parse_dag(text, where="shop.yaml")])
 
 
 async def past(world: World, dag: str | None = "shop") -> list[PastDeploy]:
@@ -100,9 +100,9 @@ async def test_a_file_with_sql_files_is_printed_with_their_sql(
         )
     )
     sql.write_text("SELECT 1 AS n\nFROM orders\n")
-    await deploy(world.caller, world.service, read_dag(path))
+    await deploy(world.caller, world.service, [read_dag(path)])
     sql.write_text("SELECT 2 AS n\nFROM orders\n")
-    await deploy(world.caller, world.service, read_dag(path))
+    await deploy(world.caller, world.service, [read_dag(path)])
     file = await file_of(world, 1)
     assert "sql: |\n" in file.file
     await deployed(world, file.file)

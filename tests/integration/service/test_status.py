@@ -238,8 +238,8 @@ async def test_the_build_of_a_deploy(database: Database) -> None:
     await world.changed("a", DAY)
     await world.run()
     done = await world.deploy(jobs[0], job("b", "a", config={"callable": "x:y"}), jobs[2])
-    assert done.version_id is not None
-    build = await build_of(world.caller, world.service, done.version_id)
+    assert done.dags[0].version_id is not None
+    build = await build_of(world.caller, world.service, done.dags[0].version_id)
     assert (await progress(world.caller, world.service, build)).total == 2
     await world.run()
     assert (await progress(world.caller, world.service, build)).is_good

@@ -44,7 +44,7 @@ async def has_table(world: World, name: str = "copy") -> bool:
 async def test_tables_are_kept_and_used_again(world: World) -> None:
     assert (await undeployed(world)).created == TABLE
     assert await has_table(world)
-    assert (await world.deploy(source("orders"), COPY)).is_restored
+    assert (await world.deploy(source("orders"), COPY)).dags[0].is_restored
     assert await world.rows("SELECT id FROM copy") == [{"id": 1}]
 
 
@@ -64,7 +64,7 @@ async def test_tables_of_an_undeployed_dag_are_dropped_later(world: World) -> No
     done = await undeployed(world, drop_tables=True)
     assert (done.effects, done.created) == (None, TABLE)
     assert not await has_table(world)
-    assert not (await world.deploy(source("orders"), COPY)).is_restored
+    assert not (await world.deploy(source("orders"), COPY)).dags[0].is_restored
 
 
 async def test_a_table_that_others_depend_on_is_kept(world: World) -> None:

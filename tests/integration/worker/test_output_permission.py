@@ -404,7 +404,7 @@ async def test_adopting_a_table_rebuilds_nothing(orders: Database) -> None:
 
     deployed = await world.deploy(source("orders"), _copy(adopt=True))
 
-    assert (deployed.diff.regenerated, deployed.tasks) == ({}, 0)
+    assert (deployed.dags[0].diff.regenerated, deployed.tasks) == ({}, 0)
 
 
 async def _preview(world: World, *jobs: dict[str, Any]) -> None:
@@ -412,7 +412,7 @@ async def _preview(world: World, *jobs: dict[str, Any]) -> None:
 
     dag = parse_dag(json.dumps({"dag": "w", "jobs": list(jobs)}), where="w.yaml")
     async with world.conn() as conn:
-        await preview(conn, world.org, dag)
+        await preview(conn, world.org, [dag])
 
 
 async def _count(world: World, table: str) -> int:

@@ -142,7 +142,7 @@ async def test_the_balance_of_each_account_is_carried_on(database: Database) -> 
             "('2026-01-02', 'a', 2), ('2026-01-03', 'c', 4)"
         )
         world = World(database, OrgContext(await org_id(conn, "default")))
-        await deploy(conn, world.org, parse_dag(text, where="accounts.yaml"))
+        await deploy(conn, world.org, [parse_dag(text, where="accounts.yaml")])
     await world.change("payments", "2026-01-01..2026-01-03")
 
     assert await drained(world) == 3

@@ -35,7 +35,7 @@ def _job(dataset: str, storage: dict[str, Any] | None = None) -> dict[str, Any]:
 def _compiled(*jobs: dict[str, Any], dag: str = "d", beside: CompiledDag | None = None) -> None:
     text = json.dumps({"dag": dag, "jobs": list(jobs)})
     current = {beside.name: CurrentVersion(new_id(), beside)} if beside else {}
-    compile_among(current, parse_dag(text, where="f.yaml"))
+    compile_among(current, [parse_dag(text, where="f.yaml")])
 
 
 @pytest.mark.parametrize(
