@@ -5,7 +5,8 @@ import pytest
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.planning.estimate import Cost, Estimate
 from engine.model.event import SourceEvent
-from engine.service.commands.proposals import Hop, Impact, propose
+from engine.service.commands.proposals import Impact, propose
+from engine.service.queries.impacted_jobs import Hop
 from engine.service.queries.pruning import PrunedEdge
 from engine.store.database import Database
 from tests.support.worlds import WEEKLY, World, job, source
