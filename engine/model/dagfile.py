@@ -45,9 +45,12 @@ def parse_dag(
     return _validated(content, replace(source_map, text=decoded(text, where) if is_alone else ""))
 
 
-def reread_dag(written: str) -> DagFile:
-    """Restore a DAG from its ``written`` text. Raises InvalidDag if no longer valid."""
-    return _validated(msgspec.json.decode(written), SourceMap())
+def reread_dag(written: str, text: str = "") -> DagFile:
+    """Restore a DAG from its ``written`` content, with the ``text`` of its file.
+
+    Raises InvalidDag if no longer valid.
+    """
+    return _validated(msgspec.json.decode(written), SourceMap(text=text))
 
 
 def _validated(content: dict[str, Any], source_map: SourceMap) -> DagFile:

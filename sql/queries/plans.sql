@@ -15,11 +15,11 @@ VALUES (%(id)s, %(org_id)s, %(epoch)s, '{}', %(document)s, %(task_count)s, 'prop
     %(estimate)s)
 
 -- :name insert_pending
--- Insert a plan that exceeds a limit, pending approval.
+-- Insert a plan that exceeds a limit, pending approval. The event has the files of a deploy.
 INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state,
-    estimate, exceeded_limits)
+    estimate, exceeded_limits, event)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s, 'pending_approval',
-    %(estimate)s, %(exceeded_limits)s)
+    %(estimate)s, %(exceeded_limits)s, %(event)s)
 
 -- :name lock_one
 -- Lock a plan for a review.

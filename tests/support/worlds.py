@@ -14,7 +14,8 @@ from uuid import UUID
 from psycopg.rows import DictRow
 
 from consumers.manual import Requested, invalidate
-from engine.flow.deployment.deploy import Deployed, deploy
+from engine.flow.deployment.deploy import deploy
+from engine.flow.deployment.deployment import Deployed
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete
 from engine.flow.planning.plan import Planned, plan

@@ -14,6 +14,7 @@ from rich.tree import Tree
 from engine.cli.commands._decisions import By
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
+from engine.cli.render.elements import short
 from engine.cli.render.plan import cost_text, estimate_text
 from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
 from engine.cli.runtime.python_code import with_python_code
@@ -32,7 +33,7 @@ app = typer.Typer(add_completion=False)
 
 
 _MOST_JOBS = 20
-"""Limit on the jobs listed by a dry run."""
+"""Limit on the jobs listed before a deploy."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,23 @@ def deploy(
 ) -> None:
     """Deploy DAG files: build changed outputs as new dataset versions, keep the rest.
 
-    Several files are deployed together, all or none. Deploying unchanged content has no effect.
+    Several files are deployed together, all or none. Deploying unchanged content has no effect. A
+    deploy that exceeds a limit deploys nothing before its plan is approved; exit with 1.
     """
     code_path = directories_of(load_settings(options).code_path)
     add_code_directories([*(file.parent for file in files if file != STANDARD_INPUT), *code_path])
     dags = [with_python_code(read_dag(file)) for file in files]
 
-    async def work(session: Session) -> None:
+    async def work(session: Session) -> Deploy:
         operation = preview if dry_run else deploy_dags
         deployed = await operation(session.caller(by), session.service, dags)
         show(options, _Deployed(dry_run, deployed), _report)
-        if wait and not dry_run:
+        if wait and not dry_run and deployed.pending_plan is None:
             await wait_for(session, await _builds(session, deployed.dags), timeout)
+        return deployed
 
-    run(options, work, creates_org=not dry_run)
+    if run(options, work, creates_org=not dry_run).pending_plan is not None:
+        raise typer.Exit(1)
 
 
 async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[UUID]:
@@ -89,21 +93,36 @@ def _report(deployed: _Deployed) -> RenderableType:
         Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim"))
         for name in deploy.followed
     )
-    trees = (_tree(dag, deployed.dry_run) for dag in deploy.dags)
-    return Group(*trees, *followed, *_work(deploy, dry_run=deployed.dry_run))
+    is_preview = deployed.dry_run or deploy.pending_plan is not None
+    trees = (_tree(dag, is_preview) for dag in deploy.dags)
+    return Group(*trees, *followed, *_work(deploy, is_preview), *_limits(deploy))
 
 
-def _work(deploy: Deploy, *, dry_run: bool) -> Iterator[RenderableType]:
-    """Yield the work in all DAGs, with its cost; a dry run lists the jobs."""
+def _limits(deploy: Deploy) -> Iterator[Text]:
+    """Yield the exceeded limits, and the command that approves a pending deploy."""
+    for limit in deploy.exceeded_limits:
+        yield Text(f"exceeds a limit: {limit}", "yellow")
+    if deploy.pending_plan is not None:
+        plan = short(deploy.pending_plan)
+        yield Text.assemble(
+            ("nothing is deployed before the plan is approved: ", "yellow"),
+            (f"knockon approve {plan}", "bold"),
+        )
+    elif deploy.exceeded_limits:
+        yield Text("the deploy would need approval", "yellow")
+
+
+def _work(deploy: Deploy, is_preview: bool) -> Iterator[RenderableType]:
+    """Yield the work in all DAGs, with its cost; a preview lists the jobs."""
     if not deploy.jobs:
         return
     tasks, jobs = counted(deploy.tasks, "task"), counted(len(deploy.jobs), "job")
-    verb = "would be planned" if dry_run else "planned"
+    verb = "would be planned" if is_preview else "planned"
     cost = estimate_text(deploy.estimate)
     tree = Tree(Text.assemble((f"{tasks} {verb}", "bold cyan"), f" in {jobs}; {cost}"))
-    for job in deploy.jobs[:_MOST_JOBS] if dry_run else ():
+    for job in deploy.jobs[:_MOST_JOBS] if is_preview else ():
         tree.add(_job_text(job))
-    if dry_run and len(deploy.jobs) > _MOST_JOBS:
+    if is_preview and len(deploy.jobs) > _MOST_JOBS:
         more = counted(len(deploy.jobs) - _MOST_JOBS, "more job")
         tree.add(Text(f"{more}: --json lists all", "dim"))
     yield tree
@@ -116,10 +135,10 @@ def _job_text(job: ImpactedJob) -> Text:
     return text
 
 
-def _tree(deployment: Deployment, dry_run: bool) -> Tree:
+def _tree(deployment: Deployment, is_preview: bool) -> Tree:
     change = deployment.diff
     same = not (change.added or change.changed or change.removed or change.regenerated)
-    state = "would be deployed" if dry_run else "is deployed"
+    state = "would be deployed" if is_preview else "is deployed"
     note = ", unchanged" if same else ""
     if deployment.is_restored:
         note = " again, with the partitions built before"

@@ -64,8 +64,10 @@ def _table(rows: list[PlanRow]) -> RenderableType:
     table = empty_table("plan", "state", "change of", "jobs>", "tasks>", "age", "note")
     for row in rows:
         counts = (f"{row.jobs:,}", f"{row.tasks:,}")
-        datasets, age = some(row.datasets), ago(row.created_at)
-        table.add_row(short(row.id), row.state, datasets, *counts, age, Text(_note(row), "dim"))
+        subject, age = some(row.datasets), ago(row.created_at)
+        if row.dags:
+            subject = f"deploy of {some(row.dags)}"
+        table.add_row(short(row.id), row.state, subject, *counts, age, Text(_note(row), "dim"))
     return table
 
 

@@ -46,6 +46,7 @@ async def store_pending(
         task_count=decision.tasks,
         estimate=Jsonb(asdict(Estimate.of((await costs(conn, decision)).values()))),
         exceeded_limits="\n".join(map(str, exceeded)),
+        event=None,
     )
     await execute(conn, "invalidations.assign_to_pending_plan", plan_id=plan_id, ids=ids)
     return plan_id

@@ -4,7 +4,7 @@ Because of the lock, the later of two concurrent reviews, or of a review and a d
 effects of the earlier.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -50,21 +50,35 @@ async def changes_since(
     conn: Connection, before: Mapping[str, Any], decision: Decision
 ) -> tuple[Difference, ...]:
     """Return the differences between an earlier plan's document and a new decision."""
-    ids = [step["job"] for step in before["steps"]]
-    rows = await fetch(conn, "plans.jobs", PlannedJob, ids=ids)
-    by_id = {row.id: row for row in rows}
-    was = {}
-    for step in before["steps"]:
-        row = by_id[step["job"]]
-        block = {"max_partitions_per_run": max_partitions_per_run(row.scaling)}
-        was[row.dag_name, row.name] = step | block
-    jobs = [decision.lineage.job(step.job) for step in decision.plan.steps]
-    steps = zip(jobs, decision.document["steps"], strict=True)
-    now = {
-        (job.dag_name, job.name): step | {"max_partitions_per_run": job.max_partitions_per_run}
-        for job, step in steps
-    }
+    steps = await _with_jobs(conn, before["steps"])
+    was = {(step["dag"], step["name"]): step for step in steps}
+    now = {(step["dag"], step["name"]): step for step in described_steps(decision)}
     return differences(was, now, decision.lineage)
+
+
+def described_steps(decision: Decision) -> Iterator[dict[str, Any]]:
+    """Yield the steps of a plan's document, with the DAG and the task size of each job."""
+    for step, written in zip(decision.plan.steps, decision.document["steps"], strict=True):
+        job = decision.lineage.job(step.job)
+        yield _described(written, job.dag_name, job.max_partitions_per_run)
+
+
+async def _with_jobs(
+    conn: Connection, steps: Sequence[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Describe stored steps by the rows of their jobs; those of a pending deploy have none."""
+    ids = [step["job"] for step in steps if "dag" not in step]
+    rows = {row.id: row for row in await fetch(conn, "plans.jobs", PlannedJob, ids=ids)}
+    return (
+        _described(step, row.dag_name, max_partitions_per_run(row.scaling))
+        if (row := rows.get(step["job"]))
+        else step
+        for step in steps
+    )
+
+
+def _described(step: Mapping[str, Any], dag: str, per_task: int | None) -> dict[str, Any]:
+    return {**step, "dag": dag, "max_partitions_per_run": per_task}
 
 
 async def record_review(conn: Connection, plan_id: UUID, state: PlanState, by: str | None) -> None:

@@ -21,13 +21,15 @@ _ATTEMPTS = 5
 async def deploy(caller: Caller, service: Service, dags: Sequence[DagFile]) -> Deploy:
     """Deploy DAGs together; unchanged content has no effect. Raises InvalidDag.
 
+    A deploy that exceeds a limit is left pending approval.
+
     A deploy locks tasks of several DAGs, so that no order of locks excludes a deadlock with
     completions. A deploy chosen as the victim starts again.
     """
     async for attempt in retrying(_is_deadlock, attempts=_ATTEMPTS):
         with attempt:
             async with service.transaction(caller) as (conn, org):
-                deployed = await deployment.deploy(conn, org, dags, caller.user)
+                deployed = await deployment.deploy(conn, org, dags, caller.user, is_limited=True)
     return view_of(deployed)
 
 

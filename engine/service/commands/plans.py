@@ -5,6 +5,7 @@ from uuid import UUID
 
 from engine.flow.deployment import apply as applying
 from engine.flow.deployment.apply import Applied
+from engine.flow.deployment.deploy import approve as approve_plan
 from engine.flow.planning import approve as approval
 from engine.flow.planning.approve import Review
 from engine.flow.shared.org_context import OrgContext
@@ -29,13 +30,13 @@ async def apply(caller: Caller, service: Service, plan: str) -> Applied:
 
 @requires(Role.WRITER)
 async def approve(caller: Caller, service: Service, plans: Sequence[str]) -> list[Review]:
-    """Run plans pending approval, with the invalidations planned again in the current state.
+    """Run plans pending approval, planned again in the current state; of deploys as well.
 
     Each plan has a separate transaction: a common transaction would lock tasks plan by plan,
     against the lock order of completions. All ids are resolved before the first approval. Raises
     UnknownName, or InvalidInput if a plan is not pending approval.
     """
-    return await _review(caller, service, approval.approve, plans)
+    return await _review(caller, service, approve_plan, plans)
 
 
 @requires(Role.WRITER)

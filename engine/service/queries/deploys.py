@@ -1,11 +1,12 @@
 """Previews of deploys."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import msgspec
 
 from engine.flow.deployment import deploy as deployment
-from engine.flow.deployment.deploy import Deployed, Deployment
+from engine.flow.deployment.deployment import Deployed, Deployment
 from engine.flow.planning.estimate import Estimate
 from engine.model.dag import DagFile
 from engine.model.states import Role
@@ -21,6 +22,7 @@ class Deploy(msgspec.Struct, frozen=True):
 
     ``followed`` are other DAGs, deployed again because their SQL now reads different columns of
     these, or their inputs have other bounds. ``jobs`` are those of all DAGs, upstream first.
+    ``pending_plan`` is to be approved before anything is deployed.
     """
 
     dags: tuple[Deployment, ...]
@@ -28,6 +30,8 @@ class Deploy(msgspec.Struct, frozen=True):
     jobs: tuple[ImpactedJob, ...]
     tasks: int
     estimate: Estimate
+    exceeded_limits: tuple[str, ...]
+    pending_plan: UUID | None
 
 
 @requires(Role.READER)
@@ -45,5 +49,7 @@ def view_of(deployed: Deployed) -> Deploy:
         followed=deployed.followed,
         jobs=impacted_jobs(decision, deployed.costs) if decision else (),
         tasks=deployed.tasks,
-        estimate=Estimate.of(deployed.costs.values()),
+        estimate=deployed.estimate,
+        exceeded_limits=tuple(map(str, deployed.exceeded_limits)),
+        pending_plan=deployed.pending_plan,
     )

@@ -28,14 +28,15 @@ _MAX_INVALIDATIONS = 10
 class PlanRow(msgspec.Struct, frozen=True):
     """A plan.
 
-    ``datasets`` are the changed datasets. ``exceeded_limits`` are described in words.
-    ``estimate`` is null for plans that ran immediately.
+    ``datasets`` are the changed datasets, and ``dags`` those of a deploy. ``exceeded_limits`` are
+    described in words. ``estimate`` is null for plans that ran immediately.
     """
 
     id: UUID
     state: PlanState
     created_at: datetime
     datasets: tuple[str, ...]
+    dags: tuple[str, ...]
     jobs: int
     tasks: int
     estimate: Estimate | None
@@ -123,6 +124,7 @@ def _plan(row: PlanSummary) -> PlanRow:
         state=PlanState(row.state),
         created_at=row.created_at,
         datasets=tuple(row.datasets) or tuple(filter(None, [event.get("dataset")])),
+        dags=tuple(file["dag"] for file in event.get("deploy", ())),
         jobs=row.jobs,
         tasks=row.task_count,
         estimate=None if row.estimate is None else msgspec.convert(row.estimate, Estimate),

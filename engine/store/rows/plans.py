@@ -10,7 +10,7 @@ from engine.model.states import PlanState
 
 
 class LockedPlan(msgspec.Struct, frozen=True):
-    """A locked plan; ``event`` is the change that a proposal is for."""
+    """A locked plan; ``event`` is the change that a proposal is for, or the files of a deploy."""
 
     id: UUID
     state: PlanState

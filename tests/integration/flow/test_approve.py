@@ -243,7 +243,7 @@ async def test_new_events_are_planned_independently_of_pending_plans(
     assert len(await world.run()) == 14
 
 
-async def test_a_deploy_needs_no_approval(database: Database) -> None:
+async def test_a_deploy_by_the_code_needs_no_approval(database: Database) -> None:
     world = await limited(database)
     await limit_to(world, None)
     await world.changed("a", WEEK)

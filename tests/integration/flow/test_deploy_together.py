@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidDag
-from engine.flow.deployment.deploy import Deployed, deploy, preview
+from engine.flow.deployment.deploy import deploy, preview
+from engine.flow.deployment.deployment import Deployed
 from engine.flow.deployment.undeploy import undeploy
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag

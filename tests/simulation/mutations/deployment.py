@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import engine.flow.deployment.deploy
+import engine.flow.deployment.builds
+import engine.flow.deployment.prepared_deploy
 import engine.lineage.diff
 from engine.lineage.columns import PRUNED
 from tests.simulation.mutations.registry import (
@@ -21,22 +22,22 @@ from tests.simulation.mutations.registry import (
 
 @mutation
 def a_deploy_builds_nothing(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "_build", lambda _: nothing_built)
+    around(patch, engine.flow.deployment.prepared_deploy, "decide_own", lambda _: nothing_decided)
 
 
-async def nothing_built(*_: Any) -> int:
-    return 0
+async def nothing_decided(*_: Any) -> None:
+    """Return no decision."""
 
 
 @mutation
 def a_deploy_drops_canceled_rebuilds(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "canceled_rebuilds", lambda _: nothing)
+    around(patch, engine.flow.deployment.builds, "canceled_rebuilds", lambda _: nothing)
 
 
 @mutation
 def a_changed_source_is_announced_in_its_own_dag_only(patch: Patch) -> None:
     around(
-        patch, engine.flow.deployment.deploy, "changed_sources_read_by_others", lambda _: nothing
+        patch, engine.flow.deployment.builds, "changed_sources_read_by_others", lambda _: nothing
     )
 
 
@@ -64,12 +65,12 @@ def cursors_survive_a_changed_job(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def a_job_that_is_no_longer_manual_is_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "previously_manual_outputs", lambda _: nothing)
+    around(patch, engine.flow.deployment.builds, "previously_manual_outputs", lambda _: nothing)
 
 
 @classified(LOST_WORK)
 def readers_of_replaced_partitions_are_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "outputs_of_earlier_partitions", lambda _: nothing)
+    around(patch, engine.flow.deployment.builds, "outputs_of_earlier_partitions", lambda _: nothing)
 
 
 @mutation
@@ -80,12 +81,12 @@ def a_deploy_repoints_queued_tasks_only(patch: Patch) -> None:
 
 @classified(LOST_WORK)
 def entering_partitions_are_not_built(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "of_entering_partitions", lambda _: nothing)
+    around(patch, engine.flow.deployment.builds, "of_entering_partitions", lambda _: nothing)
 
 
 @mutation
 def readers_of_leaving_partitions_are_not_rebuilt(patch: Patch) -> None:
-    around(patch, engine.flow.deployment.deploy, "of_other_inputs", lambda _: nothing)
+    around(patch, engine.flow.deployment.builds, "of_other_inputs", lambda _: nothing)
 
 
 @mutation
