@@ -22,6 +22,7 @@ from tests.simulation.reach import (
     HISTORY,
     PARALLEL,
     TABLES,
+    TOGETHER,
     WORLD,
     missing,
     report,
@@ -64,7 +65,7 @@ async def _simulate(url: str, seed: int, seconds: float, max_attempts: int) -> i
                 await delete_all_data(database)
     print("\n".join(report(tally.counts)))
     if not_reached := missing(
-        tally.counts, (*WORLD, *HISTORY, *FAILURES, *GRIDS, *TABLES, *PARALLEL)
+        tally.counts, (*WORLD, *HISTORY, *FAILURES, *GRIDS, *TABLES, *TOGETHER, *PARALLEL)
     ):
         print(f"not reached by these seeds: {', '.join(not_reached)}")
     print(tally.line())

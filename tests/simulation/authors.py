@@ -23,7 +23,7 @@ from tests.simulation.invariants import Broken
 from tests.simulation.ledger import Changed, Declared
 from tests.simulation.state import SimulationState
 from tests.simulation.upstream import Upstream
-from tests.simulation.world import Columns, Job, World
+from tests.simulation.world import Columns, Job, World, topological_order
 from tests.simulation.world_changes import (
     with_additional_job,
     with_narrower_source,
@@ -57,6 +57,20 @@ class Authors:
     async def deploy(self, rng: Random) -> None:
         """Deploy a random change to one of the DAGs."""
         await self._deploy(*self._other_world(rng), rng)
+
+    async def deploy_together(self, rng: Random) -> None:
+        """Deploy random changes to several DAGs in one deploy, with the files of some others."""
+        before = other = self.state.world
+        for _ in range(rng.choice([2, 2, 3, 4])):
+            _, other = self._other_world(rng, other)
+        dags = [
+            dag
+            for dag in other.dags
+            if dag_file(other, dag) != dag_file(before, dag) or rng.random() < 0.3
+        ]
+        rng.shuffle(dags)
+        if dags:
+            await self._deploy_dags("deploy: several DAGs" if dags[1:] else "", other, dags, rng)
 
     async def deploy_source(self, rng: Random) -> None:
         """Deploy a source with another table, and so in a new dataset version."""
@@ -154,20 +168,24 @@ class Authors:
     async def _deploy(self, label: str, other: World, rng: Random) -> None:
         dags = [d for d in other.dags if dag_file(other, d) != dag_file(self.state.world, d)]
         if dags:
-            dag = rng.choice(dags)
-            world = self.state.world.with_dag(dag, other)
-            moved, is_deployed = [*self._moved(world, rng), *self._altered(world)], False
-            try:
-                is_deployed = await self._deployed(world, dag, rng)
-            finally:
-                if not is_deployed:
-                    self.upstream.unpublished += moved
-            if is_deployed:
-                # Another DAG may have been deployed during the deploy.
-                before = self.state.world
-                self.earlier.append(before)
-                await self._activate(before.with_dag(dag, world))
-                self.state.counts.update([label, "deploys"])
+            await self._deploy_dags(label, other, [rng.choice(dags)], rng)
+
+    async def _deploy_dags(
+        self, label: str, other: World, dags: Sequence[str], rng: Random
+    ) -> None:
+        world = _with_dags(self.state.world, dags, other)
+        moved, is_deployed = [*self._moved(world, rng), *self._altered(world)], False
+        try:
+            is_deployed = await self._deployed(world, dags, rng)
+        finally:
+            if not is_deployed:
+                self.upstream.unpublished += moved
+        if is_deployed:
+            # Another DAG may have been deployed during the deploy.
+            before = self.state.world
+            self.earlier.append(before)
+            await self._activate(_with_dags(before, dags, world))
+            self.state.counts.update(filter(None, [label, "deploys"]))
 
     def _moved(self, world: World, rng: Random) -> list[SourceEvent]:
         """Change the rows of moved sources; returns events for a failed deploy."""
@@ -197,17 +215,17 @@ class Authors:
             for dag in world.dags:
                 part = _deployable(world, deployed, dag)
                 if len(part) > len(deployed):
-                    assert await self._deployed(World(part), dag, None)
+                    assert await self._deployed(World(part), [dag], None)
                     deployed = part
         await self._activate(world)
 
-    async def _deployed(self, world: World, dag: str, rng: Random | None) -> bool:
-        self.state.log_line(f"deploy {dag}: {self._difference(world)}")
-        parsed = parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml")
+    async def _deployed(self, world: World, dags: Sequence[str], rng: Random | None) -> bool:
+        self.state.log_line(f"deploy {', '.join(dags)}: {self._difference(world)}")
+        parsed = [parse_dag(json.dumps(dag_file(world, dag)), where=f"{dag}.yaml") for dag in dags]
         org = self.state.org_context(rng)
         await self.state.retain()
         try:
-            await self.state.do("deploy", lambda conn: deploy(conn, org, [parsed]), rng)
+            await self.state.do("deploy", lambda conn: deploy(conn, org, parsed), rng)
         except ResponseLost:
             return True
         except InvalidDag as error:
@@ -260,7 +278,7 @@ class Authors:
     def _difference(self, world: World) -> str:
         return ", ".join(sorted({job.name for job in {*world.jobs} ^ {*self.state.world.jobs}}))
 
-    def _other_world(self, rng: Random) -> tuple[str, World]:
+    def _other_world(self, rng: Random, world: World | None = None) -> tuple[str, World]:
         variants: dict[str, tuple[int, Callable[[World, Random], World]]] = {
             "rollback": (20, self._rollback),
             "job or source removed": (15, without_leaf),
@@ -275,7 +293,7 @@ class Authors:
             "column added or removed": (15, with_other_columns),
         }
         variant = rng.choices([*variants], [weight for weight, _ in variants.values()])[0]
-        return f"deploy: {variant}", variants[variant][1](self.state.world, rng)
+        return f"deploy: {variant}", variants[variant][1](world or self.state.world, rng)
 
     def _rollback(self, world: World, rng: Random) -> World:
         """Return an earlier world, but with current source bounds, since rows fill these bounds."""
@@ -285,6 +303,12 @@ class Authors:
         for job in earlier.sources:
             earlier = earlier.replacing(replace(job, space=spaces[job.name]))
         return earlier
+
+
+def _with_dags(world: World, dags: Sequence[str], other: World) -> World:
+    """Return a world with some DAGs as defined in another one."""
+    jobs = [job for job in world.jobs if job.dag not in dags]
+    return World(topological_order([*jobs, *(job for job in other.jobs if job.dag in dags)]))
 
 
 def _is_read_elsewhere(world: World, dag: str) -> bool:

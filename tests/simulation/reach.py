@@ -14,6 +14,9 @@ from tests.simulation.reports import ReportDetail, report_detail
 from tests.simulation.spaces import ALPHABETS, GRAINS, MORE_GRAINS
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
+TOGETHER = ("deploy: several DAGs", "graph: DAGs read each other")
+"""Situations of worlds whose DAGs are deployed together."""
+
 GRIDS = (
     *(f"partitioning: {grain}" for grain in MORE_GRAINS),
     *("mapping: window of inputs", "mapping: last of a list", "wait_for: all but"),

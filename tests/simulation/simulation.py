@@ -103,7 +103,7 @@ class Simulation:
                 *(authors.cut_otherwise, authors.activate),
                 *(workers.give_up, workers.spill),
                 *(pauses.pause, pauses.resume, pauses.pass_quiet_time, operators.retry_canceled),
-                *(authors.redeploy, authors.sweep),
+                *(authors.redeploy, authors.sweep, authors.deploy_together),
                 self._rest.rest,
             )
         }

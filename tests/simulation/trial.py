@@ -138,6 +138,20 @@ class Trial:
             steps += [Step(name, rng.randrange(2**32)) for name in verb if name]
         return Trial(World(jobs), steps, has_report_gaps=rng.random() < 0.3)
 
+    @staticmethod
+    def of_deploys(seed: int) -> Trial:
+        """Return a trial in which DAGs that read each other are deployed together."""
+        rng = Random(f"deploys {seed}")
+        jobs = tuple(
+            replace_job(job, dag=rng.choice(["one", "two", "three"])) for job in world(seed).jobs
+        )
+        steps: list[Step] = []
+        for step in history(seed):
+            steps.append(step)
+            verb = rng.choices(["", "deploy_together", "touch"], [82, 14, 4])[0]
+            steps += [Step(name, rng.randrange(2**32)) for name in [verb] if name]
+        return Trial(World(jobs), steps, is_calm=rng.random() < 0.4)
+
     async def run(self, database: Database) -> Trial:
         """Run the trial in a new org, recording any error as its failure."""
         simulations = [await self._start(database) for _ in range(1 + self.has_twin)]

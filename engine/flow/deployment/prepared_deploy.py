@@ -135,30 +135,30 @@ async def describe(conn: Connection, org: OrgContext, prepared: PreparedDeploy) 
 
 async def build(conn: Connection, org: OrgContext, prepared: PreparedDeploy, plan_id: UUID) -> int:
     """Execute the plan of a deploy, and release the tasks that waited for a canceled one."""
+    lineage = await org.lineage(conn)
+    # The plan may join these tasks, after which they count as checked.
+    first_runs = await _block_first_runs(conn, lineage, prepared.deployed)
     tasks = 0
     if prepared.decision is not None:
         tasks = (await execute_plan(conn, org, prepared.decision, plan_id)).tasks
     if prepared.deployed:
-        lineage = await org.lineage(conn)
         await resolve_dependents(conn, org, lineage, list(prepared.ended))
-        await _reevaluate_first_runs(conn, org, lineage, prepared.deployed)
+        await unblock(conn, org, first_runs)
         await release_all_dependents(conn, org)
     return tasks
 
 
-async def _reevaluate_first_runs(
-    conn: Connection, org: OrgContext, lineage: Lineage, deployed: Sequence[NewVersion]
-) -> None:
-    """Re-evaluate waiting first runs, since ``wait_for`` may have changed.
+async def _block_first_runs(
+    conn: Connection, lineage: Lineage, deployed: Sequence[NewVersion]
+) -> list[UUID]:
+    """Return first runs to be checked again, blocked, since ``wait_for`` may have changed.
 
     Readers in other DAGs are included: they now wait for new, empty dataset versions, or for the
     partitions within other bounds.
     """
     datasets = {dataset for new in deployed for dataset in (*new.created, *new.bounds)}
     readers = {edge.job for dataset in datasets for edge in lineage.readers(dataset)}
-    jobs = {id_ for new in deployed for id_ in new.jobs.values()}
-    affected = [*jobs, *readers]
-    blocked = await fetch(conn, "tasks.block_first_runs", TaskId, jobs=affected)
-    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", TaskId, jobs=affected)
-    if blocked or waiting:
-        await unblock(conn, org, [row.id for row in (*blocked, *waiting)])
+    jobs = [*{*readers, *(id_ for new in deployed for id_ in new.jobs.values())}]
+    blocked = await fetch(conn, "tasks.block_first_runs", TaskId, jobs=jobs)
+    waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", TaskId, jobs=jobs)
+    return [row.id for row in (*blocked, *waiting)]
