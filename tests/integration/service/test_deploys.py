@@ -11,17 +11,20 @@ from engine.flow.ingestion.ingest import ingest
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.model.event import Batch, Rejection
-from engine.model.states import Role
+from engine.model.states import PlanState, Role
 from engine.service.caller import Caller
 from engine.service.commands.audit import mend
 from engine.service.commands.dead_letters import discard
 from engine.service.commands.deploys import deploy
+from engine.service.commands.plans import approve
 from engine.service.queries.audit import audit
 from engine.service.queries.dead_letters import dead_letter, dead_letters
 from engine.service.queries.deploys import preview
 from engine.service.queries.lineage import lineage_tree
+from engine.service.queries.plans import plan, plans
 from engine.service.queries.progress import build_of, progress
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
 DAY = "2013-02-13"
@@ -52,6 +55,37 @@ async def test_a_deploy_builds_new_datasets(world: World) -> None:
     assert version_id is not None
     ids = await build_of(world.caller, world.service, version_id)
     assert (await progress(world.caller, world.service, ids)).tasks == {"queued": 1}
+
+
+async def test_a_preview_lists_the_jobs_of_all_dags(world: World) -> None:
+    await world.changed("a", DAY)
+    await world.run()
+    await deploy(world.caller, world.service, [dag(job("c", "b"))])
+    await world.run()
+    jobs = [source("a"), job("b", "a", config={"callable": "else:where"})]
+    changed = parse_dag(json.dumps({"dag": "w", "jobs": jobs}), where="w.yaml")
+    shown = await preview(world.caller, world.service, [changed])
+    assert [(each.dag, each.job, each.partitions) for each in shown.jobs] == [
+        ("w", "b", (DAY,)),
+        ("more", "c", (DAY,)),
+    ]
+    assert (shown.tasks, shown.exceeded_limits, shown.pending_plan) == (2, (), None)
+
+
+async def test_a_deploy_beyond_a_limit_is_a_plan_to_approve(world: World) -> None:
+    await world.changed("a", DAY)
+    await world.run()
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", 0)
+    pending = await deploy(world.caller, world.service, [dag(job("c", "b"))])
+    assert pending.pending_plan is not None
+    (row,) = await plans(world.caller, world.service, states=[PlanState.PENDING_APPROVAL])
+    assert (row.id, row.dags, row.tasks) == (pending.pending_plan, ("more",), 1)
+    view = await plan(world.caller, world.service, str(row.id))
+    assert [step.job for step in view.steps] == ["c"]
+    (review,) = await approve(world.caller, world.service, [str(row.id)])
+    assert (review.state, review.tasks) == ("applied", 1)
+    assert await world.run() == [f"c[{DAY}]"]
 
 
 async def test_a_rejected_deploy_writes_nothing(world: World) -> None:
