@@ -1,7 +1,6 @@
 """`knockon deploy`."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -36,12 +35,6 @@ _MOST_JOBS = 20
 """Limit on the jobs listed before a deploy."""
 
 
-@dataclass(frozen=True)
-class _Deployed:
-    dry_run: bool
-    deploy: Deploy
-
-
 @app.command()
 @command
 def deploy(
@@ -69,7 +62,7 @@ def deploy(
     async def work(session: Session) -> Deploy:
         operation = preview if dry_run else deploy_dags
         deployed = await operation(session.caller(by), session.service, dags)
-        show(options, _Deployed(dry_run, deployed), _report)
+        show(options, deployed, lambda deploy: _report(deploy, dry_run=dry_run))
         if wait and not dry_run and deployed.pending_plan is None:
             await wait_for(session, await _builds(session, deployed.dags), timeout)
         return deployed
@@ -87,13 +80,12 @@ async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[U
     ]
 
 
-def _report(deployed: _Deployed) -> RenderableType:
-    deploy = deployed.deploy
+def _report(deploy: Deploy, *, dry_run: bool) -> RenderableType:
     followed = (
         Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim"))
         for name in deploy.followed
     )
-    is_preview = deployed.dry_run or deploy.pending_plan is not None
+    is_preview = dry_run or deploy.pending_plan is not None
     trees = (_tree(dag, is_preview) for dag in deploy.dags)
     return Group(*trees, *followed, *_work(deploy, is_preview), *_limits(deploy))
 

@@ -37,6 +37,16 @@ jobs:
 """
 
 
+READER = """\
+dag: reader
+jobs:
+  - name: total
+    inputs: [{dataset: sales, mapping: all}]
+    outputs: [{dataset: total}]
+    config: {sql: SELECT sum(sales) AS total FROM sales}
+"""
+
+
 def test_migrate_lists_applied_migrations(empty_database_url: str, tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL=empty_database_url))
     result = knockon("status", code=1)
@@ -99,6 +109,37 @@ def test_deploy_shows_changes(shop: Knockon, tmp_path: Path) -> None:
     (done,) = shop("deploy", file, "--json").json["dags"]
     assert done["diff"]["changed"] == {"daily_sales": ["config"]}
     assert list(done["diff"]["regenerated"]) == ["daily_sales"]
+
+
+def test_a_deploy_beyond_a_limit_waits_for_approval(shop: Knockon, tmp_path: Path) -> None:
+    shop(
+        "apply", shop("impact", "orders", "-p", "2026-02-02..2026-02-08", "--json").json["plan_id"]
+    )
+    shop("org", "set", "blast_radius", "5")
+    file = tmp_path / "dag.yaml"
+    file.write_text(MINIMAL.read_text().replace("sum(amount)", "max(amount)"))
+    assert "the deploy would need approval" in shop("deploy", file, "--dry-run").out
+    text = shop("deploy", file, code=1).out
+    assert "minimal would be deployed" in text
+    assert "minimal.daily_sales" in text
+    plan = text.split("knockon approve ")[1].split()[0]
+    assert "deploy of minimal" in shop("plans").out
+    assert f"plan {plan} is applied: 7 tasks" in shop("approve", plan).out
+    assert shop("deploy", file).out == "minimal is deployed, unchanged\n"
+
+
+def test_files_are_deployed_together_in_any_order(shop: Knockon, tmp_path: Path) -> None:
+    reader, minimal = tmp_path / "reader.yaml", tmp_path / "minimal.yaml"
+    reader.write_text(READER)
+    minimal.write_text(MINIMAL.read_text().replace("dataset: daily_sales", "dataset: sales"))
+    text = shop("validate", reader, minimal).out
+    assert text.index("✓ reader") < text.index("✓ minimal")
+    reader_first = shop("deploy", reader, minimal, "--json").json["dags"]
+    assert [dag["dag_name"] for dag in reader_first] == ["reader", "minimal"]
+    minimal.write_text(MINIMAL.read_text())
+    result = shop("deploy", reader, minimal, code=1)
+    assert "'sales'" in result.err
+    assert result.out == ""
 
 
 def test_deploy_shows_added_partitions_of_a_source(shop: Knockon, tmp_path: Path) -> None:
@@ -241,8 +282,7 @@ def test_validate_notes_plug_ins_installed_elsewhere(tmp_path: Path) -> None:
     assert "note: b: operator 'spark' is not installed here" in out
 
 
-def test_deploy_shows_the_files_before_a_rejected_one(knockon: Knockon) -> None:
+def test_a_rejected_file_deploys_none(knockon: Knockon) -> None:
     bad = MINIMAL.read_text().replace("dag: minimal", "dag: another")
     result = knockon("deploy", MINIMAL, "-", stdin=bad, code=1)
-    assert "minimal is deployed" in result.out
-    assert "another is deployed" not in result.out
+    assert result.out == ""
