@@ -48,3 +48,10 @@ WHERE id IN (
     ORDER BY l.id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED)
 RETURNING id
+
+-- :name streams
+-- The streams of unarchived dead letters, and those that consumers have read.
+SELECT stream FROM knockon.dead_letters WHERE org_id = %(org_id)s
+UNION
+SELECT stream FROM knockon.consumer_positions WHERE org_id = %(org_id)s AND consumer <> 'appears'
+ORDER BY stream

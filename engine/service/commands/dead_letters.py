@@ -5,16 +5,20 @@ from uuid import UUID
 
 from consumers.replay import Replayed
 from consumers.replay import replay as ingest_again
+from engine.errors import UnknownName
 from engine.flow.ingestion.discard_letters import (
     LetterFilter,
     discard_letters,
     discard_matching,
 )
+from engine.flow.shared.org_context import OrgContext
+from engine.model.source_positions import did_you_mean
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
 from engine.service.service import Service
-from engine.store.rows.dead_letters import DeadLetterId
+from engine.store.database import Connection
+from engine.store.rows.dead_letters import DeadLetterId, Stream
 from engine.store.run import fetch
 
 __all__ = ["Replayed", "discard", "discard_all", "replay", "replay_all"]
@@ -64,8 +68,20 @@ async def discard_all(
 ) -> int:
     """Discard all open dead letters of a stream or with a text in the error; return the count.
 
-    A thousand per transaction. Raises InvalidInput if the reason is empty.
+    A thousand per transaction. Raises InvalidInput if the reason is empty, and UnknownName if no
+    dead letter or consumer is of the stream.
     """
     async with service.connection(caller) as (conn, org):
         matching = LetterFilter(stream, error)
-        return await discard_matching(conn, org, matching, reason=reason, by=caller.user)
+        count = await discard_matching(conn, org, matching, reason=reason, by=caller.user)
+        if stream is not None and not count:
+            await _require_stream(conn, org, stream)
+        return count
+
+
+async def _require_stream(conn: Connection, org: OrgContext, stream: str) -> None:
+    rows = await fetch(conn, "dead_letters.streams", Stream, org_id=org.id)
+    streams = [row.stream for row in rows]
+    if not any(f"{each}/".startswith(f"{stream}/") for each in streams):
+        hint = did_you_mean(stream, streams) or "; see the streams with 'knockon dead-letters'"
+        raise UnknownName(f"there is no stream {stream!r} in this org{hint}")

@@ -7,6 +7,7 @@ import msgspec
 from engine.flow.shared.pauses import load_pauses
 from engine.model.states import Activation, Role
 from engine.service.caller import Caller, requires
+from engine.service.names import require_dag
 from engine.service.queries.lineage import dimensions_text
 from engine.service.service import Service
 from engine.store.rows.pauses import Pause
@@ -32,9 +33,14 @@ class DatasetRow(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def datasets(caller: Caller, service: Service, dag: str | None = None) -> list[DatasetRow]:
-    """List the datasets of all DAGs, or of one, each after the datasets upstream."""
+    """List the datasets of all DAGs, or of one, each after the datasets upstream.
+
+    Raises UnknownName.
+    """
     async with service.snapshot(caller) as (conn, org):
         lineage, pauses = await org.lineage(conn), await load_pauses(conn, org)
+    if dag is not None:
+        require_dag(lineage, dag)
     rows = []
     for job in lineage.order:
         for dataset in map(lineage.dataset, job.outputs if dag in (None, job.dag_name) else ()):

@@ -25,6 +25,7 @@ from engine.model.states import Activation, PlanState, Role, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
+from engine.service.names import one_key
 from engine.service.queries.not_run import PlanNotRun, not_run
 from engine.service.queries.pruned_changes import PrunedChange, pruned_changes
 from engine.service.service import Service
@@ -97,7 +98,7 @@ async def _explain(
 ) -> ExplainedPartition:
     lineage = await org.lineage(conn)
     row = lineage.dataset_named(dataset)
-    key = _one_key(lineage, row, partition)
+    key = one_key(lineage.space(row.id), partition, dataset)
     job = lineage.producer(row.id)
     built = await fetch_one(
         conn, "partitions.built", BuiltPartition, dataset=row.id, version=row.version, key=key
@@ -138,14 +139,6 @@ async def _explain(
         not_run=tuple(unrun),
         pruned_changes=tuple(await pruned_changes(conn, org, lineage, job, key)),
     )
-
-
-def _one_key(lineage: Lineage, dataset: Dataset, text: str) -> str:
-    space = lineage.space(dataset.id)
-    partitions = space.parse(text)
-    if not partitions.is_finite or partitions.count() != 1:
-        raise InvalidPartition(f"{text!r} is not one partition of {dataset.name!r}: give one key")
-    return next(iter(space.keys(partitions)))
 
 
 def _newer_inputs(reasons: Sequence[StaleReason]) -> list[NewerInput]:

@@ -8,6 +8,7 @@ import msgspec
 from engine.flow.shared.pauses import load_pauses
 from engine.model.states import Activation, ExecutionStrategy, Role
 from engine.service.caller import Caller, requires
+from engine.service.names import require_dag
 from engine.service.service import Service
 from engine.store.rows.pauses import Pause
 from engine.store.rows.tasks import UnfinishedCount
@@ -34,9 +35,11 @@ class JobRow(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list[JobRow]:
-    """List the jobs of all DAGs, or of one, each after the jobs upstream."""
+    """List the jobs of all DAGs, or of one, each after the jobs upstream. Raises UnknownName."""
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
+        if dag is not None:
+            require_dag(lineage, dag)
         pauses = await load_pauses(conn, org)
         counts = await fetch(conn, "tasks.unfinished_by_job", UnfinishedCount, org_id=org.id)
     tasks: defaultdict[UUID, dict[str, int]] = defaultdict(dict)

@@ -7,9 +7,11 @@ from uuid import UUID
 
 import msgspec
 
+from engine.lineage.graph import Lineage
 from engine.lineage.job_names import find_job, name_parts
 from engine.model.states import Role, TaskStatus
 from engine.service.caller import Caller, requires
+from engine.service.names import require_partition
 from engine.service.service import Service
 from engine.store.run import fetch
 
@@ -69,8 +71,8 @@ async def tasks(
 ) -> list[TaskRow]:
     """List tasks, newest first, optionally by status, job or partition.
 
-    Raises UnknownName if there are none, and no current DAG has the job, or InvalidInput if
-    several DAGs have it.
+    Raises UnknownName or InvalidPartition if there are none, and no current DAG has the job, or no
+    job such a partition; InvalidInput if several DAGs have the job.
     """
     async with service.snapshot(caller) as (conn, org):
         dag, job_name = None, job
@@ -87,6 +89,12 @@ async def tasks(
             partition=partition,
             limit=limit,
         )
-        if job is not None and not rows:
-            find_job(await org.lineage(conn), job)
+        if not rows:
+            _require_possible(await org.lineage(conn), job, partition)
         return rows
+
+
+def _require_possible(lineage: Lineage, job: str | None, partition: str | None) -> None:
+    jobs = lineage.order if job is None else [find_job(lineage, job)]
+    if partition is not None:
+        require_partition(lineage, jobs, partition)

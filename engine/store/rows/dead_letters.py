@@ -13,6 +13,12 @@ class DeadLetterId(msgspec.Struct, frozen=True):
     id: UUID
 
 
+class Stream(msgspec.Struct, frozen=True):
+    """A stream of messages."""
+
+    stream: str
+
+
 class LockedLetter(msgspec.Struct, frozen=True):
     """A locked dead letter, with all that is needed to read it again."""
 

@@ -1,17 +1,18 @@
 """Replay of dead letters: ingested letters, remaining letters, and the reasons."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from consumers.replay import Replayed, replay
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, UnknownName
 from engine.flow.ingestion import discard_letters as discarding
 from engine.flow.ingestion.discard_letters import LetterFilter, discard_letters, discard_matching
 from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Batch, Rejection
-from engine.service.commands.dead_letters import replay_all
+from engine.service.commands.dead_letters import discard_all, replay_all
 from engine.service.queries.dead_letters import dead_letter, dead_letters
 from engine.service.queries.status import status
 from engine.store.database import Database
@@ -195,6 +196,22 @@ async def test_matching_letters_are_discarded_in_batches(
     letters = await dead_letters(world.caller, world.service, with_done=True)
     assert [letter.closed_by for letter in letters if letter.closed_at] == ["ann"] * expected
     assert (await status(world.caller, world.service)).dead_letters == 3 - expected
+
+
+async def test_an_unknown_stream_is_rejected(database: Database) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    await world.rows(
+        "INSERT INTO consumer_positions (org_id, consumer, stream, position) "
+        "VALUES (%s, 'k', 'kafka/orders/0', '7') RETURNING stream",
+        world.org.id,
+    )
+    discarding_all = partial(discard_all, world.caller, world.service, reason="x")
+    for known in ("kafka", "kafka/orders", "kafka/orders/0"):
+        assert await discarding_all(stream=known) == 0
+    with pytest.raises(UnknownName, match=r"no stream 'kafka/order' .*mean 'kafka/orders/0'\?"):
+        await discarding_all(stream="kafka/order")
+    with pytest.raises(UnknownName, match=r"see the streams with 'knockon dead-letters'"):
+        await discarding_all(stream="x")
 
 
 async def test_a_loss_reported_again_is_reopened(database: Database) -> None:

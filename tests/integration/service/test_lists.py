@@ -1,14 +1,17 @@
 """Lists of tasks and invalidations, and ids given by their endings."""
 
 from collections import Counter
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
-from engine.errors import InvalidInput, UnknownName
+from engine.errors import InvalidInput, InvalidPartition, UnknownName
 from engine.service.commands.tasks import retry_all
 from engine.service.ids import task_id
+from engine.service.queries.datasets import datasets
 from engine.service.queries.invalidations import invalidations
+from engine.service.queries.jobs import jobs
 from engine.service.queries.lineage import LineageNode, lineage_tree
 from engine.service.queries.tasks import tasks
 from engine.store.compatibility import missing_migrations
@@ -44,6 +47,24 @@ async def test_an_unknown_filter_is_rejected(database: Database) -> None:
             await listed
     with pytest.raises(UnknownName, match="no dataset betta"):
         await invalidations(world.caller, world.service, dataset="betta")
+    for listing in (jobs, datasets):
+        assert await listing(world.caller, world.service, "w") != []
+        with pytest.raises(UnknownName, match=r"no DAG 'beta' deployed .*'knockon status'"):
+            await listing(world.caller, world.service, "beta")
+
+
+async def test_an_impossible_partition_is_rejected(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "b"))
+    listed = partial(tasks, world.caller, world.service)
+    for possible in (DAY, "*"):
+        assert await listed(partition=possible) == await listed(job="b", partition=possible) == []
+    for impossible in ("yesterday", f"{DAY}..{OTHER}"):
+        with pytest.raises(InvalidPartition, match=f"no job has a partition '{impossible}'"):
+            await listed(partition=impossible)
+    with pytest.raises(InvalidPartition, match="'yesterday'"):
+        await listed(job="b", partition="yesterday")
+    with pytest.raises(InvalidPartition, match="is not one partition of 'b': give one key"):
+        await listed(job="b", partition=f"{DAY}..{OTHER}")
 
 
 async def test_tasks_of_a_removed_job_are_listed(database: Database) -> None:
