@@ -1,14 +1,12 @@
 """`knockon approve`."""
 
-from typing import Annotated
-
 import typer
 
 from engine.cli.commands._decisions import By, Plans, decisions
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import Session, run
-from engine.cli.runtime.wait import wait_for
+from engine.cli.runtime.wait import Timeout, Wait, wait_for
 from engine.service.commands.plans import approve as approve_plans
 
 app = typer.Typer(add_completion=False)
@@ -20,9 +18,8 @@ def approve(
     options: GlobalOptions,
     plans: Plans,
     by: By = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until everything is recomputed.")
-    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
 ) -> None:
     """Approve plans pending approval.
 
@@ -34,6 +31,7 @@ def approve(
         reviews = await approve_plans(session.caller(by), session.service, plans)
         show(options, reviews, decisions)
         if wait:
-            await wait_for(session, [id_ for review in reviews for id_ in review.invalidations])
+            ids = [id_ for review in reviews for id_ in review.invalidations]
+            await wait_for(session, ids, timeout)
 
     run(options, work)

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from engine.cli.render.console import errors
 from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session
-from engine.errors import TaskFailed
+from engine.errors import InvalidInput, TaskFailed
 from engine.loops.notification_listener import NotificationListener
 from engine.loops.schema_watch import SchemaWatch
 from engine.model.states import TaskStatus
@@ -28,10 +28,26 @@ _PAUSED_SECONDS = 2.0
 _UNSERVED_SECONDS = 30.0
 """Time without any progress after which no process is assumed to serve the work."""
 
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until everything affected is recomputed.")]
+
+def _require_wait(context: typer.Context, timeout: float | None) -> float | None:
+    if timeout is not None and not context.params["wait"]:
+        raise InvalidInput("--timeout limits a wait: add --wait, or leave out --timeout")
+    return timeout
+
+
+Wait = Annotated[
+    bool,
+    # Eager, so that it is parsed before --timeout.
+    typer.Option("--wait", is_eager=True, help="Wait until everything affected is recomputed."),
+]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", min=0.0, help="With --wait: most seconds to wait; default: none."),
+    typer.Option(
+        "--timeout",
+        min=0.0,
+        callback=_require_wait,
+        help="With --wait: most seconds to wait; default: none.",
+    ),
 ]
 
 
