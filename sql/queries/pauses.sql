@@ -1,10 +1,11 @@
 -- :name insert
--- Pause a job, a dataset or the org; a repeated pause keeps its time.
+-- Pause a job, a dataset or the org; the first pause stays as it is, with its person, time and reason.
+-- An inserted row has no xmax.
 INSERT INTO knockon.pauses AS p (org_id, kind, name, paused_by, reason)
 VALUES (%(org_id)s, %(kind)s, %(name)s, %(by)s, %(reason)s)
 ON CONFLICT (org_id, kind, name)
-DO UPDATE SET paused_by = EXCLUDED.paused_by, reason = coalesce(EXCLUDED.reason, p.reason)
-RETURNING p.kind, p.name, p.paused_by, p.paused_at, p.reason
+DO UPDATE SET paused_at = p.paused_at
+RETURNING p.kind, p.name, p.paused_by, p.paused_at, p.reason, p.xmax = 0 AS is_new
 
 -- :name delete
 -- Resume a job, a dataset or the org.

@@ -9,6 +9,7 @@ from engine.cli.commands._decisions import By, PauseName, PauseSubject
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import run
+from engine.service.commands.pauses import RequestedPause
 from engine.service.commands.pauses import pause as pause_subject
 
 app = typer.Typer(add_completion=False)
@@ -28,7 +29,8 @@ def pause(
     """Pause a job, a dataset, or the org, until 'knockon resume'.
 
     Tasks of a paused job are planned, but not started; running tasks continue. Changes of a paused
-    dataset, or of all datasets of a paused org, are gathered, but not planned.
+    dataset, or of all datasets of a paused org, are gathered, but not planned. A repeated pause
+    changes nothing.
     """
     row = run(
         options,
@@ -36,4 +38,10 @@ def pause(
             session.caller(by), session.service, kind, name, reason=reason
         ),
     )
-    show(options, row, lambda row: Text(str(row)))
+    show(options, row, _text)
+
+
+def _text(pause: RequestedPause) -> Text:
+    if pause.is_new:
+        return Text(str(pause))
+    return Text(f"{pause.subject} is already paused {pause.origin}", "yellow")

@@ -12,7 +12,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.model.states import PauseKind
 from engine.store.database import Connection
 from engine.store.notifications import INVALIDATIONS, TASKS, notify
-from engine.store.rows.pauses import Pause
+from engine.store.rows.pauses import Pause, RequestedPause
 from engine.store.run import fetch, fetch_one
 
 
@@ -51,11 +51,10 @@ async def pause(
     *,
     reason: str | None = None,
     by: str | None = None,
-) -> Pause:
-    """Pause a subject, from the next claim or planning on; a repeated pause keeps its time."""
-    (row,) = await fetch(
-        conn, "pauses.insert", Pause, org_id=org.id, kind=kind, name=name, by=by, reason=reason
-    )
+) -> RequestedPause:
+    """Pause a subject, from the next claim or planning on; a paused one keeps its first pause."""
+    params = {"org_id": org.id, "kind": kind, "name": name, "by": by, "reason": reason}
+    (row,) = await fetch(conn, "pauses.insert", RequestedPause, **params)
     return row
 
 

@@ -6,9 +6,9 @@ from engine.lineage.job_names import find_job
 from engine.model.states import Activation, PauseKind, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.rows.pauses import Pause
+from engine.store.rows.pauses import Pause, RequestedPause
 
-__all__ = ["Pause", "pause", "resume"]
+__all__ = ["Pause", "RequestedPause", "pause", "resume"]
 
 
 @requires(Role.WRITER)
@@ -19,12 +19,12 @@ async def pause(
     name: str | None = None,
     *,
     reason: str | None = None,
-) -> Pause:
+) -> RequestedPause:
     """Pause a job, a dataset, or the org, which has no name.
 
     Tasks of a paused job are planned, but not claimed; running tasks continue. Invalidations of a
-    paused dataset or org are stored, but not planned. Raises UnknownName, or InvalidInput for a
-    source job.
+    paused dataset or org are stored, but not planned. An earlier pause of the subject stays as it
+    is, and is returned. Raises UnknownName, or InvalidInput for a source job.
     """
     subject = _subject(kind, name)
     async with service.transaction(caller) as (conn, org):

@@ -21,10 +21,21 @@ class Pause(msgspec.Struct, frozen=True):
         """Return the paused subject, as in messages."""
         return "the org" if self.kind == PauseKind.ORG else f"{self.kind} {self.name!r}"
 
-    def __str__(self) -> str:
+    @property
+    def origin(self) -> str:
+        """Return the time, the person and the reason of the pause, as in messages."""
         by = f" by {self.paused_by}" if self.paused_by else ""
         reason = f": {self.reason}" if self.reason else ""
-        return f"{self.subject} is paused since {self.paused_at:%Y-%m-%d %H:%M:%S %Z}{by}{reason}"
+        return f"since {self.paused_at:%Y-%m-%d %H:%M:%S %Z}{by}{reason}"
+
+    def __str__(self) -> str:
+        return f"{self.subject} is paused {self.origin}"
+
+
+class RequestedPause(Pause, frozen=True):
+    """A pause as of its request; not ``is_new`` if an earlier request began it."""
+
+    is_new: bool
 
 
 class Gathering(msgspec.Struct, frozen=True):

@@ -8,6 +8,8 @@ def test_a_paused_job_is_shown_until_it_is_resumed(shop: Knockon) -> None:
     out = shop("pause", "job", "daily_sales", "--reason", "load test", "--by", "ann").out
     assert "job 'minimal.daily_sales' is paused since" in out
     assert "by ann: load test" in out
+    again = shop("pause", "job", "daily_sales", "--by", "eve").out
+    assert again == out.replace("is paused", "is already paused")
     planned(shop, "orders", *WEEK)
     text = shop("status").out
     assert text.startswith("paused")

@@ -1,6 +1,7 @@
 """Pauses of jobs, datasets and the org: work is gathered, shown, and resumed."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,7 +12,7 @@ from engine.loops.notification_listener import NotificationListener
 from engine.model.event import SourceEvent
 from engine.model.states import PauseKind
 from engine.service.caller import Caller
-from engine.service.commands.pauses import pause, resume
+from engine.service.commands.pauses import Pause, pause, resume
 from engine.service.commands.proposals import propose
 from engine.service.queries.datasets import datasets
 from engine.service.queries.explain_partition import explain_partition
@@ -43,6 +44,10 @@ async def paused(world: World, kind: PauseKind, name: str | None = None) -> None
 
 async def resumed(world: World, kind: PauseKind, name: str | None = None) -> None:
     await resume(world.caller, world.service, kind, name)
+
+
+async def pauses(world: World) -> Sequence[Pause]:
+    return (await status(world.caller, world.service)).pauses
 
 
 async def test_tasks_of_a_paused_job_are_planned_but_not_claimed(world: World) -> None:
@@ -192,10 +197,17 @@ async def test_a_resume_notifies_workers_and_planners(world: World) -> None:
             stop.set()
 
 
-async def test_a_repeated_pause_keeps_its_time_and_reason(world: World) -> None:
-    first = await pause(world.caller, world.service, JOB, "b", reason="slow")
-    again = await pause(Caller.local(world.caller.org, "eve"), world.service, JOB, "b")
-    assert (again.paused_at, again.reason, again.paused_by) == (first.paused_at, "slow", "eve")
+async def test_a_repeated_pause_keeps_the_first(world: World) -> None:
+    eve = Caller.local(world.caller.org, "eve")
+    for kind, name in ((JOB, "b"), (DATASET, "a"), (ORG, None)):
+        await paused(world, kind, name)
+        (first,) = [row for row in await pauses(world) if row.kind == kind]
+        again = await pause(eve, world.service, kind, name, reason="mine")
+        assert (again.is_new, again.origin) == (False, first.origin)
+        assert first.origin.endswith(" by ann: load test")
+        assert first in await pauses(world)
+        await resumed(world, kind, name)
+        assert (await pause(eve, world.service, kind, name, reason="mine")).is_new
 
 
 async def test_unknown_and_unpaused_subjects_are_rejected(world: World) -> None:
