@@ -41,11 +41,15 @@ class Stored:
     is_table: bool | None
 
     @property
+    def space(self) -> PartitionSpace:
+        """The partitions of the dataset when the table was attached."""
+        return PartitionSpace.from_spec(msgspec.json.decode(self.partitioning))
+
+    @property
     def key_columns(self) -> frozenset[str]:
         """The columns that hold the dataset's dimensions."""
-        space = PartitionSpace.from_spec(msgspec.json.decode(self.partitioning))
-        columns = msgspec.json.decode(self.columns)
-        return frozenset(columns.get(name, dim.column or name) for name, dim in space.dimensions)
+        columns, dimensions = msgspec.json.decode(self.columns), self.space.dimensions
+        return frozenset(columns.get(name, dim.column or name) for name, dim in dimensions)
 
     @property
     def table(self) -> str:

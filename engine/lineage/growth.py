@@ -50,6 +50,11 @@ def repartitioned(previous: CompiledDag | None, new: CompiledDag) -> frozenset[s
         for dataset in others
         if grid_of(before[dataset.name]) != grid_of(dataset.partitioning)
     )
+def captured_tables(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str, str]:
+    """Return the PostgreSQL tables of sources with changed bounds, by dataset."""
+    sources = {job.name: job.source or {} for job in new.jobs}
+    tables = {each.name: sources[each.job].get("table") for each in new.sources}
+    return {name: table for name in changed_bounds(previous, new) if (table := tables.get(name))}
 
 
 def entering(previous: CompiledDag | None, new: CompiledDag) -> Texts:

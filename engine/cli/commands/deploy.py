@@ -165,6 +165,13 @@ def _bounds_texts(deployment: Deployment) -> Iterator[Text]:
         else:
             texts = f"  now includes {', '.join(partitions)}"
             yield Text.assemble(("+ ", "green"), name, (texts, "dim"))
+    for name, table in deployment.captured.items():
+        yield Text.assemble(
+            ("! ", "yellow"),
+            f"{name}  if {table} is attached, its triggers use the earlier partitions",
+            ("; the command that attaches it again: ", "dim"),
+            "knockon doctor",
+        )
 
 
 def _growth_text(name: str, partitions: Sequence[str]) -> Text:

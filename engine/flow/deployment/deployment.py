@@ -8,7 +8,7 @@ from engine.flow.deployment.changes import Change
 from engine.flow.planning.decision import Decision
 from engine.flow.planning.estimate import Cost, Estimate
 from engine.lineage.diff import DagDiff
-from engine.lineage.growth import Texts, entering, leaving
+from engine.lineage.growth import Texts, captured_tables, entering, leaving
 from engine.planner import LimitExceeded
 
 
@@ -18,8 +18,9 @@ class Deployment:
 
     ``entering`` and ``leaving`` have, by dataset, the texts of partitions added and removed by
     other bounds or keys. ``grown`` are the entering partitions of sources; data already in these
-    must be invalidated by hand. ``is_restored``: the DAG was undeployed, and continues from its
-    dataset versions.
+    must be invalidated by hand. ``captured`` has the tables of sources with other bounds; if they
+    are attached, they must be attached again. ``is_restored``: the DAG was undeployed, and
+    continues from its dataset versions.
     """
 
     dag_name: str
@@ -28,6 +29,7 @@ class Deployment:
     grown: Texts = field(default_factory=dict)
     entering: Texts = field(default_factory=dict)
     leaving: Texts = field(default_factory=dict)
+    captured: Mapping[str, str] = field(default_factory=dict)
     is_restored: bool = False
 
     @staticmethod
@@ -42,6 +44,7 @@ class Deployment:
             grown={name: texts for name, texts in entered.items() if name in sources},
             entering=entered,
             leaving=leaving(before, now),
+            captured=captured_tables(before, now),
             is_restored=is_restored,
         )
 

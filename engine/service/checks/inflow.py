@@ -16,7 +16,9 @@ from consumers.postgres.rights import excessive_rights
 from consumers.run import has_log
 from consumers.sources import Sources
 from engine.embedded.broker import Broker
+from engine.lineage.graph import Lineage
 from engine.service.checks.attachments import check_attachments
+from engine.service.checks.captured_partitions import check_captured_partitions
 from engine.service.checks.check import Check, Checks, CheckVerdict, judge
 from engine.store.database import connection_error, display_url
 from engine.wording import counted, some, span
@@ -81,7 +83,7 @@ def _lag(ends: Mapping[TopicPartition, int], stored: Mapping[str, str]) -> Check
     )
 
 
-async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
+async def check_tables(sources: Sources, source_url: str, org: str, lineage: Lineage) -> Checks:
     """Check the attached tables and the change log of a source database."""
     where = display_url(source_url)
     try:
@@ -96,6 +98,7 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
             return
         async with await connect(source_url) as source:
             attached = await check_attachments(source, org, sources.tables)
+            captured = await check_captured_partitions(source, org, lineage)
             log = await state(source)
             excessive = await excessive_rights(source)
     except psycopg.Error as error:
@@ -104,6 +107,7 @@ async def check_tables(sources: Sources, source_url: str, org: str) -> Checks:
         yield Check("tables", CheckVerdict.FAIL, f"{where} does not answer: {why}", remedy)
         return
     yield attached
+    yield captured
     yield judge(
         "log rights",
         not excessive,

@@ -28,7 +28,7 @@ async def inflow(caller: Caller, service: Service, broker: Broker | None) -> lis
     The transaction ends before the checks of the broker and the source database.
     """
     async with service.snapshot(caller) as (conn, org):
-        sources = await load_sources(conn, org)
+        sources, lineage = await load_sources(conn, org), await org.lineage(conn)
         rows = await fetch(
             conn,
             "positions.stored",
@@ -39,6 +39,6 @@ async def inflow(caller: Caller, service: Service, broker: Broker | None) -> lis
     stored = {row.stream: row.position for row in rows}
     checks = await check_kafka(broker, sources, stored) if sources.topics else []
     if sources.tables:
-        tables = check_tables(sources, service.source_url, str(caller.org.id))
+        tables = check_tables(sources, service.source_url, str(caller.org.id), lineage)
         checks += [check async for check in tables]
     return checks

@@ -149,8 +149,10 @@ def test_deploy_shows_added_partitions_of_a_source(shop: Knockon, tmp_path: Path
     text = " ".join(shop("deploy", file, "--dry-run").out.split())
     assert "orders now includes 2025-12-31;" in text
     assert "knockon invalidate orders -p '2025-12-31'" in text
+    assert "if public.orders is attached, its triggers use the earlier partitions" in text
     (done,) = shop("deploy", file, "--json").json["dags"]
     assert done["grown"] == {"orders": ["2025-12-31"]}
+    assert done["captured"] == {"orders": "public.orders"}
 
 
 def test_a_broken_file_deploys_nothing(knockon: Knockon, tmp_path: Path) -> None:
