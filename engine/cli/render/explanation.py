@@ -24,6 +24,7 @@ _VERDICTS: dict[Verdict, tuple[str, str]] = {
     Verdict.LOST: ("bold red", "stale, lost"),
     Verdict.WAITING: ("dim", "not built yet"),
 }
+_AWAITS_APPROVAL = ("yellow", "stale, awaits approval")
 _STATES = {Verdict.FRESH: ("fresh", "bold green"), Verdict.WAITING: ("not built yet", "dim")}
 """Other verdicts are on stale partitions."""
 
@@ -177,19 +178,17 @@ def _unfinished_text(task: UnfinishedTask) -> Text:
 
 
 def _verdict_text(view: ExplainedPartition) -> Text:
-    style, words = _VERDICTS[view.verdict]
+    style, words = _VERDICTS[view.verdict] if not view.awaits_approval else _AWAITS_APPROVAL
     text = Text.assemble(("audit: ", "dim"), (words, style))
     return text.append(f": {view.explained_by}" if view.explained_by else "")
 
 
 def _plan_text(plan: PlanNotRun) -> Text:
-    reason = (
-        "; ".join(plan.why)
-        if plan.state == PlanState.PENDING_APPROVAL
-        else f"by {plan.by or 'unknown'}"
-    )
+    is_pending = plan.state == PlanState.PENDING_APPROVAL
+    reason = "; ".join(plan.why) if is_pending else f"by {plan.by or 'unknown'}"
     text = Text.assemble("plan ", short(plan.id), "  ", status_text(plan.state))
-    return text.append(f"  {ago(plan.at)}  {reason}", "dim")
+    text.append(f"  {ago(plan.at)}  {reason}", "dim")
+    return text.append(f"  knockon approve {short(plan.id)}", "yellow") if is_pending else text
 
 
 def _content_text(view: ExplainedPartition) -> Text:

@@ -67,7 +67,7 @@ async def load_pending_work(
         at = f"{decision.decided_at:%Y-%m-%d %H:%M:%S %Z}"
         of_keys[decision.partition_key] = Verdict.LEFT, f"{decision.decision}{by} at {at}"
     for key, plan in (await _pending(conn, org, lineage, job, keys)).items():
-        of_keys[key] = Verdict.LEFT, f"plan {plan} is pending approval"
+        of_keys[key] = approval_verdict(plan)
     concerned = {*job.outputs, *(edge.dataset for edge in lineage.inputs(job.id))}
     rows = await open_scopes(conn, org, lineage, concerned)
     pauses = await load_pauses(conn, org)
@@ -78,7 +78,7 @@ async def load_pending_work(
     of_job: tuple[Verdict, str] | None = (
         (Verdict.LEFT, "the job is manual and runs on request only") if is_manual else None
     )
-    by_inputs = _by_inputs(lineage, job, rows, pauses)
+    by_inputs = [] if is_manual else _by_inputs(lineage, job, rows, pauses)
     return PendingWork(of_job, of_keys, by_inputs, lineage.job_space(job))
 
 
@@ -197,6 +197,11 @@ def invalidation_verdict(
     if pause is not None:
         return Verdict.LEFT, f"an invalidation {of} is not planned yet; {pause}"
     return Verdict.IN_HAND, f"an invalidation {of} is not planned yet"
+
+
+def approval_verdict(plan: UUID) -> tuple[Verdict, str]:
+    """Return the verdict on the partitions of a plan pending approval."""
+    return Verdict.LEFT, f"plan {plan} is pending approval"
 
 
 def task_verdict(id_: UUID, status: TaskStatus, pause: Pause | None) -> tuple[Verdict, str]:

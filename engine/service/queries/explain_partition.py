@@ -9,6 +9,7 @@ import msgspec
 from engine.errors import InvalidPartition
 from engine.flow.planning.pending_work import (
     Verdict,
+    approval_verdict,
     load_pending_work,
     task_verdict,
     verdict_of_covering,
@@ -82,6 +83,12 @@ class ExplainedPartition(msgspec.Struct, frozen=True):
     open_invalidations: tuple[UUID, ...]
     not_run: tuple[PlanNotRun, ...]
     pruned_changes: tuple[PrunedChange, ...]
+
+    @property
+    def awaits_approval(self) -> bool:
+        """True if the reason of the verdict is a plan pending approval."""
+        verdict = self.verdict, self.explained_by
+        return any(verdict == approval_verdict(plan.id) for plan in self.not_run)
 
 
 @requires(Role.READER)
@@ -190,10 +197,10 @@ def _unlisted_verdict(
         return task_verdict(task.id, task.status, pause)
     if unrun:
         (plan, *_) = unrun
+        if plan.state == PlanState.PENDING_APPROVAL:
+            return approval_verdict(plan.id)
         by = f" by {plan.by}" if plan.by else ""
-        is_pending = plan.state == PlanState.PENDING_APPROVAL
-        state = "is pending approval" if is_pending else f"was rejected{by}"
-        return Verdict.LEFT, f"plan {plan.id} {state}"
+        return Verdict.LEFT, f"plan {plan.id} was rejected{by}"
     return Verdict.FRESH, None
 
 

@@ -227,6 +227,8 @@ async def test_partitions_of_a_manual_job_are_left(database: Database) -> None:
     await world.run()
     await world.changed("a", DAY)
     assert await audited(world) == [("b", DAY, "left")]
+    await world.change("a", DAY)
+    assert await audited(world) == [("b", DAY, "left")]
 
 
 async def test_a_missing_input_makes_its_reader_stale(database: Database) -> None:

@@ -338,13 +338,15 @@ async def test_a_plan_that_did_not_run_is_the_reason_of_the_verdict(database: Da
         view = await explained(world, dataset)
         (plan,) = view.not_run
         assert (view.verdict, view.explained_by) == ("left", f"plan {plan.id} is pending approval")
-        head, _, audit, *_ = shown(view)
-        assert (head, audit.partition(": plan")[0]) == (
+        head, _, audit, *more = shown(view)
+        assert (head, audit) == (
             f"{dataset} {DAY}  stale",
-            "audit: stale, left by decision",
+            f"audit: stale, awaits approval: plan {plan.id} is pending approval",
         )
+        assert any(line.endswith(f"knockon approve {str(plan.id)[-8:]}") for line in more)
     plan_id = await decide(world, reject)
     assert await verdict(world, "b") == ("left", f"plan {plan_id} was rejected by ann")
+    assert "audit: stale, left by decision: plan" in shown(await explained(world, "b"))[2]
     assert await verdict(world, "c") == ("fresh", "")
     assert shown(await explained(world, "c"))[0] == f"c {DAY}  fresh"
 
