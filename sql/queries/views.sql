@@ -1,6 +1,6 @@
 -- :name dags
 -- The DAGs of an org in their current versions.
-SELECT c.dag_name AS name, v.yaml_hash AS version, c.updated_at AS deployed_at,
+SELECT c.dag_name AS name, v.number AS version, c.updated_at AS deployed_at,
        (SELECT count(*) FROM knockon.jobs j WHERE j.dag_version_id = v.id) AS jobs,
        (SELECT count(*) FROM knockon.dag_version_datasets p WHERE p.dag_version_id = v.id) AS datasets
 FROM knockon.dag_current_versions c JOIN knockon.dag_versions v ON v.id = c.dag_version_id

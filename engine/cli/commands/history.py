@@ -9,7 +9,7 @@ from rich.text import Text
 
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show, to_json
-from engine.cli.render.elements import ago, empty_table, short
+from engine.cli.render.elements import ago, empty_table
 from engine.cli.runtime.session import run
 from engine.errors import InvalidInput
 from engine.model.states import DeployKind
@@ -52,13 +52,12 @@ def history(
 def _table(deploys: list[PastDeploy]) -> RenderableType:
     if not deploys:
         return Text("no deploys", "dim")
-    table = empty_table("DAG", "version>", "id", "deployed", "by", "", "changes")
+    table = empty_table("DAG", "version>", "deployed", "by", "", "changes")
     for deploy in deploys:
         when = f"{deploy.deployed_at.isoformat(sep=' ', timespec='seconds')}"
         table.add_row(
             deploy.dag,
             str(deploy.version),
-            short(deploy.version_id),
             Text.assemble(when, (f"  {ago(deploy.deployed_at)}", "dim")),
             deploy.by or "",
             Text("current", "green") if deploy.is_current else "",

@@ -141,10 +141,10 @@ def _stuck_reason(task: StuckTask) -> str:
 
 
 def _dags_table(view: Status) -> RenderableType:
-    table = empty_table("dag", "version", "jobs>", "datasets>", "deployed")
+    table = empty_table("dag", "version>", "jobs>", "datasets>", "deployed")
     for dag in view.dags:
         age = ago(dag.deployed_at)
-        table.add_row(dag.name, dag.version[:8], str(dag.jobs), str(dag.datasets), age)
+        table.add_row(dag.name, str(dag.version), str(dag.jobs), str(dag.datasets), age)
     return table
 
 

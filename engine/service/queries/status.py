@@ -32,10 +32,10 @@ _MAX_LISTED = 20
 
 
 class DeployedDag(msgspec.Struct, frozen=True):
-    """A DAG in its current version; ``version`` is the hash of the content."""
+    """A DAG in its current version, with the number as in the history of deploys."""
 
     name: str
-    version: str
+    version: int
     deployed_at: datetime
     jobs: int
     datasets: int

@@ -13,7 +13,10 @@ def test_a_printed_version_is_deployed_as_a_rollback(shop: Knockon, tmp_path: Pa
     shop("deploy", path, "--by", "ben")
     rows = shop("history", "--json").json
     assert [(row["version"], row["is_current"]) for row in rows] == [(2, True), (1, False)]
+    (current,) = shop("status", "--json").json["dags"]
+    assert current["version"] == 2
     out = shop("history", rows[0]["dag"]).out
+    assert rows[0]["version_id"][-8:] not in out
     assert "ben" in out
     assert "current" in out
     dag = rows[0]["dag"]

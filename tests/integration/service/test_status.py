@@ -38,7 +38,9 @@ async def test_an_empty_org_is_at_rest(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     view = await seen(world)
     assert view.is_at_rest
-    assert [(dag.name, dag.jobs, dag.datasets) for dag in view.dags] == [("w", 2, 2)]
+    assert [(dag.name, dag.version, dag.jobs, dag.datasets) for dag in view.dags] == [
+        ("w", 1, 2, 2)
+    ]
     assert (view.open_invalidations, view.oldest_seconds, view.dead_letters) == (0, None, 0)
 
 
