@@ -33,9 +33,9 @@ async def invalidation_id(conn: Connection, org: OrgContext, text: str) -> UUID:
 
 async def dead_letter_id(conn: Connection, org: OrgContext, text: str) -> UUID:
     """Return the id of the dead letter named by ``text``. Raises InvalidInput, UnknownName."""
-    ending = _ending(text, "dead-letter")
+    ending = _ending(text, "dead letter")
     rows = await fetch(conn, "views.dead_letter_ids", MatchingId, org_id=org.id, ending=ending)
-    return _only(rows, text, "dead-letter")
+    return _only(rows, text, "dead letter")
 
 
 def _ending(text: str, noun: str) -> str:
@@ -51,9 +51,8 @@ def _ending(text: str, noun: str) -> str:
 def _only(rows: Sequence[MatchingId], text: str, noun: str) -> UUID:
     """Return the only matching id. Raises InvalidInput, UnknownName."""
     if not rows:
-        raise UnknownName(
-            f"there is no {noun} {text} in this org: list them with 'knockon {noun}s'"
-        )
+        command = f"knockon {noun.replace(' ', '-')}s"
+        raise UnknownName(f"there is no {noun} {text} in this org: list them with '{command}'")
     if len(rows) > 1:
         raise InvalidInput(f"several {noun}s have ids ending with {text}: give more characters")
     return rows[0].id

@@ -1,6 +1,6 @@
 """`knockon tasks`: list, show, retry and cancel."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated
 
 import typer
@@ -25,6 +25,10 @@ from engine.service.queries.tasks import tasks as list_tasks
 from engine.wording import counted, some, summary
 
 _MOST_LISTED = 20
+_NOTHING = {
+    TaskStatus.FAILED: "no task has failed",
+    TaskStatus.CANCELED: "no canceled task has left a partition stale",
+}
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _Ids = Annotated[
     list[str] | None,
@@ -94,13 +98,14 @@ def retry(
     """
     _require_choice("retry", tasks, bool(all_ or job or status))
 
+    chosen = status or [TaskStatus.FAILED]
+
     async def work(session: Session) -> Retried:
         if tasks:
             return await retry_tasks(session.caller(), session.service, tasks)
-        chosen = status or [TaskStatus.FAILED]
         return await retry_all(session.caller(), session.service, statuses=chosen, job=job)
 
-    show(options, run(options, work), _retried)
+    show(options, run(options, work), lambda view: _retried(view, chosen))
 
 
 @app.command()
@@ -166,15 +171,20 @@ def _fields(view: ExplainedTask) -> Iterator[tuple[str, str | Text]]:
     yield "plans", some(map(short, task.plan_ids))
 
 
-def _retried(view: Retried) -> RenderableType:
-    lines = [f"{counted(view.queued, 'failed task')} queued again"]
+def _retried(view: Retried, statuses: Collection[TaskStatus]) -> RenderableType:
+    """The counts, or the reason why there is nothing to retry among tasks in some statuses."""
+    parts = []
+    if view.queued:
+        parts.append(f"{counted(view.queued, 'failed task')} queued again")
     if view.requested:
-        lines.append(f"{counted(view.requested, 'canceled task')} to be planned anew")
+        parts.append(f"{counted(view.requested, 'canceled task')} to be planned anew")
     if view.covered:
-        lines.append(f"{counted(view.covered, 'canceled task')} left to newer tasks")
-    if not view.queued and lines[1:]:
-        lines = lines[1:]
-    return Text("; ".join(lines))
+        tasks = counted(view.covered, "canceled task")
+        parts.append(f"{tasks} not retried, because newer tasks cover the partitions")
+    if not parts:
+        missing = " and ".join(_NOTHING[status] for status in _NOTHING if status in statuses)
+        return Text(f"nothing to retry: {missing}", "dim")
+    return Text("; ".join(parts))
 
 
 def _table(rows: list[TaskRow]) -> RenderableType:

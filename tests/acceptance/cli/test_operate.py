@@ -39,10 +39,19 @@ def test_tasks_are_canceled_and_retried_together(shop: Knockon) -> None:
     task = shop("tasks", "--json").json[0]["id"]
     assert "1 task canceled" in shop("tasks", "cancel", task, "--by", "ann").out
     assert shop("tasks", "cancel", "--job", "daily_sales", "--json").json == {"canceled": 6}
-    assert "0 failed tasks queued again" in shop("tasks", "retry", "--all").out
+    assert shop("tasks", "retry", "--all").out == "nothing to retry: no task has failed\n"
     assert "1 canceled task to be planned anew" in shop("tasks", "retry", task).out
     counts = shop("tasks", "retry", "--status", "canceled", "--json").json
     assert (counts["queued"], counts["requested"], counts["covered"]) == (0, 7, 0)
+
+
+def test_a_retry_without_tasks_gives_the_reason(shop: Knockon) -> None:
+    retry = ("tasks", "retry", "--job", "daily_sales", "--status", "canceled")
+    because = "no canceled task has left a partition stale"
+    assert shop(*retry).out == f"nothing to retry: {because}\n"
+    both = shop(*retry, "--status", "failed").out
+    assert both == f"nothing to retry: no task has failed and {because}\n"
+    assert "succeeded" in shop(*retry, "--status", "succeeded", code=1).err
 
 
 def test_a_wait_ends_for_paused_work_and_after_its_timeout(shop: Knockon) -> None:

@@ -198,6 +198,16 @@ async def test_matching_letters_are_discarded_in_batches(
     assert (await status(world.caller, world.service)).dead_letters == 3 - expected
 
 
+async def test_an_unknown_letter_is_rejected_with_the_command_that_lists_them(
+    database: Database,
+) -> None:
+    world = await World.made(database, topic("a"), job("b", "a"))
+    with pytest.raises(UnknownName, match=r"no dead letter abc in .* 'knockon dead-letters'"):
+        await dead_letter(world.caller, world.service, "abc")
+    with pytest.raises(InvalidInput, match="'letter' is not the id of a dead letter"):
+        await dead_letter(world.caller, world.service, "letter")
+
+
 async def test_an_unknown_stream_is_rejected(database: Database) -> None:
     world = await World.made(database, topic("a"), job("b", "a"))
     await world.rows(
