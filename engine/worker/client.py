@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Self, TypeVar
 from uuid import UUID
 
+from engine.flow.execution.attempts import add_log
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete
 from engine.flow.execution.fail import fail
@@ -143,6 +144,10 @@ class Client:
         await self._with_retries(
             lambda conn: fail(conn, self._org, lease, error, retryable=retryable, log=log), "fail"
         )
+
+    async def add_log(self, lease: Lease, log: str) -> None:
+        """Store the output of a run that was stopped because its lease was lost."""
+        await self._with_retries(lambda conn: add_log(conn, lease, log), "add log")
 
     async def close(self) -> None:
         """Stop renewing leases; unfinished leases expire."""

@@ -50,6 +50,8 @@ async def _attempt(
         emit(RunEvent("ABORT", lease))
         _count(lease, "lost")
         log.warning("task lost", why=str(error))
+        if text := context.log.text():
+            await client.add_log(lease, text)
     except asyncio.CancelledError:
         emit(RunEvent("ABORT", lease))
         _count(lease, "stopped")

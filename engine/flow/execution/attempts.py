@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from engine.model.states import AttemptOutcome
-from engine.model.task import MAX_LOG_BYTES
+from engine.model.task import MAX_LOG_BYTES, Lease
 from engine.model.text import bounded_tail
 from engine.store.database import Connection
 from engine.store.run import execute
@@ -31,3 +31,10 @@ async def record_attempt(conn: Connection, task: UUID, attempt: Attempt) -> None
         error=attempt.error[:_ERROR_LENGTH] or None,
         log=bounded_tail(attempt.log, MAX_LOG_BYTES),
     )
+
+
+async def add_log(conn: Connection, lease: Lease, log: str) -> None:
+    """Add the output of a run to its attempt, which was canceled or whose lease has expired."""
+    bounded = bounded_tail(log, MAX_LOG_BYTES)
+    ids = {"task": lease.task_id, "worker": lease.worker_id}
+    await execute(conn, "attempts.add_log", **ids, log=bounded)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from engine.errors import LeaseLost, UnknownName
+from engine.flow.execution.attempts import add_log
 from engine.flow.execution.cancel import cancel
 from engine.flow.execution.complete import complete_all
 from engine.flow.execution.fail import fail
@@ -111,6 +112,21 @@ async def test_canceling_ends_the_running_attempt(world: World) -> None:
     async with world.conn() as conn:
         await cancel(conn, world.org, lease.task_id)
     assert await _outcomes(world) == [(1, "canceled")]
+
+
+async def test_an_attempt_ended_by_others_gets_the_log_of_its_run(world: World) -> None:
+    lease = await _claim(world)
+    async with world.conn() as conn:
+        await add_log(conn, lease, "still running")
+    assert [each.log for each in (await _log(world)).attempts] == [""]
+    await world.rows("UPDATE tasks SET lease_expires_at = now() - interval '1 s' RETURNING id")
+    async with world.conn() as conn:
+        await reap(conn, world.org)
+        await add_log(conn, lease, "stopped")
+    await _fail(world, await _claim(world, "w2"), log="failed")
+    async with world.conn() as conn:
+        await add_log(conn, lease, "again")
+    assert [each.log for each in (await _log(world)).attempts] == ["stopped", "failed"]
 
 
 async def test_canceling_a_failed_task_adds_no_attempt(world: World) -> None:

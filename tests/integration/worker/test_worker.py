@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -106,6 +107,30 @@ async def test_a_canceled_task_stops_its_run(database: Database, code: Code) -> 
         await code.stopped.wait()
 
     assert await world.tasks() == {"canceled": ["made[2013-02-13]"]}
+
+
+async def test_a_canceled_command_leaves_its_output(database: Database, tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    command = f"echo out; echo err >&2; touch {began}; sleep 600"
+    made = job("made", "orders", operator="shell", config={"command": command})
+    world = await World.made(database, source("orders"), made)
+    async with _working(worker(world, lease_seconds=1)):
+        await _queue(world)
+
+        async def has_begun() -> bool:
+            return began.exists()
+
+        await _until(has_begun)
+        (task,) = await world.rows("SELECT id FROM tasks")
+        async with world.conn() as conn:
+            await cancel(conn, world.org, task["id"])
+
+        async def has_log() -> bool:
+            return await world.rows("SELECT outcome, log FROM task_attempts") == [
+                {"outcome": "canceled", "log": "out\n--- stderr ---\nerr\n"}
+            ]
+
+        await _until(has_log)
 
 
 async def test_a_long_run_keeps_its_lease(database: Database, code: Code) -> None:
