@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from engine.lineage.catalog import DagContext, outputs
+from engine.lineage.self_read import datasets_of_others
 from engine.model.source_positions import Problem
 
 
@@ -59,8 +60,7 @@ def _graph(context: DagContext) -> "nx.DiGraph[str]":
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(context.output_paths)
     for _, job, output in outputs(context.dag):
-        read = (job_input.dataset for job_input in job.inputs)
-        graph.add_edges_from((name, output.dataset) for name in read if name != output.dataset)
+        graph.add_edges_from((name, output.dataset) for name in datasets_of_others(job))
     for entry in context.catalog.values():
         sources = (source for source, _ in entry.inputs if source != entry.name)
         graph.add_edges_from((source, entry.name) for source in sources)

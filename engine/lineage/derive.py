@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from engine.lineage.catalog import DagContext, Readable, outputs, partition_columns
 from engine.lineage.columns import EVERY
-from engine.lineage.self_read import is_self_read
+from engine.lineage.self_read import datasets_of_others, is_self_read
 from engine.lineage.sql import Derived, Relation, UserDefined, derive, preserved_columns
 from engine.model.dag import Input, JobSpec, Output
 from engine.model.states import Activation, UpdateStrategy
@@ -43,11 +43,7 @@ def with_derived(context: DagContext) -> DagContext:
 def _topological_order(context: DagContext) -> list[str]:
     """Return the file's datasets in topological order; empty for a cycle, rejected elsewhere."""
     upstream = {
-        output.dataset: [
-            i.dataset
-            for i in job.inputs
-            if i.dataset in context.output_paths and i.dataset != output.dataset
-        ]
+        output.dataset: [name for name in datasets_of_others(job) if name in context.output_paths]
         for _, job, output in outputs(context.dag)
     }
     try:

@@ -22,6 +22,11 @@ def is_self_read(job: JobSpec, read: Input) -> bool:
     return read.dataset in {output.dataset for output in job.outputs}
 
 
+def datasets_of_others(job: JobSpec) -> list[str]:
+    """Return the names of the datasets that a job reads, without its own output."""
+    return [read.dataset for read in job.inputs if not is_self_read(job, read)]
+
+
 def mapping_spec(read: Input, source: PartitionSpace) -> Any:
     """Return the mapping of an input; a ``window`` is one of the only ordered dimension."""
     if read.window is None:

@@ -21,7 +21,9 @@ WITH v AS MATERIALIZED (
              WHEN part.key IS NULL THEN 'dataset' ELSE 'partition' END,
         part.key, v.row_filter, v.reason, v.source_event, v.columns, v.events,
         v.idempotency_key || '#' || part.number - 1, v.request_hash, v.outcome, v.fingerprint,
-        v.after_partition, (SELECT d.debounce IS NOT NULL AND v.reason NOT IN ('continued', 'requested') FROM knockon.datasets d WHERE d.id = v.dataset_uuid),
+        v.after_partition,
+        (SELECT d.debounce IS NOT NULL AND v.reason NOT IN ('continued', 'requested')
+         FROM knockon.datasets d WHERE d.id = v.dataset_uuid),
         CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
     FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
     WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
