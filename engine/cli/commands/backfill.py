@@ -11,7 +11,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session, run
-from engine.cli.runtime.wait import Timeout, Wait, wait_for
+from engine.cli.runtime.wait import Timeout, Wait, check_wait, wait_for
 from engine.service.commands.backfills import backfill as request_backfill
 from engine.service.commands.backfills import propose_backfill
 from engine.wording import some
@@ -46,6 +46,7 @@ def backfill(
 
     Beyond a limit the backfill is pending approval.
     """
+    check_wait(wait=wait, dry_run=dry_run)
     partitions = split_values(keys) or ()
 
     async def work(session: Session) -> None:

@@ -30,7 +30,7 @@ def datasets(
 
 def _table(rows: list[DatasetRow]) -> RenderableType:
     if not rows:
-        return Text("no such datasets", "dim")
+        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
     table = empty_table("dataset", "dag", "job", "partitions by", "columns", "read by")
     for row in rows:
         name = Text(row.name, "cyan" if row.is_source else "")

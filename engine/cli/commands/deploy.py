@@ -18,7 +18,7 @@ from engine.cli.render.plan import cost_text, estimate_text
 from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
 from engine.cli.runtime.python_code import with_python_code
 from engine.cli.runtime.session import Session, load_settings, run
-from engine.cli.runtime.wait import Timeout, Wait, wait_for
+from engine.cli.runtime.wait import Timeout, Wait, check_wait, wait_for
 from engine.lineage.diff import DagDiff
 from engine.service.commands.deploys import Deploy, Deployment
 from engine.service.commands.deploys import deploy as deploy_dags
@@ -55,6 +55,7 @@ def deploy(
     Several files are deployed together, all or none. Deploying unchanged content has no effect. A
     deploy that exceeds a limit deploys nothing before its plan is approved; exit with 1.
     """
+    check_wait(wait=wait, dry_run=dry_run)
     code_path = directories_of(load_settings(options).code_path)
     add_code_directories([*(file.parent for file in files if file != STANDARD_INPUT), *code_path])
     dags = [with_python_code(read_dag(file)) for file in files]
@@ -63,7 +64,7 @@ def deploy(
         operation = preview if dry_run else deploy_dags
         deployed = await operation(session.caller(by), session.service, dags)
         show(options, deployed, lambda deploy: _report(deploy, dry_run=dry_run))
-        if wait and not dry_run and deployed.pending_plan is None:
+        if wait and deployed.pending_plan is None:
             await wait_for(session, await _builds(session, deployed.dags), timeout)
         return deployed
 

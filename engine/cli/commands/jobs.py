@@ -31,7 +31,7 @@ def jobs(
 
 def _table(rows: list[JobRow]) -> RenderableType:
     if not rows:
-        return Text("no such jobs", "dim")
+        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
     table = empty_table("job", "dag", "kind", "operator", "inputs", "outputs", "unfinished tasks")
     for row in rows:
         table.add_row(

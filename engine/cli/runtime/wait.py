@@ -51,6 +51,12 @@ Timeout = Annotated[
 ]
 
 
+def check_wait(*, wait: bool, dry_run: bool) -> None:
+    """Raise InvalidInput if a command is to wait for a preview."""
+    if wait and dry_run:
+        raise InvalidInput("--dry-run starts nothing to wait for: leave out --wait or --dry-run")
+
+
 async def wait_for(
     session: Session, invalidations: Sequence[UUID], most_seconds: float | None = None
 ) -> Progress:

@@ -10,7 +10,8 @@ def test_jobs_and_datasets_are_listed(shop: Knockon) -> None:
     planned(shop, "orders", *WEEK)
     assert [row["name"] for row in shop("jobs", "--json").json] == ["orders", "daily_sales"]
     assert "queued 7" in shop("jobs", "--dag", "minimal").out
-    assert "no such jobs" in shop("jobs", "--dag", "other").out
+    for listing in ("jobs", "datasets"):
+        assert "no DAG 'other' deployed" in shop(listing, "--dag", "other", code=1).err
     text = shop("datasets").out
     assert "id, ordered_at, amount +1 more" in text
     assert "dt day" in text

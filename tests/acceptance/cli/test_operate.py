@@ -1,6 +1,6 @@
 """Commands of operators: pause and resume, and retry and cancel of many tasks."""
 
-from tests.acceptance.cli.conftest import Knockon
+from tests.acceptance.cli.conftest import MINIMAL, Knockon
 from tests.acceptance.cli.test_changes import WEEK, planned
 
 
@@ -66,6 +66,8 @@ def test_a_wait_ends_for_paused_work_and_after_its_timeout(shop: Knockon) -> Non
 def test_a_backfill_is_previewed_and_requested(shop: Knockon) -> None:
     text = shop("backfill", "daily_sales", "2026-02-02..2026-02-03", "--dry-run").out
     assert "2 tasks in 1 job" in text
+    for preview in (("backfill", "daily_sales", "2026-02-02"), ("deploy", MINIMAL)):
+        assert "leave out --wait" in shop(*preview, "--dry-run", "--wait", code=1).err
     assert shop("invalidations", "--open", "--json").json == []
     assert "will be built" in shop("backfill", "daily_sales", "2026-02-02", "2026-02-03").out
     rows = shop("invalidations", "--open", "--json").json
