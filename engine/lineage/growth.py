@@ -50,6 +50,8 @@ def repartitioned(previous: CompiledDag | None, new: CompiledDag) -> frozenset[s
         for dataset in others
         if grid_of(before[dataset.name]) != grid_of(dataset.partitioning)
     )
+
+
 def captured_tables(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str, str]:
     """Return the PostgreSQL tables of sources with changed bounds, by dataset."""
     sources = {job.name: job.source or {} for job in new.jobs}
