@@ -79,7 +79,7 @@ def hide_settings(settings: Settings) -> None:
             _hide(secret.get_secret_value())
     if settings.openlineage_url is not None:
         _hide_written(urlsplit(settings.openlineage_url).password or "")
-    for url in (settings.database_url, settings.source_url):
+    for url in (settings.database_url, settings.direct_url, settings.source_url):
         if url is not None:
             _hide_passwords(url)
     _hide(os.environ.get("PGPASSWORD", ""))

@@ -27,10 +27,20 @@ class Settings(BaseSettings):
             "a server embedded under `home`."
         ),
     )
+    direct_url: str | None = Field(
+        default=None,
+        repr=False,
+        description=(
+            "The same database without a pooler, if `database_url` is a pooler in transaction mode."
+        ),
+    )
     source_url: str | None = Field(
         default=None,
         repr=False,
-        description="Database of the source tables, PostgreSQL 14 or newer; unset: `database_url`.",
+        description=(
+            "Database of the source tables, PostgreSQL 14 or newer, without a pooler; unset: "
+            "`direct_url` or else `database_url`."
+        ),
     )
     kafka_bootstrap_servers: str | None = Field(
         default=None,

@@ -66,7 +66,8 @@ class Engine:
         _log.info("engine is down")
 
     async def _plan(self) -> bool:
-        async with self._database.connection() as conn:
+        # The planning lock is held across transactions.
+        async with self._database.direct_connection() as conn:
             began = perf_counter()
             planned = await plan(conn, self._org, self._settings.batch_size)
         if planned is not None:

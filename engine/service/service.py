@@ -26,7 +26,7 @@ class Service:
 
     def __init__(self, database: Database, *, source_url: str | None = None) -> None:
         self.database = database
-        self.source_url = source_url or database.url
+        self.source_url = source_url or database.direct_url
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
 
     @classmethod
@@ -35,19 +35,22 @@ class Service:
         cls,
         url: str,
         *,
+        direct_url: str | None = None,
         source_url: str | None = None,
         pool_size: int = 10,
         patient: bool = False,
         migrates: bool = False,
     ) -> AsyncIterator[Self]:
-        """Open a database; see `require_schema`.
+        """Open a database; see `require_schema`, and `Database` for ``direct_url``.
 
         ``patient`` waits up to a minute for an unavailable database; ``migrates`` first upgrades
         the schema. Raises ServiceUnavailable.
         """
         if migrates:
             await migrate(url, grants_named_tables=True)
-        async with await Database.open(url, max_size=pool_size, retry=patient) as database:
+        async with await Database.open(
+            url, direct_url=direct_url, max_size=pool_size, retry=patient
+        ) as database:
             yield cls(database, source_url=source_url)
 
     async def require_schema(self) -> None:

@@ -13,8 +13,9 @@ from psycopg import sql
 from psycopg.rows import DictRow
 
 from engine.errors import TaskFailed
-from engine.store.database import COUNT_PREPARED, Connection, clean_session
+from engine.store.database import Connection
 from engine.store.roles import run_function
+from engine.store.session import COUNT_PREPARED, clean_session
 
 _RUN = sql.SQL("""
 SELECT pg_catalog.set_config('timezone', {zone}, true),

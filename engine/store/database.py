@@ -1,8 +1,11 @@
 """Access to PostgreSQL: a pool of connections that survives outages of the server.
 
 Connections are in autocommit mode and return rows as dicts; `transaction()` is explicit. Sessions
-use UTC and a search path with built-in objects only, unless the address sets a search path (in
-`options`); JSON is encoded and decoded by msgspec.
+have fixed settings (`session.py`); JSON is encoded and decoded by msgspec.
+
+With a direct address, the other address is a pooler in transaction mode (PgBouncer): a session
+there lasts for a transaction. What needs a session of its own connects directly: listening,
+statements from outside the engine, and locks beyond a transaction.
 """
 
 import select
@@ -13,7 +16,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 import psycopg
 import structlog
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
@@ -21,6 +24,13 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from engine.errors import InvalidInput, ServiceUnavailable
 from engine.retries import retrying
+from engine.store.session import (
+    COUNT_PREPARED,
+    apply_settings,
+    clean_session,
+    other_settings,
+    role_statements,
+)
 from engine.store.text import encode_json
 
 T = TypeVar("T")
@@ -41,33 +51,6 @@ _CONNECT: dict[str, Any] = {
     # applies instead.
     "tcp_user_timeout": 25_000,
 }
-# The idle timeout releases the locks of a process frozen in the middle of a transaction.
-# Texts of values are keys, so they must equal the texts written by capture triggers, whatever the
-# defaults of the database or the role.
-_SESSION = sql.SQL(
-    "SELECT pg_catalog.set_config('TimeZone', 'UTC', false),"
-    " pg_catalog.set_config('DateStyle', 'ISO', false),"
-    " pg_catalog.set_config('IntervalStyle', 'postgres', false),"
-    " pg_catalog.set_config('bytea_output', 'hex', false),"
-    " pg_catalog.set_config('extra_float_digits', '1', false),"
-    " pg_catalog.set_config('idle_in_transaction_session_timeout', '1min', false)"
-)
-# All statements qualify their tables. The search path prevents functions, operators and types
-# created by other users, in `public` or as temporary objects, from shadowing built-in ones.
-_SEARCH_PATH = sql.SQL(", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)")
-# Neither rollback nor commit removes session state left by foreign statements. RESET comes first,
-# so that no name is resolved with a foreign search path.
-_CLEAN = sql.SQL("""RESET ALL;
-{settings};
-CLOSE ALL;
-UNLISTEN *;
-DISCARD TEMP;
-SELECT pg_catalog.pg_advisory_unlock_all(),
-    EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS prepared""")
-COUNT_PREPARED = sql.SQL(
-    "SELECT pg_catalog.count(*) AS number FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
-)
-"""Counts the statements prepared by the driver, as opposed to SQL PREPARE."""
 PATIENCE_SECONDS = 60.0
 """How long a starting process waits for an unavailable database."""
 _LONGEST_WAIT_SECONDS = 5.0
@@ -86,37 +69,60 @@ _HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", 
 
 
 class Database:
-    """An open connection pool; created by `Database.open`, and released by `close`."""
+    """An open connection pool; created by `Database.open`, and released by `close`.
 
-    def __init__(self, url: str, pool: AsyncConnectionPool[Connection]) -> None:
+    ``direct_url`` is the address without a pooler, by default the same as ``url``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        pool: AsyncConnectionPool[Connection],
+        direct_url: str | None = None,
+        direct_pool: AsyncConnectionPool[Connection] | None = None,
+    ) -> None:
         self.url = url
+        self.direct_url = direct_url or url
         self._pool = pool
+        self._direct_pool = direct_pool or pool
 
     @classmethod
     async def open(
-        cls, url: str, *, min_size: int = 1, max_size: int = 10, retry: bool = True
+        cls,
+        url: str,
+        *,
+        direct_url: str | None = None,
+        min_size: int = 1,
+        max_size: int = 10,
+        retry: bool = True,
     ) -> Self:
         """Connect; with `retry`, wait up to a minute for an unavailable database.
 
         Raises ServiceUnavailable after that, or immediately if waiting cannot help.
         """
         await wait_for_database(url, PATIENCE_SECONDS if retry else 0.0)
-        pool = AsyncConnectionPool[Connection](
-            url,
-            kwargs=_CONNECT,
-            min_size=min_size,
-            max_size=max_size,
-            timeout=_LONGEST_WAIT_SECONDS * 2,
-            reconnect_timeout=_LONGEST_WAIT_SECONDS,  # the next checkout retries
-            configure=_configure,
-            open=False,
-        )
+        if direct_url is None:
+            pool = _new_pool(url, min_size, max_size, _configure)
+            await pool.open()
+            return cls(url, pool)
+        await _require_role_settings(url)
+        # Servers behind a pooler change between transactions, and have no prepared statements.
+        pool = _new_pool(url, min_size, max_size, _configure_json, prepare_threshold=None)
+        direct_pool = _new_pool(direct_url, 0, max_size, _configure)
         await pool.open()
-        return cls(url, pool)
+        await direct_pool.open()
+        return cls(url, pool, direct_url, direct_pool)
+
+    @property
+    def has_pooler(self) -> bool:
+        """Return True if transactions pass through a pooler."""
+        return self.direct_url != self.url
 
     async def close(self) -> None:
-        """Close every connection of the pool."""
+        """Close every connection of the pools."""
         await self._pool.close()
+        if self._direct_pool is not self._pool:
+            await self._direct_pool.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -131,11 +137,14 @@ class Database:
         Raises psycopg's errors (see `is_transient`), and PoolTimeout if no connection is free
         within 10 seconds.
         """
-        connection = await self._checkout()
-        try:
+        async with _lent(self._pool) as connection:
             yield connection
-        finally:
-            await self._pool.putconn(connection)
+
+    @asynccontextmanager
+    async def direct_connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection with a session of its own, even if there is a pooler."""
+        async with _lent(self._direct_pool) as connection:
+            yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -151,7 +160,7 @@ class Database:
         and deferred triggers run as late as the commit. Hence the session is cleaned after the
         commit, or closed if that is impossible or an exception leaves the transaction.
         """
-        async with self.connection() as connection:
+        async with self.direct_connection() as connection:
             try:
                 async with connection.transaction():
                     yield connection
@@ -163,14 +172,38 @@ class Database:
 
     async def listen_connection(self) -> Connection:
         """Open a connection outside the pool, for LISTEN; the caller closes it."""
-        return await open_connection(self.url)
+        return await open_connection(self.direct_url)
 
-    async def _checkout(self) -> Connection:
-        """Take a connection, discarding those that died in the pool during an outage."""
-        while _has_hung_up(connection := await self._pool.getconn()):
-            await connection.close()
-            await self._pool.putconn(connection)
-        return connection
+
+def _new_pool(
+    url: str,
+    min_size: int,
+    max_size: int,
+    configure: Callable[[Connection], Awaitable[None]],
+    **options: Any,
+) -> AsyncConnectionPool[Connection]:
+    return AsyncConnectionPool[Connection](
+        url,
+        kwargs=_CONNECT | options,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=_LONGEST_WAIT_SECONDS * 2,
+        reconnect_timeout=_LONGEST_WAIT_SECONDS,  # the next checkout retries
+        configure=configure,
+        open=False,
+    )
+
+
+@asynccontextmanager
+async def _lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connection]:
+    """Lend a connection, discarding those that died in the pool during an outage."""
+    while _has_hung_up(connection := await pool.getconn()):
+        await connection.close()
+        await pool.putconn(connection)
+    try:
+        yield connection
+    finally:
+        await pool.putconn(connection)
 
 
 async def open_connection(url: str) -> Connection:
@@ -180,20 +213,16 @@ async def open_connection(url: str) -> Connection:
     return connection
 
 
-def session_settings(connection: Connection) -> sql.Composed:
-    """Return the statement that applies the session settings."""
-    if "search_path" in connection.info.get_parameters().get("options", ""):
-        return sql.Composed([_SESSION])
-    return _SESSION + _SEARCH_PATH
-
-
-def clean_session(connection: Connection) -> sql.Composed:
-    """Return the statements that restore the session settings and remove all other session state.
-
-    The last statement returns ``prepared``: true if prepared statements are left, which only
-    closing the connection removes.
-    """
-    return _CLEAN.format(settings=session_settings(connection))
+async def set_role_settings(url: str, direct_url: str) -> None:
+    """Give all new sessions behind a pooler Knockon's settings, as settings of their role."""
+    role = address_parameters(url).get("user")
+    connection = await _connect(direct_url)
+    try:
+        async with connection.transaction():
+            for statement in await role_statements(connection, role):
+                await connection.execute(statement.encode())
+    finally:
+        await connection.close()
 
 
 async def wait_for_database(url: str, patience: float) -> None:
@@ -307,9 +336,30 @@ def _worth_waiting(error: BaseException) -> bool:
 
 
 async def _configure(connection: Connection) -> None:
+    await _configure_json(connection)
+    await connection.execute(apply_settings(connection))
+
+
+async def _configure_json(connection: Connection) -> None:
     set_json_dumps(encode_json, connection)
     set_json_loads(msgspec.json.decode, connection)
-    await connection.execute(session_settings(connection))
+
+
+async def _require_role_settings(url: str) -> None:
+    """Raise ServiceUnavailable if sessions behind a pooler have other settings than Knockon's."""
+    connection = await _connect(url)
+    try:
+        async with connection.transaction():
+            others = await other_settings(connection)
+            statements = "; ".join(await role_statements(connection))
+    finally:
+        await connection.close()
+    if others:
+        raise ServiceUnavailable(
+            f"sessions behind the pooler {display_url(url)} have another {', '.join(others)} than "
+            "Knockon needs: run 'knockon migrate', which sets them for the role, or execute: "
+            f"{statements}. Then have the pooler open new connections: RECONNECT in PgBouncer"
+        )
 
 
 async def _count_prepared(connection: Connection) -> int:

@@ -57,16 +57,20 @@ class Client:
         url: str,
         worker_id: str,
         *,
+        direct_url: str | None = None,
         org: str = "default",
         runtimes: Sequence[str] = ("external",),
         lease_seconds: int = 30,
     ) -> AsyncIterator[Self]:
-        """Open a client with its own database pool.
+        """Open a client with its own database pool; ``direct_url``: the database without a pooler.
 
         A migration that requires newer code waits until the client is closed. Raises UnknownName,
         OutdatedCode, ServiceUnavailable.
         """
-        async with await Database.open(url) as database, SchemaWatch(database) as watch:
+        async with (
+            await Database.open(url, direct_url=direct_url) as database,
+            SchemaWatch(database) as watch,
+        ):
 
             async def find_org() -> OrgContext:
                 async with database.connection() as conn:

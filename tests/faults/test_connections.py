@@ -5,22 +5,13 @@ tests/integration/consumers/postgres/test_full_queue.py.
 """
 
 import asyncio
-import shutil
-import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from engine.embedded.broker import free_port
-from engine.embedded.child_process import ChildProcess
-from engine.embedded.drop_privileges import drop_privileges
-from engine.store.database import Database
+from engine.store.database import Database, set_role_settings
 from tests.faults.conftest import HarnessFactory
 from tests.faults.harness import SERVICES, Harness, long_run_only, rounds
+from tests.support.pooler import pooler
 from tests.support.proxy import proxy_to
 from tests.support.shop import POSTGRES
 from tests.support.worlds import World, job, source
@@ -110,56 +101,14 @@ async def claims_per_second(world: World, tasks: int) -> str:
     return f"{tasks / (time.monotonic() - started):.0f}"
 
 
-_POOLER = """
-[databases]
-* = host={host} port={port} user=postgres
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {listen_port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 20
-ignore_startup_parameters = extra_float_digits
-"""
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-@asynccontextmanager
-async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
-    """The address of a database behind PgBouncer in transaction mode."""
-    program = shutil.which(
-        "pgbouncer", path="/usr/sbin:/usr/local/sbin:" + shutil.os.environ["PATH"]
-    )
-    if program is None:
-        pytest.skip("install PgBouncer")
-    server, port = conninfo_to_dict(url), free_port()
-    file = directory / "pgbouncer.ini"
-    settings = {"host": server["host"], "port": server.get("port", 5432), "listen_port": port}
-    file.write_text(_POOLER.format(**settings))
-    child = ChildProcess(
-        drop_privileges([program, str(file)]), stop_signal="TERM", log=directory / "pooler.log"
-    )
-    while not _listens(port):
-        assert child.running, (directory / "pooler.log").read_text()
-        await asyncio.sleep(0.05)
-    try:
-        yield make_conninfo(url, host="127.0.0.1", port=port)
-    finally:
-        child.stop(10)
-
-
 @long_run_only
 async def test_pooler_in_transaction_mode(
     make_harness: HarnessFactory, database_url: str, tmp_path: Path
 ) -> None:
     async with pooler(database_url, tmp_path) as url:
         harness = await make_harness()
-        harness.services.start(*SERVICES, KNOCKON_DATABASE_URL=url)
+        await set_role_settings(url, database_url)
+        harness.services.start(*SERVICES, KNOCKON_DATABASE_URL=url, KNOCKON_DIRECT_URL=database_url)
         await harness.produce(20)
         await harness.assert_consistent()
         harness.services.drain()

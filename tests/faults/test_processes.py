@@ -22,9 +22,8 @@ _SHELL = """
     config: {{command: 'true'}}
 """
 _SHORT_SESSION = """
-from psycopg import sql
-from engine.store import database
-database._SESSION = sql.SQL(database._SESSION.as_string(None).replace("1min", "3s"))
+from engine.store import session
+session._SETTINGS = {**session._SETTINGS, "idle_in_transaction_session_timeout": "3s"}
 """
 _OF_JOB = "FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'shell'"
 

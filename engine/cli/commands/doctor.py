@@ -55,7 +55,12 @@ async def _run_checks(settings: Settings) -> Checks:
     yield check_packages(settings)
     with database_url(settings) as url:
         is_embedded = settings.database_url is None
-        opening = Service.open(url, source_url=settings.source_url, migrates=is_embedded)
+        opening = Service.open(
+            url,
+            direct_url=settings.direct_url,
+            source_url=settings.source_url,
+            migrates=is_embedded,
+        )
         async with opening as service:
             async for check in _service_checks(settings, service):
                 yield check

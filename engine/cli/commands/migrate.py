@@ -12,7 +12,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import database_url, load_settings
 from engine.service.errors import database_errors
-from engine.store.database import display_url
+from engine.store.database import display_url, set_role_settings
 from engine.store.migrate import PATIENCE_SECONDS, pending_migrations
 from engine.store.migrate import migrate as apply_migrations
 from engine.store.migration_files import Migration, TableLock
@@ -71,7 +71,9 @@ def migrate(
     ] = False,
 ) -> None:
     """Upgrade the database schema. Safe to repeat, and to run concurrently."""
-    with database_errors(), database_url(load_settings(options, quiet=False)) as url:
+    settings = load_settings(options, quiet=False)
+    with database_errors(), database_url(settings) as pooled:
+        url = settings.direct_url or pooled
         database = display_url(url)
         if dry_run:
             pending = asyncio.run(pending_migrations(url))
@@ -83,6 +85,8 @@ def migrate(
             url, grants_named_tables=grants_from_dag_files, patience=timeout
         )
         done = _Migrated(database, asyncio.run(applying))
+        if settings.direct_url is not None:
+            asyncio.run(set_role_settings(pooled, settings.direct_url))
     show(options, done, _text)
 
 

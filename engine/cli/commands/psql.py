@@ -29,9 +29,10 @@ def psql(
     ] = None,
 ) -> None:
     """Open psql on the database; an embedded server includes psql."""
-    with database_url(load_settings(options)) as url:
+    settings = load_settings(options)
+    with database_url(settings) as url:
         # The command line is visible to every user of the machine, the environment is not.
-        parameters: dict[str, Any] = address_parameters(url)
+        parameters: dict[str, Any] = address_parameters(settings.direct_url or url)
         password = parameters.pop("password", None)
         secret = {} if password is None else {"PGPASSWORD": str(password)}
         parameters["options"] = f"{_SEARCH_PATH} {parameters.get('options') or ''}".strip()

@@ -134,6 +134,7 @@ async def open_session(
     """
     opening = Service.open(
         url,
+        direct_url=settings.direct_url,
         source_url=settings.source_url,
         pool_size=settings.database_pool,
         patient=patient,

@@ -57,7 +57,7 @@ async def _altered(conn: Connection, database: Database) -> list[WrittenTable]:
     if not locked:
         return []
     # Not from the pool: all of its connections could be waiting for another one.
-    other = await open_connection(database.url)
+    other = await open_connection(database.direct_url)
     try:
         return await fetch(
             other,

@@ -38,10 +38,14 @@ def _version(database: Database, server: ServerState) -> Check:
     return judge(
         "database",
         int(version.split(".")[0].split()[0]) >= _OLDEST,
-        f"PostgreSQL {version} at {display_url(database.url)}",
+        f"PostgreSQL {version} at {display_url(database.url)}{_pooler(database)}",
         f"upgrade it: Knockon needs PostgreSQL {_OLDEST} or newer",
         CheckVerdict.FAIL,
     )
+
+
+def _pooler(database: Database) -> str:
+    return f", directly at {display_url(database.direct_url)}" if database.has_pooler else ""
 
 
 def _clock(server: datetime, before: datetime) -> Check:
@@ -78,7 +82,7 @@ async def _notifies(database: Database, conn: Connection) -> Check:
         "LISTEN",
         bool(received),
         "a NOTIFY was received" if received else "no NOTIFY was received",
-        "connect without a pooler, or with a pooler in session mode; until then loops poll",
+        "set KNOCKON_DIRECT_URL to the address without the pooler; until then loops poll",
     )
 
 

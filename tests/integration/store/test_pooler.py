@@ -1,0 +1,116 @@
+"""Knockon behind PgBouncer in transaction mode."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.rows import DictRow
+
+from engine.errors import ServiceUnavailable
+from engine.flow.planning.plan import Planned, plan
+from engine.flow.shared.org_context import OrgContext
+from engine.loops.notification_listener import NotificationListener
+from engine.service.checks.check import CheckVerdict
+from engine.service.checks.database import check_database
+from engine.store.database import Database, set_role_settings
+from engine.store.notifications import TASKS
+from engine.store.orgs import org_id
+from tests.support.pooler import pooler
+from tests.support.worlds import World, job, source
+
+DAYS = "2013-02-01..2013-02-20"
+
+
+@pytest.fixture
+async def pooled_url(database_url: str, tmp_path: Path) -> AsyncIterator[str]:
+    async with pooler(database_url, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+async def pooled(pooled_url: str, database_url: str) -> AsyncIterator[Database]:
+    await set_role_settings(pooled_url, database_url)
+    async with await Database.open(
+        pooled_url, direct_url=database_url, max_size=20, retry=False
+    ) as opened:
+        yield opened
+
+
+class PooledWorld(World):
+    """A world behind a pooler; the test's own queries connect directly."""
+
+    async def plan(self) -> Planned | None:
+        async with self.database.direct_connection() as conn:
+            return await plan(conn, self.org)
+
+    async def rows(self, text: str, *params: Any) -> list[DictRow]:
+        async with self.database.direct_connection() as conn:
+            return await (await conn.execute(text.encode(), params)).fetchall()
+
+
+async def made(database: Database, *jobs: dict[str, Any]) -> World:
+    async with database.connection() as conn:
+        world = PooledWorld(database, OrgContext(await org_id(conn, "default")))
+    await world.deploy(*jobs)
+    return world
+
+
+async def test_without_the_settings_of_the_role_nothing_starts(
+    pooled_url: str, database_url: str
+) -> None:
+    with pytest.raises(ServiceUnavailable, match="run 'knockon migrate'") as caught:
+        await Database.open(pooled_url, direct_url=database_url, retry=False)
+    assert "search_path" in str(caught.value)
+    assert "ALTER ROLE" in str(caught.value)
+
+
+async def test_transactions_share_sessions_without_errors(pooled: Database) -> None:
+    """Each statement may reach another session, so nothing may depend on the one before."""
+    world = await made(pooled, source("a"), job("b", "a"), job("c", "b"))
+    await world.changed("a", DAYS)
+    done: list[str] = []
+    while leases := await world.claim(limit=5):
+        await asyncio.gather(*(world.finish(lease) for lease in leases))
+        done += [lease.job.name for lease in leases]
+    assert (done.count("b"), done.count("c")) == (20, 20)
+    await world.deploy(source("a"), job("b", "a", config={"callable": "else:where"}), job("c", "b"))
+    assert len((await world.tasks("b"))["queued"]) == 20
+
+
+async def test_values_have_the_same_texts_in_every_session(pooled: Database) -> None:
+    async def text() -> str:
+        async with pooled.connection() as conn:
+            cursor = await conn.execute("SELECT '2013-01-01 00:00+01'::timestamptz::text AS text")
+            return str((await cursor.fetchall())[0]["text"])
+
+    texts = {*await asyncio.gather(*(text() for _ in range(40)))}
+    assert texts == {"2012-12-31 23:00:00+00"}
+
+
+async def test_notifications_arrive_directly(pooled: Database) -> None:
+    world = await made(pooled, source("a"), job("b", "a"))
+    listener, stop = NotificationListener(pooled, [TASKS]), asyncio.Event()
+    running = asyncio.create_task(listener.run(stop))
+    await listener.wait(10)  # it is woken once when it listens
+    await world.changed("a", "2013-02-01")
+    async with asyncio.timeout(5):
+        await listener.wait(60)
+    stop.set()
+    await running
+
+
+async def test_doctor_names_both_addresses(pooled: Database) -> None:
+    checks = {check.name: check async for check in check_database(pooled)}
+    assert "directly at" in checks["database"].detail
+    assert checks["LISTEN"].verdict == CheckVerdict.OK
+
+
+async def test_doctor_names_the_setting_without_a_direct_address(
+    pooled_url: str, database_url: str
+) -> None:
+    async with await Database.open(pooled_url, retry=False) as unaware:
+        checks = {check.name: check async for check in check_database(unaware)}
+    assert checks["LISTEN"].verdict != CheckVerdict.OK
+    assert "KNOCKON_DIRECT_URL" in checks["LISTEN"].remedy

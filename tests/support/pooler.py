@@ -1,0 +1,57 @@
+"""PgBouncer in transaction mode before a test's database; tests skip where it is not installed."""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from engine.embedded.broker import free_port
+from engine.embedded.child_process import ChildProcess
+from engine.embedded.drop_privileges import drop_privileges
+
+_POOLER = """
+[databases]
+* = host={host} port={port} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen_port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 20
+ignore_startup_parameters = extra_float_digits
+"""
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@asynccontextmanager
+async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
+    """The address of a database behind PgBouncer in transaction mode."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
+    if program is None:
+        pytest.skip("install PgBouncer")
+    server, port = conninfo_to_dict(url), free_port()
+    file = directory / "pgbouncer.ini"
+    settings = {"host": server["host"], "port": server.get("port", 5432), "listen_port": port}
+    file.write_text(_POOLER.format(**settings))
+    child = ChildProcess(
+        drop_privileges([program, str(file)]), stop_signal="TERM", log=directory / "pooler.log"
+    )
+    while not _listens(port):
+        assert child.running, (directory / "pooler.log").read_text()
+        await asyncio.sleep(0.05)
+    try:
+        address = {name: value for name, value in server.items() if name != "options"}
+        yield make_conninfo(**address | {"host": "127.0.0.1", "port": port})
+    finally:
+        child.stop(10)
