@@ -127,7 +127,11 @@ class Extents:
         job, extent = self._lineage.producer(dataset), self.of(dataset)
         if extent or job.activation != Activation.MANUAL:
             return extent
-        edges = self.determining(job)
+        return self.determined(dataset)
+
+    def determined(self, dataset: UUID) -> PartitionSet:
+        """Return the known partitions, and those that the producer's inputs determine."""
+        edges = self.determining(self._lineage.producer(dataset))
         for edge in edges:
             self.of(edge.dataset)
         return self._reached(dataset, edges)

@@ -87,6 +87,9 @@ def _touched(extents: Extents, job: Job, edge: Edge, dirty: DirtyScope) -> Parti
     # `last` may take a dirty partition that is not known yet.
     known = extents.known(edge.dataset) | dirty.partitions if edge.mapping.takes_last else None
     touched = edge.mapping.down(dirty.partitions, known)
+    if edge.is_self:
+        # Otherwise each partition would bring the next one into existence.
+        touched &= extents.determined(edge.dataset)
     if dirty.unknown is None:
         return touched
     return touched | _built_from(extents, job, edge, dirty.unknown)

@@ -322,6 +322,28 @@ async def test_a_balance_corrected_by_hand_recomputes_the_next_days(database: Da
     assert await drained(world) == days(3, 4)
 
 
+async def test_a_correction_by_hand_brings_no_later_day_into_being(database: Database) -> None:
+    world = await built(database, 4)
+
+    await world.change("balance", "2013-01-04", reason="rewritten")
+
+    assert await drained(world) == []
+    assert await lost(world) == 0
+
+
+async def test_a_correction_by_hand_builds_a_canceled_next_day(database: Database) -> None:
+    world = await built(database, 4)
+    await world.changed("a", "2013-01-05")
+    task = await world.task("balance[2013-01-05]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"])
+
+    await world.change("balance", "2013-01-04", reason="rewritten")
+
+    assert await drained(world) == days(5, 5)
+    assert await lost(world) == 0
+
+
 async def test_a_chain_goes_on_after_a_deploy_without_a_new_definition(database: Database) -> None:
     world = await World.made(database, source("a"), balance())
     await world.changed("a", "2013-01-01..2013-01-04")

@@ -118,9 +118,21 @@ def test_chains_are_separate_by_the_other_dimensions():
 
 
 def test_a_partition_rewritten_by_hand_triggers_the_next_one():
-    found = planned_among_tasks(WORLD, change("balance", "2013-02-01", reason="rewritten"))
+    rewritten = change("balance", "2013-02-01", reason="rewritten")
+    existing = {"balance": "2013-02-01 2013-02-02", "flights": ""}
+
+    found = planned_among_tasks(WORLD, rewritten, existing=existing)
 
     assert steps(WORLD, found) == {"balance": "2013-02-02", "report": "2013-02-01..2013-02-02"}
+
+
+def test_a_partition_rewritten_by_hand_does_not_bring_the_next_one_into_existence():
+    rewritten = change("balance", "2013-02-01", reason="rewritten")
+    existing = {"balance": "2013-02-01", "flights": "2013-02-01"}
+
+    found = planned_among_tasks(WORLD, rewritten, existing=existing)
+
+    assert steps(WORLD, found) == {"report": "2013-02-01"}
 
 
 def test_the_own_output_does_not_determine_partitions():
