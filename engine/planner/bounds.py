@@ -127,11 +127,7 @@ class Extents:
         job, extent = self._lineage.producer(dataset), self.of(dataset)
         if extent or job.activation != Activation.MANUAL:
             return extent
-        return self.determined(dataset)
-
-    def determined(self, dataset: UUID) -> PartitionSet:
-        """Return the known partitions, and those that the producer's inputs determine."""
-        edges = self.determining(self._lineage.producer(dataset))
+        edges = self.determining(job)
         for edge in edges:
             self.of(edge.dataset)
         return self._reached(dataset, edges)

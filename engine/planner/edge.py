@@ -89,7 +89,7 @@ def _touched(extents: Extents, job: Job, edge: Edge, dirty: DirtyScope) -> Parti
     touched = edge.mapping.down(dirty.partitions, known)
     if edge.is_self:
         # Otherwise each partition would bring the next one into existence.
-        touched &= extents.determined(edge.dataset)
+        touched &= extents.known_among(edge.dataset, touched)
     if dirty.unknown is None:
         return touched
     return touched | _built_from(extents, job, edge, dirty.unknown)

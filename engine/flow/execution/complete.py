@@ -102,7 +102,7 @@ async def _record(
             invalidations += _unplanned(completion)
     reached = await stale_for_readers(conn, lineage, late)
     if lineage.has_chains:
-        invalidations += _following(lineage, completions, changed)
+        invalidations += await _following(conn, lineage, completions, changed)
     await insert_own(conn, org, [*invalidations, *_unpropagated(changed), *map(_late, reached)])
     await resolve_dependents(conn, org, lineage, ids, changes)
     datasets = {report.dataset_uuid for report in written}
@@ -159,15 +159,21 @@ def _unpropagated(changes: Sequence[PartitionChange]) -> Iterator[NewInvalidatio
             )
 
 
-def _following(
-    lineage: Lineage, completions: Sequence[Completion], changes: Sequence[PartitionChange]
-) -> Iterator[NewInvalidation]:
-    """Yield invalidations of the partitions that jobs build from changed ones of their own."""
+async def _following(
+    conn: Connection,
+    lineage: Lineage,
+    completions: Sequence[Completion],
+    changes: Sequence[PartitionChange],
+) -> list[NewInvalidation]:
+    """Return invalidations of the partitions that jobs build from changed ones of their own."""
     jobs = {completion.lease.task_id: completion.lease.job.id for completion in completions}
+    invalidations: list[NewInvalidation] = []
     for change in changes:
-        report, task = change.report, change.report.task_id
-        source = f"task/{task}"
-        yield from following(lineage, jobs[task], report.partition_key, change.columns, source)
+        task, key = change.report.task_id, change.report.partition_key
+        invalidations += await following(
+            conn, lineage, jobs[task], key, change.columns, f"task/{task}"
+        )
+    return invalidations
 
 
 def _late(change: LateChange) -> NewInvalidation:

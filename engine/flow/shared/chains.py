@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from engine.flow.shared.invalidations import NewInvalidation, own_invalidation
+from engine.flow.shared.load_partitions import load_known_among
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import DirtyColumns, reaches
 from engine.lineage.graph import Lineage
@@ -31,20 +32,23 @@ def left_out(lineage: Lineage, plan: Plan, source: str) -> Iterator[NewInvalidat
                 )
 
 
-def following(
-    lineage: Lineage, job: UUID, key: str, columns: DirtyColumns, source: str
-) -> Iterator[NewInvalidation]:
-    """Yield an invalidation of the partitions that read a changed partition of the same job.
+async def following(
+    conn: Connection, lineage: Lineage, job: UUID, key: str, columns: DirtyColumns, source: str
+) -> list[NewInvalidation]:
+    """Return an invalidation of the known partitions that read a changed one of the same job.
 
-    None for a manual job, which builds requested partitions only.
+    None for a manual job, which builds requested partitions only. Partitions left out by a plan
+    have an invalidation already.
     """
     edge = lineage.self_edge(job)
     if edge is None or edge.producer.activation == Activation.MANUAL:
-        return
+        return []
     if not reaches(edge.columns, columns):
-        return
+        return []
     reached = edge.mapping.down(lineage.space(edge.dataset).parse(key))
-    yield from _invalidations(lineage, job, reached, OwnReason.CONTINUED, source)
+    if reached:
+        reached = await load_known_among(conn, lineage, edge.dataset, reached)
+    return [*_invalidations(lineage, job, reached, OwnReason.CONTINUED, source)]
 
 
 def _invalidations(

@@ -216,6 +216,25 @@ async def test_readers_follow_day_by_day(database: Database) -> None:
     assert await lost(world) == 0
 
 
+async def test_a_changed_day_brings_no_later_day_of_a_reader_into_being(
+    database: Database,
+) -> None:
+    report = job("report", "balance", scaling={"partitions_per_task": 2})
+    world = await built(database, 3, balance(), report)
+    await world.changed("report", "2013-01-01..2013-01-03")
+    await world.changed("balance", "2013-01-03")
+    (third,) = [lease for lease in await world.claim() if lease.job.name == "balance"]
+
+    await world.finish(third)
+    await drained(world)
+
+    reports = await world.rows(
+        "SELECT p.partition_key FROM partition_versions p JOIN datasets d ON d.id = p.dataset_uuid "
+        "WHERE d.name = 'report' ORDER BY 1"
+    )
+    assert [row["partition_key"] for row in reports] == ["2013-01-01", "2013-01-02", "2013-01-03"]
+
+
 async def test_later_days_wait_for_a_failed_one(database: Database) -> None:
     world = await World.made(database, source("a"), balance(max_attempts=1))
     await world.changed("a", "2013-01-01..2013-01-03")
