@@ -323,7 +323,8 @@ def _deployable(world: World, deployed: Sequence[Job], dag: str) -> tuple[Job, .
     part = [*deployed]
     produced = {output.name for job in part for output in job.outputs}
     for job in world.jobs:
-        if job.dag == dag and job not in part and {read.dataset for read in job.reads} <= produced:
+        needed = {read.dataset for read in job.upstream_reads}
+        if job.dag == dag and job not in part and needed <= produced:
             part.append(job)
             produced |= {output.name for output in job.outputs}
     return tuple(part)

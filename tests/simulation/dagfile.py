@@ -75,7 +75,9 @@ def _input(job: Job, read: Read) -> dict[str, Any]:
     is_exception = isinstance(read.wait_for, int) and read.wait_for < 0
     awaited = {"all_but": -int(read.wait_for)} if is_exception else read.wait_for
     entry: dict[str, Any] = {"dataset": read.dataset, "wait_for": awaited}
-    if read.spec is not None:
+    if read == job.own_read:
+        entry |= _own_input(job, read)
+    elif read.spec is not None:
         entry["mapping"] = read.spec
     if passes := _passes(job, read):
         entry["passes"] = {GROUP: passes}
@@ -84,6 +86,20 @@ def _input(job: Job, read: Read) -> dict[str, Any]:
     if read.ignores_failure:
         entry["on_failure"] = "ignore"
     return entry
+
+
+def _own_input(job: Job, read: Read) -> dict[str, Any]:
+    """Return the mapping of an input that is the job's own output, in one of its forms."""
+    (window,) = (link.window for link in read.links if link.window)
+    ordered = [dimension for dimension in job.space if dimension.is_ordered]
+    if len(ordered) == 1 and job.salt % 2:
+        return {"dataset": "self", "as": read.dataset, "window": list(window)}
+    mapping: dict[str, Any] = {dimension.name: dimension.name for dimension in job.space}
+    for link in read.links:
+        if link.window:
+            name = job.space[link.target].name
+            mapping[name] = {"from": name, "window": list(link.window)}
+    return {"mapping": mapping}
 
 
 def describe(world: World) -> list[str]:

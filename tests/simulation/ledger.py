@@ -115,7 +115,7 @@ class Ledger:
         declared = [d for d in self.declared[output.name] if not (is_own and d.is_of_run)]
         declared += self.wrong[output.name]
         scopes = [(d.columns, d.groups) for d in declared if d.time > since]
-        for read in job.reads:
+        for read in job.upstream_reads:
             outputs = world.producers[read.dataset].outputs
             (source,) = (candidate for candidate in outputs if candidate.name == read.dataset)
             upstream = self._possible_changes(world, source, since)
@@ -123,7 +123,7 @@ class Ledger:
             if upstream and columns != NONE:
                 keeps_groups = job.preserves_groups(read) and not job.is_single_run
                 scopes.append((columns, upstream[1] if keeps_groups else None))
-        return _union_scopes(scopes) if scopes else None
+        return _along_chain(job, output, _union_scopes(scopes)) if scopes else None
 
     def _is_wrong(self, job: Job, key: Key, since: int) -> bool:
         return any(
@@ -206,6 +206,19 @@ def _readers(world: World, output: Output) -> Iterator[tuple[Job, Read, Output]]
         for read in job.reads:
             if read.dataset == output.name:
                 yield from ((job, read, to) for to in job.outputs)
+
+
+def _along_chain(job: Job, output: Output, scope: ChangeScope) -> ChangeScope:
+    """Return the possible changes of all partitions that read earlier ones of the same output."""
+    columns, own = scope[0], job.own_read
+    if own is None:
+        return scope
+    while (further := output.affected_columns(own.dataset, columns)) != NONE:
+        both = _union([columns, further])
+        if both == columns:
+            break
+        columns = both
+    return columns, None
 
 
 def _columns(output: Output, columns: Columns) -> set[str]:

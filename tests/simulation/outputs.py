@@ -34,7 +34,11 @@ class Outputs:
         for output in run.job.outputs:
             stored = self.state.warehouse[output.name, versions[output.name]]
             computed = content[output.name]
-            for changed in self._changes(run, output, stored, computed):
+            changes = [*self._changes(run, output, stored, computed)]
+            self.state.counts["unchanged partition of a chain"] += (
+                run.job.own_read is not None and not changes
+            )
+            for changed in changes:
                 ledger.record_changed(output, changed)
             self._record_gaps(run, output, computed)
             has_emptied = any(stored.get(key) and not rows for key, rows in computed.items())

@@ -38,7 +38,7 @@ WORLD = (
     *("partitioning: zone with clock changes", "partitioning: several partitions per task"),
     *("mapping: identity", "mapping: another grain", "mapping: another zone", "mapping: window"),
     *("mapping: another size", "mapping: key map", "mapping: all", "mapping: last"),
-    *("mapping: to a product", "mapping: from a product"),
+    *("mapping: to a product", "mapping: from a product", "mapping: own earlier partitions"),
     *("columns: complete", "columns: partial", "columns: absent", "columns: every"),
     *("strategy: PerPartition", "strategy: PerUpdate", "strategy: Full"),
     *("update: replace", "update: append", "wait_for: all", "wait_for: number", "max_concurrency"),
@@ -90,6 +90,8 @@ HISTORY = (
     "canceled task retried",
     *("pause of kind job", "pause of kind dataset", "pause of kind org", "resume", "quiet time"),
     *("filtered rows reread", "new rows read", "task waiting for inputs"),
+    *("run that reads its own output", "partitions of a chain wait"),
+    *("unchanged partition of a chain", "chain behind an unfinished task"),
     *("partition changed", "partition unchanged"),
     *("partition changed in some columns", "skipped"),
     *("partition not reported", "some columns reported", "partition emptied by a Full run"),
@@ -140,7 +142,7 @@ def features(world: World) -> Counter[str]:
     features = {*_graph(world)}
     for job in world.jobs:
         features |= {*_partitioning(job), *_job(job)}
-        for read in job.reads:
+        for read in job.upstream_reads:
             features |= {*_mapping(read, world.producers[read.dataset].space, job.space)}
             features |= {*_rows(world, job, read)}
     return Counter(features)
@@ -195,7 +197,7 @@ def _dags(world: World) -> Iterator[str]:
 def _upstream_of(world: World, job: Job) -> set[str]:
     """Return the jobs upstream of a job."""
     upstream: set[str] = set()
-    for read in job.reads:
+    for read in job.upstream_reads:
         producer = world.producers[read.dataset]
         upstream |= {producer.name} | _upstream_of(world, producer)
     return upstream
@@ -203,7 +205,7 @@ def _upstream_of(world: World, job: Job) -> set[str]:
 
 def _joins_arms(world: World, job: Job, upstream: dict[str, set[str]]) -> bool:
     """Return whether two inputs share an upstream job."""
-    producers = sorted({world.producers[read.dataset].name for read in job.reads})
+    producers = sorted({world.producers[read.dataset].name for read in job.upstream_reads})
     arms = [upstream[name] for name in producers if upstream[name]]
     return any(arms[i] & arms[j] for i in range(len(arms)) for j in range(i))
 
@@ -212,7 +214,7 @@ def _paths(world: World) -> dict[str, list[str]]:
     """Return the longest path from a source to each job."""
     paths: dict[str, list[str]] = {}
     for job in world.jobs:
-        before = [paths[world.producers[read.dataset].name] for read in job.reads]
+        before = [paths[world.producers[read.dataset].name] for read in job.upstream_reads]
         paths[job.name] = [*max(before, key=len, default=[]), job.name]
     return paths
 
@@ -242,6 +244,8 @@ def _job(job: Job) -> Iterator[str]:
         yield "activation: manual"
     yield "update: append" if job.append else "update: replace"
     yield f"report: {report_detail(job).value}"
+    if job.own_read is not None:
+        yield "mapping: own earlier partitions"
     if job.max_concurrency:
         yield "max_concurrency"
     if job.modulus < 3:

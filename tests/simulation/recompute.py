@@ -153,11 +153,13 @@ def must_exist(
     """
     if job.follows and job.space:
         return _groups_found(job, existing, sources)
-    reached = {read: _reached(world, job, read, existing[read.dataset]) for read in job.reads}
+    reached = {
+        read: _reached(world, job, read, existing[read.dataset]) for read in job.upstream_reads
+    }
     if job.is_single_run and is_finite(job.space):
         return {*universe(job.space)} if any(reached.values()) else set()
-    followed = [read for read in job.reads if is_tight(read, job.space)]
-    followed = followed or [read for read in job.reads if _ends(read, job)]
+    followed = [read for read in job.upstream_reads if is_tight(read, job.space)]
+    followed = followed or [read for read in job.upstream_reads if _ends(read, job)]
     if not followed:
         return _reached_together(job, reached)
     return {
@@ -208,11 +210,11 @@ def may_exist(world: World, job: Job, existing: Existing) -> set[Key]:
     keys = {*universe(job.space)}
     if job.is_single_run and is_finite(job.space):
         return keys
-    spaces = {read.dataset: world.producers[read.dataset].space for read in job.reads}
+    spaces = {read.dataset: world.producers[read.dataset].space for read in job.upstream_reads}
     return {
         key
         for key in keys
-        for read in job.reads
+        for read in job.upstream_reads
         if needed(read, spaces[read.dataset], job.space, key, existing[read.dataset])
     }
 
@@ -287,6 +289,8 @@ def _lacks(
     producer = world.producers[read.dataset]
     source = producer.space
     among = {s for s in universe(source) if is_needed(world, producer, s, existing)}
+    if read == job.own_read:
+        among &= may_exist(world, job, existing) | {*existing[read.dataset]}
     all_needed = {s for key in keys for s in needed(read, source, job.space, key, among)}
     total = len(all_needed)
     least = total if read.wait_for == "all" else min(int(read.wait_for), total)

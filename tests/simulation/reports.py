@@ -96,7 +96,7 @@ def falsified(job: Job, completion: Completion, seed: int) -> Completion:
         ReportedOutput("no such dataset", "*"),
         ReportedOutput(dataset, "no such/partition=\x1b[2J"),
     ]
-    invalid += [ReportedOutput(read.dataset, "*") for read in job.reads]
+    invalid += [ReportedOutput(read.dataset, "*") for read in job.upstream_reads]
     return replace(completion, outputs=(*completion.outputs, invalid[seed % len(invalid)]))
 
 

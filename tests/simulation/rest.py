@@ -12,7 +12,7 @@ from tests.simulation import recompute
 from tests.simulation.approvals import Approvals
 from tests.simulation.being import in_being
 from tests.simulation.declarations import Declarations
-from tests.simulation.dimensions import Key, text, universe
+from tests.simulation.dimensions import Key, read_text, text, universe
 from tests.simulation.engines import Engines
 from tests.simulation.invariants import Broken
 from tests.simulation.operators import Operators
@@ -37,6 +37,13 @@ SELECT t.id, j.name, t.block_key, t.status, t.partitions, t.waiting_for,
        t.id IN (SELECT id FROM stuck) AS stuck
 FROM tasks t JOIN jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org)s AND t.status IN ('blocked', 'queued', 'running', 'failed')
+"""
+
+
+_LATER = """
+SELECT d.name, i.partition_key, i.after_partition FROM data_invalidations i
+JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org)s AND i.processed_at IS NULL AND i.reason IN ('continued', 'requested')
 """
 
 
@@ -247,6 +254,7 @@ class Rest:
     async def _excused(self, existing: Keys) -> Keys:
         """Return partitions behind failed or waiting tasks; other unfinished tasks are an error."""
         excused: Keys = defaultdict(set)
+        unfinished: Keys = defaultdict(set)
         for job in self.state.world.derived_jobs:
             excused[job.name] |= self.state.decisions.excused(job)
             excused[job.name] |= {*universe(job.space)} if job.is_manual else set()
@@ -267,4 +275,11 @@ class Rest:
                 ):
                     raise Broken("a task waits although its inputs exist", task)
             excused[job.name] |= {*universe(job.space)} if job.is_single_run else {*keys}
+            unfinished[job.name] |= {*keys}
+        for row in await self.state.rows(_LATER):
+            job = self.state.world.producers[row["name"]]
+            if not read_text(job.space, row["after_partition"]) & unfinished[job.name]:
+                raise Broken("at rest no partition of a chain waits", row)
+            self.state.counts["chain behind an unfinished task"] += 1
+            excused[job.name] |= read_text(job.space, row["partition_key"])
         return excused

@@ -24,6 +24,7 @@ from tests.simulation.world import Job, Output, World
 from tests.simulation.worlds import (
     WORLDS,
     bounded_world,
+    chained_world,
     listed_world,
     tiny_world,
     windowed_world,
@@ -61,8 +62,11 @@ class Trial:
         fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets, and the
         invalidations of some datasets are gathered; in every other tenth, DAGs are undeployed and
         versions removed; in every twentieth, windows begin and end, in every twentieth, bounds
-        and key lists change, and in every twentieth, jobs ignore failures of inputs.
+        and key lists change, in every twentieth, jobs ignore failures of inputs, and in every
+        twentieth, jobs read their own earlier partitions.
         """
+        if seed % 20 == 10:
+            return Trial.of_chains(seed)
         if seed % 20 == 14:
             return Trial.in_time(seed)
         if seed % 20 == 16:
@@ -89,6 +93,18 @@ class Trial:
     def of_grids(seed: int) -> Trial:
         """Return the trial of a seed in a world of more grids."""
         return Trial(world_of_grids(seed), history(seed))
+
+    @staticmethod
+    def of_chains(seed: int) -> Trial:
+        """Return a trial in which jobs read their own earlier partitions."""
+        rng = Random(f"chains {seed}")
+        steps: list[Step] = []
+        for step in history(seed):
+            steps.append(step)
+            verbs = ["", "plan", "claim", "finish", "touch", "grow"]
+            verb = rng.choices(verbs, [50, 10, 10, 10, 10, 10])
+            steps += [Step(name, rng.randrange(2**32)) for name in verb if name]
+        return Trial(chained_world(seed), steps, is_calm=rng.random() < 0.4)
 
     @staticmethod
     def of_bounds(seed: int) -> Trial:

@@ -6,6 +6,7 @@ A run reads its inputs at a random time, and its output exists once the completi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -20,6 +21,7 @@ from engine.model.states import PauseKind
 from engine.model.task import Completion, Lease
 from tests.simulation import recompute
 from tests.simulation.being import has_begun
+from tests.simulation.chains import earlier
 from tests.simulation.crashes import Crash, ResponseLost
 from tests.simulation.invariants import Broken
 from tests.simulation.ledger import ChangeScope
@@ -33,6 +35,18 @@ from tests.simulation.world import GROUP, Job
 _LEASED = """
 SELECT FROM tasks
 WHERE org_id = %(org)s AND id = %(id)s AND lease_token = %(token)s AND status = 'running'
+"""
+
+
+_UNFINISHED = """
+SELECT t.partitions FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.org_id = %(org)s AND j.name = %(name)s
+AND t.status IN ('blocked', 'queued', 'running', 'failed')
+"""
+_WAITING = """
+SELECT FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org)s AND d.name = %(name)s
+AND i.processed_at IS NULL AND i.after_partition IS NOT NULL
 """
 
 
@@ -77,6 +91,7 @@ class Workers:
         self.state.counts["SQL run"] += job.writes_atomically
         self.state.counts["retried attempt"] += lease.attempt > 1
         await self._check_in_being(lease, job)
+        await self._check_order(lease, job)
         run = Run(lease, job, world, self.state.now, self._justified_changes(lease, job))
         await self._check_waited(run)
         self._check_cursor(run)
@@ -117,14 +132,38 @@ class Workers:
             details = f"{lease_text(lease)} at {self.state.moment}: {sorted(to_come)}"
             raise Broken("minimal: a partition is built before it comes into being", details)
 
+    async def _check_order(self, lease: Lease, job: Job) -> None:
+        """Check that no partition that a run reads of its own output is still to be built.
+
+        Further attempts do not wait for a task planned after the first one.
+        """
+        if job.own_read is None:
+            return
+        self.state.counts["run that reads its own output"] += 1
+        unfinished = {
+            key
+            for row in await self.state.rows(_UNFINISHED, name=job.name)
+            for key in keys_of(job, row["partitions"])
+        }
+        (key,) = keys_of(job, lease.partitions)
+        self.state.counts["partitions of a chain wait"] += bool(
+            await self.state.rows(_WAITING, name=job.outputs[0].name)
+        )
+        first = earlier(job, key) & unfinished
+        if first and lease.attempt == 1:
+            details = f"{lease_text(lease)} before {sorted(first)}"
+            raise Broken("a partition runs before an earlier one that it reads", details)
+
     async def _check_waited(self, run: Run) -> None:
-        if all(read.wait_for == "any" for read in run.job.reads):
+        # An own partition may become expected while the task of a later one is queued.
+        job = replace(run.job, reads=run.job.upstream_reads)
+        if all(read.wait_for == "any" for read in job.reads):
             return
         existing = await self.state.existing()
         keys = keys_of(run.job, run.lease.partitions)
         # Further inputs may have come into being since the task was queued.
         begun = partial(has_begun, moment=self.state.first_moment)
-        if recompute.task_waits(self.state.world, run.job, keys, existing, begun):
+        if recompute.task_waits(self.state.world, job, keys, existing, begun):
             raise Broken("a first run does not wait for its inputs", lease_text(run.lease))
 
     def _check_cursor(self, run: Run) -> None:

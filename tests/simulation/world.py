@@ -111,6 +111,18 @@ class Job:
         return self.strategy == "PerUpdate"
 
     @property
+    def own_read(self) -> Read | None:
+        """Return the read of earlier partitions of the job's own output, if it has one."""
+        names = {output.name for output in self.outputs}
+        return next((read for read in self.reads if read.dataset in names), None)
+
+    @property
+    def upstream_reads(self) -> tuple[Read, ...]:
+        """Return the reads of other jobs' outputs, which alone determine the partitions."""
+        own = self.own_read
+        return self.reads if own is None else tuple(r for r in self.reads if r != own)
+
+    @property
     def has_rows(self) -> bool:
         """Return whether output rows have ids."""
         return self.is_source or self.kind != "fold"
@@ -165,7 +177,7 @@ class World:
 
     def leaves(self) -> list[Job]:
         """Return the jobs without readers."""
-        read = {read.dataset for job in self.jobs for read in job.reads}
+        read = {read.dataset for job in self.jobs for read in job.upstream_reads}
         return [job for job in self.jobs if read.isdisjoint(o.name for o in job.outputs)]
 
     def without(self, name: str) -> World:
@@ -191,7 +203,7 @@ def topological_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
             job
             for job in jobs
             if job not in ordered
-            and {read.dataset for read in job.reads} & produced_here <= produced
+            and {read.dataset for read in job.upstream_reads} & produced_here <= produced
         ]
         ordered += ready
         produced |= {output.name for job in ready for output in job.outputs}

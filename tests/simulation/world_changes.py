@@ -33,14 +33,20 @@ def without_wait_for(world: World, rng: Random) -> World:
 
 def with_other_task_size(world: World, rng: Random) -> World:
     return _with_changed_job(
-        world, rng, world.derived_jobs, lambda _: {"per_task": rng.choice([1, 2, 3])}
+        world,
+        rng,
+        [job for job in world.derived_jobs if job.own_read is None],
+        lambda _: {"per_task": rng.choice([1, 2, 3])},
     )
 
 
 def without_windows(world: World, rng: Random) -> World:
-    windowed = [j for j in world.derived_jobs if any(map(_has_window, j.reads))]
+    windowed = [j for j in world.derived_jobs if any(map(_has_window, j.upstream_reads))]
     return _with_changed_job(
-        world, rng, windowed, lambda job: {"reads": tuple(map(_narrowed, job.reads))}
+        world,
+        rng,
+        windowed,
+        lambda job: {"reads": tuple(r if r == job.own_read else _narrowed(r) for r in job.reads)},
     )
 
 

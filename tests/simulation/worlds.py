@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import count
 from random import Random
 
+from tests.simulation.chains import has_chain, with_own_reads
 from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.generate import EIGHT_RANGES, WorldGenerator, reading_all
 from tests.simulation.spaces import MORE_GRAINS, PartitioningGenerator
@@ -53,10 +54,21 @@ def world_in_time(seed: int) -> World:
     raise AssertionError
 
 
+def chained_world(seed: int) -> World:
+    """Return a world in which at least one job reads its own earlier partitions."""
+    for attempt in count():
+        rng = Random(f"chained world {seed} {attempt}")
+        kind = rng.choice([world, world, tiny_world, bounded_world, windowed_world, ranged_world])
+        chained = with_own_reads(rng, kind(rng.randrange(2**32)))
+        if has_chain(chained):
+            return chained
+    raise AssertionError
+
+
 def _appears_late(job: Job) -> bool:
     """Return whether changes reach partitions that come into being later."""
     is_delayed = job.appears not in ("start", "always")
-    return is_delayed or any(link.window for read in job.reads for link in read.links)
+    return is_delayed or any(link.window for read in job.upstream_reads for link in read.links)
 
 
 def narrow_world(seed: int) -> World:

@@ -4,6 +4,7 @@ Each changes a single behavior.
 """
 
 from tests.simulation.mutations import (
+    chains,
     contents,
     dependents,
     deployment,
@@ -19,6 +20,7 @@ __all__ = [
     "CLASSES",
     "LOST_WORK",
     "MUTATIONS",
+    "chains",
     "contents",
     "dependents",
     "deployment",
