@@ -110,9 +110,9 @@ CAUGHT_BY = {
     "a_paused_dataset_is_planned": 28,
     "a_paused_job_is_claimed": 18,
     "a_resume_drops_gathered_invalidations": 8,
-    "a_chain_ends_at_a_changed_partition": 10,
-    "later_partitions_of_a_chain_are_lost": 10,
-    "a_chain_is_built_at_once": 10,
+    "a_chain_ends_at_a_changed_partition": 30,
+    "later_partitions_of_a_chain_are_lost": 30,
+    "a_later_partition_does_not_wait_for_a_new_task": 30,
 }
 """Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import engine.flow.execution.complete
+import engine.flow.planning.emit
 import engine.flow.planning.plan
-import engine.planner.closure
 from tests.simulation.mutations.registry import Patch, around, mutation, nothing
 
 
@@ -24,8 +24,8 @@ def later_partitions_of_a_chain_are_lost(patch: Patch) -> None:
 
 
 @mutation
-def a_chain_is_built_at_once(patch: Patch) -> None:
-    def none(*_: Any) -> tuple[()]:
-        return ()
+def a_later_partition_does_not_wait_for_a_new_task(patch: Patch) -> None:
+    def none(*_: Any) -> list[Any]:
+        return []
 
-    around(patch, engine.planner.closure, "later_partitions", lambda _: none)
+    around(patch, engine.flow.planning.emit, "behind_earlier", lambda _: none)
