@@ -95,7 +95,10 @@ class Approvals:
         """Propose a plan for a change before publishing it."""
         if not self.upstream.unpublished:
             return
-        event = self.upstream.unpublished.pop(rng.randrange(len(self.upstream.unpublished)))
+        index = rng.randrange(len(self.upstream.unpublished))
+        if self.upstream.is_in_order(self.upstream.unpublished[index].dataset):
+            return
+        event = self.upstream.unpublished.pop(index)
         org = self.state.org_context(rng)
         self.state.log_line(f"propose {event_text(event)}", "plan proposed")
         try:

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.model.event import SourceEvent
 from tests.simulation.dimensions import Key, read_text, universe
+from tests.simulation.fingerprints import Described, is_contradictory
 from tests.simulation.ledger import Changed, Declared
 from tests.simulation.rows import groups, may_hold
 from tests.simulation.state import SimulationState
@@ -55,6 +56,7 @@ class Declarations:
         self._processed: set[UUID] = set()
         self._found: set[UUID] = set()
         self._found_rejected: set[UUID] = set()
+        self._described = Described()
 
     async def record(self) -> None:
         """Declare the events planned or pending approval since the last call."""
@@ -113,6 +115,7 @@ class Declarations:
         events = _causing_events(row, producer, self.state.batches[row["id"]])
         # An event ingested before a deploy does not cover partitions added by the deploy.
         within = read_text(producer.space, row["partition_key"] if producer.space else "*")
+        unchanged = self._unchanged(producer, row, events, within)
         if row["outcome"] == "rejected":
             for event in events:
                 self._reject(producer, event, within)
@@ -120,7 +123,7 @@ class Declarations:
         named = within & {key for event in events for key in _registered(producer, event, known)}
         is_new = not named <= known
         for event in events:
-            self._declare(producer, event, known, is_new=is_new)
+            self._declare(producer, event, known, is_new=is_new, unchanged=unchanged)
         if row["partition_key"] == "*" and self.state.counts["deploy: bounds changed"]:
             # All partitions within the bounds at the ingestion are all within those of now.
             whole = msgspec.structs.replace(events[0], partitions=None)
@@ -128,10 +131,41 @@ class Declarations:
         if row["is_processed"]:
             self.state.announced[producer.outputs[0].name] |= named if producer.is_source else set()
 
-    def _declare(self, producer: Job, event: SourceEvent, known: Set[Key], *, is_new: bool) -> None:
+    def _unchanged(
+        self, producer: Job, row: dict[str, Any], events: Sequence[SourceEvent], within: Set[Key]
+    ) -> set[Key]:
+        """Return the partitions of an invalidation that its events describe as they are."""
+        if not producer.is_fingerprinted:
+            return set()
+        dataset = producer.outputs[0].name
+        batch = [event for event in self.state.batches[row["id"]] if event.dataset == dataset]
+        is_reviewed = not row["is_processed"] or row["id"] in self._pending
+        if (
+            is_reviewed
+            or row["outcome"] == "rejected"
+            or row["partition_key"] is None
+            or is_contradictory(producer, [(event, _named(producer, event)) for event in batch])
+        ):
+            self._described.forget(dataset)
+            return set()
+        named = [(event, _named(producer, event) & within) for event in events]
+        unchanged = self._described.unchanged(producer, self.state.versions[dataset], named)
+        self.state.counts["partition described as it is"] += len(unchanged)
+        return unchanged
+
+    def _declare(
+        self,
+        producer: Job,
+        event: SourceEvent,
+        known: Set[Key],
+        *,
+        is_new: bool,
+        unchanged: Set[Key] = frozenset(),
+    ) -> None:
         """Declare an event, with all columns of new partitions changed.
 
-        ``is_new``: some of the partitions of an event about a whole dataset are new.
+        ``is_new``: some of the partitions of an event about a whole dataset are new. ``unchanged``
+        partitions are described as they are.
         """
         name, ledger, now = event.dataset, self.state.ledger, self.state.now
 
@@ -139,7 +173,7 @@ class Declarations:
             is_of_new = is_new if key is None or None in keys else key not in known
             return None if event.columns is None or is_of_new else frozenset(event.columns)
 
-        keys = _affected_keys(producer, event)
+        keys = [key for key in _affected_keys(producer, event) if key not in unchanged]
         invalidations = [Declared(now, key, columns_of(key), _groups(event)) for key in keys]
         if not producer.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations

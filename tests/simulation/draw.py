@@ -16,9 +16,9 @@ def trials_of(seed: int) -> Iterator[AnyTrial]:
 
     One seed in five adds a world of real tables, another one in five a world of more grids, another
     one a world in which windows begin and end. One in twenty adds a world in which jobs ignore
-    failures, another one a world in which jobs read their own output, and one in forty a world of
-    parallel processes. The additional worlds use separate random generators, so the first world of
-    a seed never changes.
+    failures, another one a world in which jobs read their own output, and another one a world in
+    which events have fingerprints. One in forty adds a world of parallel processes. The additional
+    worlds use separate random generators, so the first world of a seed never changes.
     """
     yield Trial.of(seed)
     if seed % 5 == 2:
@@ -29,6 +29,8 @@ def trials_of(seed: int) -> Iterator[AnyTrial]:
         yield Trial.in_time(seed)
     if seed % 20 == 3:
         yield Trial.of_failures(seed)
+    if seed % 20 == 5:
+        yield Trial.of_fingerprints(seed)
     if seed % 20 == 15:
         yield Trial.of_chains(seed)
     if seed % 40 == 17:

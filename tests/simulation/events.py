@@ -10,6 +10,7 @@ from typing import Any
 from engine.model.event import SourceEvent
 from tests.simulation.dimensions import Key, Space, is_finite, read_text, text
 from tests.simulation.edits import Edit, core
+from tests.simulation.fingerprints import fingerprint
 from tests.simulation.rows import ID
 from tests.simulation.state import SimulationState
 from tests.simulation.world import GROUP, Columns, Job
@@ -52,6 +53,11 @@ class SourceEvents:
         # Some events about new partitions still name columns: those of the first rows.
         if rng.random() < (0.5 if is_new else 0.08):
             columns = None
+        described = None
+        if job.is_fingerprinted and rng.random() < 0.8:
+            columns = rows = None
+            described = fingerprint(self.state, job, named)
+            self.state.counts["event with a fingerprint"] += 1
         if is_new:
             rows = None
         self._count(job, named, columns, rows, partitions)
@@ -66,6 +72,7 @@ class SourceEvents:
             rows=rows,
             reason=rng.choice(reasons),
             version=str(self.state.versions[dataset]) if rng.random() < 0.1 else None,
+            fingerprint=described,
         )
         if event.version is not None:
             self.state.counts["event of a version"] += 1
@@ -149,4 +156,5 @@ def event_text(event: SourceEvent) -> str:
     partitions = "all" if event.partitions is None else ",".join(event.partitions)
     columns = "" if event.columns is None else f" of {','.join(event.columns)}"
     rows = "" if event.rows is None else f" where {event.rows}"
-    return f"{event.reason} {event.dataset}[{partitions}]{columns}{rows}"
+    described = "" if event.fingerprint is None else f" as {event.fingerprint}"
+    return f"{event.reason} {event.dataset}[{partitions}]{columns}{rows}{described}"

@@ -83,6 +83,7 @@ class Simulation:
                     upstream.touch_last,
                     upstream.touch_to_new,
                     upstream.touch_in_range,
+                    upstream.describe,
                     upstream.burst,
                     upstream.publish,
                 ),

@@ -113,6 +113,7 @@ CAUGHT_BY = {
     "a_chain_ends_at_a_changed_partition": 30,
     "later_partitions_of_a_chain_are_lost": 30,
     "a_later_partition_does_not_wait_for_a_new_task": 30,
+    "described_data_counts_as_changed": 60,
 }
 """Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried.
 

@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 
 from engine.store.database import Database
 from tests.simulation.being import boundaries
+from tests.simulation.fingerprints import with_fingerprints
 from tests.simulation.history import DRILLS, Step, drill, history, with_versions
 from tests.simulation.invariants import Broken, law_of
 from tests.simulation.pauses import with_debounce, with_pauses
@@ -62,17 +63,15 @@ class Trial:
         fifth trial, reports have gaps; in every tenth, operators pause jobs and datasets, and the
         invalidations of some datasets are gathered; in every other tenth, DAGs are undeployed and
         versions removed; in every twentieth, windows begin and end, in every twentieth, bounds
-        and key lists change, in every twentieth, jobs ignore failures of inputs, and in every
-        twentieth, jobs read their own earlier partitions.
+        and key lists change, in every twentieth, jobs ignore failures of inputs, in every
+        twentieth, jobs read their own earlier partitions, and in every fortieth, events have
+        fingerprints.
         """
-        if seed % 20 == 10:
-            return Trial.of_chains(seed)
-        if seed % 20 == 14:
-            return Trial.in_time(seed)
-        if seed % 20 == 16:
-            return Trial.of_bounds(seed)
-        if seed % 20 == 19:
-            return Trial.of_failures(seed)
+        every_twentieth = {10: Trial.of_chains, 14: Trial.in_time, 16: Trial.of_bounds}
+        every_twentieth[19] = Trial.of_failures
+        every_fortieth = {20: Trial.of_fingerprints}
+        if kind_of := every_fortieth.get(seed % 40) or every_twentieth.get(seed % 20):
+            return kind_of(seed)
         has_report_gaps = seed % 10 in (5, 6)
         if seed % 2:
             kind, phrase = DRILLS[seed // 2 % len(DRILLS)]
@@ -93,6 +92,18 @@ class Trial:
     def of_grids(seed: int) -> Trial:
         """Return the trial of a seed in a world of more grids."""
         return Trial(world_of_grids(seed), history(seed))
+
+    @staticmethod
+    def of_fingerprints(seed: int) -> Trial:
+        """Return a trial in which events describe the data of most sources by fingerprints."""
+        rng = Random(f"fingerprints {seed}")
+        generated = with_fingerprints(rng, world(seed))
+        steps: list[Step] = []
+        for step in history(seed):
+            steps.append(step)
+            verbs = rng.choices(["", "describe", "publish", "ingest", "plan"], [60, 10, 10, 10, 10])
+            steps += [Step(verb, rng.randrange(2**32)) for verb in verbs if verb]
+        return Trial(generated, steps, is_calm=rng.random() < 0.5)
 
     @staticmethod
     def of_chains(seed: int) -> Trial:

@@ -17,6 +17,7 @@ from tests.simulation.crashes import Crash
 from tests.simulation.dimensions import Key, read_text, text, universe
 from tests.simulation.edits import Edit, SourceEdits, core
 from tests.simulation.events import SourceEvents, by_partition, event_text, keys_of_edit
+from tests.simulation.fingerprints import fingerprint
 from tests.simulation.rows import ID, Rows
 from tests.simulation.state import SimulationState
 from tests.simulation.world import GROUP, Job
@@ -124,6 +125,25 @@ class Upstream:
         rows = self.edits.data(job).setdefault(key, {})
         await self._record_events(rng, job, self.edits.insert(rng, job, key, rows))
 
+    async def describe(self, rng: Random) -> None:
+        """Publish the fingerprint of a partition whose changes are published, without a change."""
+        jobs = [job for job in self.state.world.sources if job.is_fingerprinted]
+        if not jobs:
+            return
+        job = rng.choice(jobs)
+        dataset = job.outputs[0].name
+        known = sorted(self.named_by_events[dataset] & {*universe(job.space)})
+        if known:
+            key = rng.choice(known)
+            event = SourceEvent(
+                dataset=dataset,
+                partitions=(text(job.space, key),) if job.space else None,
+                reason="change",
+                fingerprint=fingerprint(self.state, job, {key}),
+            )
+            self.unpublished.append(event)
+            self.state.log_line(f"describe {event_text(event)}")
+
     async def touch_row(self, rng: Random) -> None:
         """Change a row of the first source; the event names the row."""
         job = self.state.world.sources[0]
@@ -217,18 +237,34 @@ class Upstream:
         self.events.versioned = [
             event for event in self.events.versioned if event.dataset != dataset
         ]
-        self.unpublished += [msgspec.structs.replace(event, version=None) for event in renewed]
+        self.unpublished += [
+            # The fingerprint may no longer be the last one.
+            msgspec.structs.replace(event, version=None, fingerprint=None)
+            for event in renewed
+        ]
 
     async def publish(self, rng: Random) -> None:
         """Publish events in random order, some twice, some as manual requests."""
         for _ in range(rng.randint(1, 3)):
             if self.unpublished:
-                index = rng.randrange(len(self.unpublished))
+                index = self._index(rng.randrange(len(self.unpublished)))
                 self.state.counts["event out of order"] += index > 0
                 await self._send(rng, self.unpublished.pop(index))
 
+    def _index(self, drawn: int) -> int:
+        """Return the index of the event, or of the first one about its source if in order."""
+        dataset = self.unpublished[drawn].dataset
+        if not self.is_in_order(dataset):
+            return drawn
+        return next(n for n, event in enumerate(self.unpublished) if event.dataset == dataset)
+
+    def is_in_order(self, dataset: str) -> bool:
+        """Return True if events about a dataset arrive in the order of the changes."""
+        producer = self.state.world.producers.get(dataset)
+        return producer is not None and producer.is_fingerprinted
+
     async def _send(self, rng: Random, event: SourceEvent) -> None:
-        if rng.random() < 0.25:
+        if rng.random() < 0.25 and not self.is_in_order(event.dataset):
             named = msgspec.structs.replace(event, id=f"{rng.random()}")
             for _ in range(rng.choice([1, 1, 2])):
                 await self._request(rng, named)

@@ -73,7 +73,8 @@ class Job:
     rows of a source are inserted and updated, but never deleted or regrouped. ``may_be_empty``:
     depending on its inputs, a partition may be empty. ``appears``: as in a DAG file, or a number of
     seconds after the end of the window. ``is_debounced``: the invalidations of the outputs are
-    gathered.
+    gathered. ``is_fingerprinted``: events describe the data of a source by fingerprints, and arrive
+    in the order of the changes.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Job:
     may_be_empty: bool = False
     appears: str | int = "start"
     is_debounced: bool = False
+    is_fingerprinted: bool = False
     alphabet: tuple[str, ...] = ("A", "B", "C")
 
     @property
