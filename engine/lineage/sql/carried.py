@@ -51,7 +51,7 @@ def items_of(item: exp.Expr, tables: Mapping[str, Table]) -> Iterable[Carried]:
 
 def carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
     """Return the input columns carried by a bare column; none if the column is ambiguous."""
-    if isinstance(node, exp.Alias):
+    if isinstance(node, exp.Alias | exp.Paren):
         return carried(node.this, tables)
     if not isinstance(node, exp.Column) or node.args.get("db"):
         return NOTHING

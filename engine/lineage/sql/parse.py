@@ -62,7 +62,7 @@ def parse(text: str) -> Parsed:
     """
     own = lex(text)
     try:
-        query = _query(text, own)
+        query = _query(_without_comments(text, own), own)
     except SqlglotError as error:
         first_line = str(error).partition("\n")[0].rstrip(".")
         raise Unresolved(f"sqlglot cannot read it: {first_line}") from None
@@ -84,6 +84,17 @@ def check_user_defined(parsed: Parsed, user_defined: UserDefined) -> None:
 def folded(name: exp.Expr) -> str:
     """Return an identifier as stored by the server."""
     return truncate(name.name if name.args.get("quoted") else fold(name.name))
+
+
+def _without_comments(text: str, own: Sequence[Token]) -> str:
+    """Replace comments by blanks: sqlglot rejects one between the words of GROUP BY."""
+    parts, end = [], 0
+    for token in own:
+        between = text[end : token.start]
+        parts.append("".join(char if char in "\n\r" else " " for char in between))
+        parts.append(text[token.start : token.end])
+        end = token.end
+    return "".join(parts)
 
 
 def _query(text: str, own: Sequence[Token]) -> exp.Query:

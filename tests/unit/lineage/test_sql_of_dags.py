@@ -190,6 +190,13 @@ def test_columns_preserved_by_a_select_are_stored_on_its_input() -> None:
     assert read.preserved_columns == {"a": ("k",)}
 
 
+def test_a_column_in_parentheses_is_preserved() -> None:
+    text = "SELECT (a) AS k, max(b) FROM src GROUP BY (a)"
+    dag = compiled(source(["a", "b"]), sql("made", text, "src"))
+    (read,) = dag.jobs[1].inputs
+    assert read.preserved_columns == {"a": ("k",)}
+
+
 def test_a_column_not_preserved_by_every_output_is_not_preserved() -> None:
     both = sql("one", {"one": "SELECT a, b FROM src", "two": "SELECT a FROM src"}, "src")
     (read,) = compiled(source(["a", "b"]), both).jobs[1].inputs
