@@ -126,7 +126,7 @@ TABLES = tuple(
             "tasks completed",
         ),
         *("content unchanged", "output damaged by hand", "code redefined", "SELECT changed"),
-        "input replaced",
+        *("input replaced", "SELECT reworded"),
     )
 )
 """Required features and events of worlds of real tables."""

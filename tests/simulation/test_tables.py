@@ -21,6 +21,7 @@ CAUGHT_BY = {
     "row_filters_stop_at_every_select": 21,
     "code_outside_the_file_is_not_hashed": 11,
     "a_run_reports_no_changed_column": 19,
+    "every_difference_of_a_text_counts": 4,
 }
 """Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 from tests.simulation.mapping import Read
 from tests.simulation.tables.content import quoted
 from tests.simulation.tables.generate import TableWorld
+from tests.simulation.tables.reword import reworded
 from tests.simulation.tables.select import FUNCTION, HOME
 from tests.simulation.world import Job
 
@@ -15,10 +17,13 @@ DAG = "tables"
 _TYPES = {"id": "bigint", "number": "integer", "text": "text"}
 
 
-def dag_jobs(world: TableWorld, schema: str) -> list[dict[str, Any]]:
-    """Return the jobs of the DAG file. Only the columns of sources are declared."""
+def dag_jobs(world: TableWorld, schema: str, wording: int = 0) -> list[dict[str, Any]]:
+    """Return the jobs of the DAG file. Only the columns of sources are declared.
+
+    SELECTs with another ``wording`` have equivalent texts.
+    """
     return [_source(world, job, schema) for job in world.world.sources] + [
-        _job(world, job, schema) for job in world.world.derived_jobs
+        _job(world, job, schema, wording) for job in world.world.derived_jobs
     ]
 
 
@@ -33,12 +38,17 @@ def _source(world: TableWorld, job: Job, schema: str) -> dict[str, Any]:
     }
 
 
-def _job(world: TableWorld, job: Job, schema: str) -> dict[str, Any]:
-    selects = world.recipes[job.name].selects
+def _job(world: TableWorld, job: Job, schema: str, wording: int) -> dict[str, Any]:
+    selects = {
+        name: in_schema(select.text, schema)
+        for name, select in world.recipes[job.name].selects.items()
+    }
+    if wording:
+        selects = {n: reworded(text, Random(f"{wording} {n}")) for n, text in selects.items()}
     return {
         "name": job.name,
         "operator": "sql",
-        "config": {"sql": {name: in_schema(s.text, schema) for name, s in selects.items()}},
+        "config": {"sql": selects},
         "inputs": [_input(read) for read in job.reads],
         "outputs": [_output(job, output.name, schema) for output in job.outputs],
         "scaling": {"partitions_per_task": job.per_task},

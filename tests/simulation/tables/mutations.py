@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import engine.flow.deployment.sql_code
+import engine.lineage.definition
 import engine.lineage.derive
 import engine.worker.operators.sql.write
 from engine.lineage.columns import EVERY
@@ -72,6 +73,11 @@ def code_outside_the_file_is_not_hashed(patch: Patch) -> None:
     patch.setattr(engine.flow.deployment.sql_code, "used_code", nothing)
 
 
+def every_difference_of_a_text_counts(patch: Patch) -> None:
+    """Compare SELECTs as they are written."""
+    patch.setattr(engine.lineage.definition, "canonical", lambda text: text)
+
+
 def _around_derive(patch: Patch, change: Callable[[Derived], Derived]) -> None:
     derive = engine.lineage.derive.derive
     patch.setattr(engine.lineage.derive, "derive", lambda *params: change(derive(*params)))
@@ -86,6 +92,7 @@ MUTATIONS = {
         row_filters_stop_at_every_select,
         a_run_reports_no_changed_column,
         code_outside_the_file_is_not_hashed,
+        every_difference_of_a_text_counts,
     )
 }
 

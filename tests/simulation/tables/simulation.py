@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 from consumers.manual import invalidate
@@ -24,6 +24,7 @@ from tests.simulation.tables.state import TableState
 from tests.simulation.tables.workers import STATEMENTS, Interrupted, Workers
 
 MAX_ROUNDS = 60
+_REWORDING_RATE = 0.07
 _ALL = 1_000
 _FAILED = """
 SELECT t.id, j.name FROM tasks t JOIN jobs j ON j.id = t.job_id
@@ -32,6 +33,13 @@ WHERE t.org_id = %s AND t.status = 'failed'
 _LOSE = """
 UPDATE tasks SET lease_expires_at = '2000-01-01' WHERE org_id = %s AND status = 'running'
 RETURNING id
+"""
+_WORK = """
+SELECT j.name, t.id::text AS subject FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.org_id = %s
+UNION ALL
+SELECT d.name, i.id::text FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %s
 """
 _TICK = "UPDATE tasks SET next_retry_at = NULL WHERE org_id = %s RETURNING id"
 _WEIGHTS = Counter(
@@ -84,7 +92,7 @@ class Simulation:
         verbs = (
             *(self.edit, self.touch, self.publish, self.plan, self.claim, self.run),
             *(self.edit_during_run, self.crash, self.fail, self.expire),
-            *(self.damage, self.redefine, self.deploy, self.rest),
+            *(self.damage, self.redefine, self.deploy, self.reword, self.rest),
         )
         self.verbs: dict[str, Callable[[Random], Awaitable[None]]] = {
             verb.__name__: verb for verb in verbs
@@ -220,6 +228,22 @@ class Simulation:
         self._replace_input(rng)
         await self._deploy(rng)
 
+    async def reword(self, rng: Random) -> None:
+        """Deploy equivalent SELECTs, and check that nothing is replaced or to be done."""
+        self.state.log_line("reword", "tables: SELECT reworded")
+        self.state.wording = rng.randrange(1, 2**32)
+        versions, work = await self.state.versions(), await self._work()
+        await self.state.deploy(self.state.world)
+        if await self.state.versions() != versions:
+            raise Broken("minimal: equivalent SELECTs keep dataset versions", self._org)
+        if new := await self._work() - work:
+            raise Broken("minimal: equivalent SELECTs make no work", new)
+
+    async def _work(self) -> set[tuple[str, str]]:
+        """Return the partitions of all tasks and invalidations."""
+        rows = await self.state.engine.rows(_WORK, self._org, self._org)
+        return {(row["name"], row["subject"]) for row in rows}
+
     def _replace_input(self, rng: Random) -> None:
         """Let a job read another source, if the world has two alike."""
         world = self.state.world
@@ -284,4 +308,16 @@ def history(seed: int) -> list[Step]:
     opening = ["edit", "edit", "edit", "publish", "publish", "plan", "claim", "run", "rest"]
     if seed % 2:
         drawn = [*_DRILLS[seed // 2 % len(_DRILLS)]]
-    return [Step(verb, rng.randrange(2**32)) for verb in [*opening, *drawn, "rest"]]
+    steps = [Step(verb, rng.randrange(2**32)) for verb in [*opening, *drawn, "rest"]]
+    return _with_rewording(seed, steps)
+
+
+def _with_rewording(seed: int, steps: Sequence[Step]) -> list[Step]:
+    """Return a history with equivalent SELECTs deployed between its steps, which stay the same."""
+    rng = Random(f"rewording {seed}")
+    more: list[Step] = []
+    for step in steps:
+        more.append(step)
+        if rng.random() < _REWORDING_RATE:
+            more.append(Step("reword", rng.randrange(2**32)))
+    return more

@@ -46,6 +46,8 @@ class TableState:
     counts: Counter[str] = field(default_factory=Counter)
     now: int = 0
     is_granted_by_hand: bool = False
+    wording: int = 0
+    """Seed of the texts of the SELECTs in the DAG file; 0: as written by the grammar."""
     retained: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
     """Partitions that existed, or were planned, at a deploy."""
 
@@ -85,7 +87,7 @@ class TableState:
         for rows in (_EXISTING, _PLANNED):
             for name, keys in (await self._keys(rows)).items():
                 self.retained[name] |= keys
-        await self.engine.deploy(*dag_jobs(world, self.schema), dag=DAG)
+        await self.engine.deploy(*dag_jobs(world, self.schema, self.wording), dag=DAG)
         self.world = world
 
     async def end(self) -> None:
