@@ -90,7 +90,7 @@ def _unhashed_job(spec: JobSpec, context: DagContext) -> CompiledJob:
         activation=spec.activation,
         runtime=spec.runtime,
         operator=spec.operator if spec.activation != Activation.SOURCE else _SOURCE_OPERATOR,
-        source=spec.source.model_dump(exclude_none=True) if spec.source else None,
+        source=spec.source.model_dump(mode="json", exclude_none=True) if spec.source else None,
         execution_strategy=spec.execution_strategy,
         update_strategy=spec.update_strategy,
         unique_key=spec.unique_key,

@@ -23,7 +23,7 @@ def covered(
     included.
     """
     found, covers = time_dimension(space), source.get("covers")
-    if found is None or covers == "all":
+    if found is None or covers_all(space, source):
         return space.universe
     index, dimension = found
     first, last = covers or _JUST_ENDED
@@ -34,6 +34,11 @@ def covered(
     box = list(space.universe.boxes[0])
     box[index] &= Intervals.of(spans)
     return PartitionSet.of(space, [tuple(box)])
+
+
+def covers_all(space: PartitionSpace, source: Mapping[str, Any]) -> bool:
+    """Return True if a schedule is about its dataset as a whole, whatever the time."""
+    return source.get("covers") == "all" or time_dimension(space) is None
 
 
 def time_dimension(space: PartitionSpace) -> tuple[int, TimeDimension] | None:

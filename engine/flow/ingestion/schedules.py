@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from engine.errors import PositionLost
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
-from engine.lineage.schedules import covered
+from engine.lineage.schedules import covered, covers_all
 from engine.model.cron import previous_times
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import Reason
@@ -85,7 +85,8 @@ def _due(row: ScheduledSource, times: Sequence[datetime], space: PartitionSpace)
     is_gapless = len(times) < _MOST_TIMES
     first = [] if is_gapless else [_since(row)]
     partitions = covered(space, row.source, [*first, *times], is_gapless=is_gapless)
-    texts = None if partitions == space.universe else tuple(space.texts(partitions))
+    # Windows are named, even if they are all of the dataset: some may not be known yet.
+    texts = None if covers_all(space, row.source) else tuple(space.texts(partitions))
     return _Due(row.dataset, row.position, times[-1], texts)
 
 

@@ -188,3 +188,31 @@ async def test_a_time_missed_before_a_deploy_of_other_covers_counts_as_before(
     await world.deploy(source("a", DAYS, source=schedule | {"covers": [-1, -1]}))
     assert await fire(world) == 0
     assert await keys(world) == [None]
+
+
+async def test_a_redeployed_schedule_with_covers_goes_on(database: Database) -> None:
+    daily = {"kind": "schedule", "cron": YEARLY, "covers": [-1, -1]}
+    world = await World.made(database, source("a", DAYS, source=daily))
+    await missed_since(world, 400)
+    position = "SELECT position FROM knockon.consumer_positions WHERE consumer = 'schedule'"
+    before = await world.rows(position)
+
+    await world.deploy(source("a", DAYS, source=daily, description="other"))
+
+    assert await world.rows(position) == before
+
+
+async def test_windows_that_are_all_of_the_dataset_come_into_being(database: Database) -> None:
+    bounds = {"dt": {"time": "day", "start": day(-3), "end": day(0)}}
+    daily = {"kind": "schedule", "cron": "0 0 * * *", "covers": [-1, -1]}
+    world = await World.made(
+        database, source("a", bounds, source=daily), job("b", "a", partitioning=bounds)
+    )
+    await world.changed("a", day(-2))
+    await world.run()
+    await missed_since(world, 5)
+
+    assert await fire(world) == 1
+    await world.plan()
+
+    assert sorted(await world.run()) == [f"b[{day(offset)}]" for offset in (-3, -2, -1)]
