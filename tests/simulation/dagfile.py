@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.simulation.dimensions import Dimension
 from tests.simulation.mapping import Read
+from tests.simulation.schedules import CRON
 from tests.simulation.world import EVERY, GROUP, Job, Output, World
 
 
@@ -17,7 +18,9 @@ def _job(job: Job) -> dict[str, Any]:
     outputs = [_output(job, output) for output in job.outputs]
     if job.is_source:
         outputs = [output | {"storage": {"table": f"table{job.salt}"}} for output in outputs]
-        source = {"kind": "manual"}
+        source: dict[str, Any] = {"kind": "manual"}
+        if job.covers is not None:
+            source = {"kind": "schedule", "cron": CRON, "covers": list(job.covers)}
         return {"name": job.name, "activation": "source", "source": source, "outputs": outputs}
     return {
         "name": job.name,
@@ -120,6 +123,7 @@ def _line(job: Job) -> str:
     head = f"{job.dag}.{job.name} produces {' and '.join(outputs)} by {partitioning}"
     if job.is_source:
         gathers = " [debounced]" if job.is_debounced else ""
+        gathers += "" if job.covers is None else f" [every day covers {job.covers}]"
         return head + (" [rows are never deleted]" if job.grows else "") + gathers
     kind = (
         ("manual, " if job.is_manual else "")

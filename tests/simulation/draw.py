@@ -16,8 +16,8 @@ def trials_of(seed: int) -> Iterator[AnyTrial]:
 
     One seed in five adds a world of real tables, another one in five a world of more grids, another
     one a world in which windows begin and end. One in twenty adds a world in which jobs ignore
-    failures, another one a world in which jobs read their own output, and another one a world in
-    which events have fingerprints. One in forty adds a world of parallel processes. The additional
+    failures, another one a world in which jobs read their own output, another one a world in which
+    events have fingerprints, and another one a world with schedules. One in forty adds a world of parallel processes. The additional
     worlds use separate random generators, so the first world of a seed never changes.
     """
     yield Trial.of(seed)
@@ -31,6 +31,8 @@ def trials_of(seed: int) -> Iterator[AnyTrial]:
         yield Trial.of_failures(seed)
     if seed % 20 == 5:
         yield Trial.of_fingerprints(seed)
+    if seed % 20 == 9:
+        yield Trial.of_schedules(seed)
     if seed % 20 == 15:
         yield Trial.of_chains(seed)
     if seed % 40 == 17:

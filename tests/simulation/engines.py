@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from engine.errors import PositionLost
 from engine.flow.execution.reap import reap
 from engine.flow.ingestion.ingest import Ingested, ingest
+from engine.flow.ingestion.schedules import fire_due
 from engine.flow.planning.appear import appear
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.planning.set_aside import replay
@@ -19,12 +21,17 @@ from engine.flow.retention.archive import archive
 from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import PauseKind
+from engine.store.database import Connection
 from tests.simulation.being import boundaries
-from tests.simulation.clock import set_moment
+from tests.simulation.clock import set_clock, set_moment
 from tests.simulation.crashes import ResponseLost
+from tests.simulation.dimensions import Key, read_text, text
+from tests.simulation.events import event_text
 from tests.simulation.invariants import PLANNER_CRASHED, Broken
+from tests.simulation.schedules import covered, has_schedule
 from tests.simulation.state import ENGINES, SimulationState
 from tests.simulation.upstream import Upstream
+from tests.simulation.world import Job
 
 _POSITION = "SELECT position FROM consumer_positions WHERE org_id = %(org)s AND stream = 's'"
 _SET_ASIDE = f"""
@@ -43,6 +50,22 @@ RETURNING id
 _PLANNED = """
 SELECT d.name FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
 WHERE i.plan_id = %(plan)s
+"""
+_SCHEDULED = """
+SELECT c.name, coalesce(
+    (SELECT p.position::timestamptz FROM consumer_positions p
+     WHERE p.org_id = %(org)s AND p.consumer = 'schedule' AND p.stream = 'schedule/' || c.name),
+    %(first)s) AS since
+FROM current_datasets c WHERE c.org_id = %(org)s
+"""
+_BEGIN = """
+UPDATE consumer_positions SET position = %(position)s
+WHERE org_id = %(org)s AND consumer = 'schedule' RETURNING position
+"""
+_FIRED = """
+SELECT i.id, i.partition_key FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
+WHERE i.org_id = %(org)s AND d.name = %(name)s AND i.reason = 'schedule'
+  AND i.processed_at IS NULL AND NOT i.id = ANY(%(recorded)s::uuid[])
 """
 STEPS = [timedelta(seconds=n) for n in (-86_400, -600, -1, 1, 45, 3_600)]
 
@@ -141,6 +164,9 @@ class Engines:
         """Invalidate the partitions that have come into being."""
         await self._begin(rng)
 
+    async def fire_all(self) -> bool:
+        return await self._fire(None)
+
     async def begin_all(self) -> bool:
         return self.state.moment is not None and await self._begin(None)
 
@@ -150,6 +176,56 @@ class Engines:
         if appeared:
             self.state.log_line(f"{appeared} partitions appear", "partitions appear")
         return appeared > 0
+
+    async def fire(self, rng: Random | None) -> None:
+        """Ingest the times of schedules that have passed."""
+        await self._fire(rng)
+
+    async def _fire(self, rng: Random | None) -> bool:
+        """Fire schedules; check that exactly the windows they cover count as changed."""
+        moment, world = self.state.moment, self.state.world
+        if moment is None or not has_schedule(world):
+            return False
+        since = {row["name"]: row["since"] for row in await self._scheduled()}
+        org = self.state.org_context(rng)
+        await self.state.do("fire", lambda conn: self._fire_due(conn, org))
+        fired = False
+        for job in world.sources:
+            (output,) = job.outputs
+            if job.covers is not None and output.name in since:
+                fired |= await self._record_fired(job, covered(job, since[output.name], moment))
+        return fired
+
+    async def _fire_due(self, conn: Connection, org: OrgContext) -> None:
+        """Fire schedules by a clock that shows the moment."""
+        assert self.state.moment is not None
+        await set_clock(conn, self.state.moment - datetime.now(UTC))
+        await fire_due(conn, org)
+        await set_clock(conn, self.state.skew)
+
+    async def start_schedules(self) -> None:
+        """Have the schedules of the first deploy begin at the first moment."""
+        if self.state.moment is not None and has_schedule(self.state.world):
+            await self.state.rows(_BEGIN, position=self.state.moment.isoformat())
+
+    async def _scheduled(self) -> list[dict[str, Any]]:
+        """Return the times since which schedules have not fired."""
+        return await self.state.rows(_SCHEDULED, first=self.state.first_moment)
+
+    async def _record_fired(self, job: Job, expected: set[Key]) -> bool:
+        dataset = job.outputs[0].name
+        rows = await self.state.rows(_FIRED, name=dataset, recorded=[*self.state.batches])
+        found = {key for row in rows for key in read_text(job.space, row["partition_key"])}
+        if found != expected:
+            raise Broken("a schedule covers its windows", (dataset, sorted(found ^ expected)))
+        if not rows:
+            return False
+        partitions = tuple(text(job.space, key) for key in sorted(expected))
+        event = SourceEvent(dataset=dataset, partitions=partitions, reason="schedule")
+        self.state.log_line(f"fire {event_text(event)}", "schedule fired")
+        self.upstream.named_by_events[dataset] |= expected
+        self.state.record_events([row["id"] for row in rows], [event])
+        return True
 
     async def expire(self, rng: Random) -> None:
         """Expire a lease, possibly while its worker is still running."""

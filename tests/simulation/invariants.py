@@ -112,7 +112,7 @@ WHERE d.org_id = %(org)s
 
 _POSITIONS = """
 SELECT consumer || ' ' || stream AS subject,
-       CASE WHEN consumer = 'appears'
+       CASE WHEN consumer IN ('appears', 'schedule')
             THEN (extract(epoch FROM position::timestamptz) * 1000000)::bigint
             ELSE position::bigint END AS value
 FROM consumer_positions WHERE org_id = %(org)s

@@ -90,7 +90,7 @@ HISTORY = (
     "canceled task retried",
     *("pause of kind job", "pause of kind dataset", "pause of kind org", "resume", "quiet time"),
     *("filtered rows reread", "new rows read", "task waiting for inputs"),
-    *("event with a fingerprint", "partition described as it is"),
+    *("event with a fingerprint", "partition described as it is", "schedule fired"),
     *("run that reads its own output", "partitions of a chain wait"),
     *("unchanged partition of a chain", "chain behind an unfinished task"),
     *("partition changed", "partition unchanged"),

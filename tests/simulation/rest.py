@@ -130,6 +130,7 @@ class Rest:
             progressed = await self.approvals.apply_all()
             self.engines.upstream.publish_all()
             progressed |= await self.engines.ingest_all()
+            progressed |= await self.engines.fire_all()
             progressed |= await self.engines.begin_all()
             await self.pauses.pass_quiet_time()
             progressed |= await self.engines.plan_all()

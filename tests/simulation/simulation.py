@@ -88,7 +88,7 @@ class Simulation:
                     upstream.publish,
                 ),
                 *(engines.ingest, engines.plan, engines.expire, engines.tick, engines.clock),
-                *(engines.pass_time, engines.begin, authors.appear_otherwise),
+                *(engines.pass_time, engines.begin, engines.fire, authors.appear_otherwise),
                 authors.bound_otherwise,
                 *(workers.claim, workers.read, workers.finish),
                 *(workers.fail, workers.vanish, workers.heartbeat),
@@ -131,6 +131,7 @@ class Simulation:
             is_mending=is_mending,
         )
         await simulation._authors.deploy_calmly(world)
+        await simulation._engines.start_schedules()
         return simulation
 
     @property

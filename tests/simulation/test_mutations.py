@@ -114,6 +114,7 @@ CAUGHT_BY = {
     "later_partitions_of_a_chain_are_lost": 30,
     "a_later_partition_does_not_wait_for_a_new_task": 30,
     "described_data_counts_as_changed": 60,
+    "a_schedule_covers_earlier_windows": 24,
 }
 """Seed of a detecting world, by mutation; if a seed no longer detects it, others are tried.
 

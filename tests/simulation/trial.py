@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_job
 from datetime import datetime, timedelta
+from itertools import count
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from tests.simulation.history import DRILLS, Step, drill, history, with_versions
 from tests.simulation.invariants import Broken, law_of
 from tests.simulation.pauses import with_debounce, with_pauses
 from tests.simulation.reach import features
+from tests.simulation.schedules import has_schedule, with_schedules
 from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
 from tests.simulation.worlds import (
@@ -65,11 +67,11 @@ class Trial:
         versions removed; in every twentieth, windows begin and end, in every twentieth, bounds
         and key lists change, in every twentieth, jobs ignore failures of inputs, in every
         twentieth, jobs read their own earlier partitions, and in every fortieth, events have
-        fingerprints.
+        fingerprints, and in every fortieth, sources have schedules.
         """
         every_twentieth = {10: Trial.of_chains, 14: Trial.in_time, 16: Trial.of_bounds}
         every_twentieth[19] = Trial.of_failures
-        every_fortieth = {20: Trial.of_fingerprints}
+        every_fortieth = {20: Trial.of_fingerprints, 24: Trial.of_schedules}
         if kind_of := every_fortieth.get(seed % 40) or every_twentieth.get(seed % 20):
             return kind_of(seed)
         has_report_gaps = seed % 10 in (5, 6)
@@ -141,6 +143,23 @@ class Trial:
             passing = rng.choices(["", "pass_time", "begin", "appear_otherwise"], [75, 9, 10, 1])
             steps += [Step(verb, rng.randrange(2**32)) for verb in passing if verb]
         return Trial(world, steps, moment=moment)
+
+    @staticmethod
+    def of_schedules(seed: int) -> Trial:
+        """Return a trial in time with sources that change by a schedule."""
+        rng, trial = Random(f"schedules {seed}"), Trial.in_time(seed)
+        for attempt in count():
+            scheduled = with_schedules(rng, world_in_time(seed + 1000 * attempt))
+            if has_schedule(scheduled):
+                break
+        times = boundaries(scheduled)
+        trial = replace(trial, world=scheduled, moment=times[rng.randrange(len(times) // 2 + 1)])
+        steps: list[Step] = []
+        for step in trial.steps:
+            steps.append(step)
+            verbs = rng.choices(["", "fire", "pass_time"], [80, 15, 5])
+            steps += [Step(verb, rng.randrange(2**32)) for verb in verbs if verb]
+        return replace(trial, steps=steps)
 
     @staticmethod
     def of_failures(seed: int) -> Trial:

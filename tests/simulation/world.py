@@ -74,7 +74,8 @@ class Job:
     depending on its inputs, a partition may be empty. ``appears``: as in a DAG file, or a number of
     seconds after the end of the window. ``is_debounced``: the invalidations of the outputs are
     gathered. ``is_fingerprinted``: events describe the data of a source by fingerprints, and arrive
-    in the order of the changes.
+    in the order of the changes. ``covers``: windows of a source that count as changed every day, by
+    offsets from the one that contains the time.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Job:
     appears: str | int = "start"
     is_debounced: bool = False
     is_fingerprinted: bool = False
+    covers: tuple[int, int] | None = None
     alphabet: tuple[str, ...] = ("A", "B", "C")
 
     @property

@@ -16,6 +16,7 @@ from tests.simulation.world import ADDED, APPEARANCES, Job, Output, World
 def without_leaf(world: World, rng: Random) -> World:
     """Return the world without a leaf, keeping at least one job and one source."""
     jobs, sources = world.derived_jobs if len(world.derived_jobs) > 1 else [], world.sources[1:]
+    sources = [job for job in sources if job.covers is None]
     removable = [job for job in world.leaves() if job in [*jobs, *sources]]
     return world.without(rng.choice(removable).name) if removable else world
 

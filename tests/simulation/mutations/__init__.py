@@ -13,6 +13,7 @@ from tests.simulation.mutations import (
     ingestion,
     partitions,
     planning,
+    schedules,
     tasks,
 )
 from tests.simulation.mutations.registry import CLASSES, LOST_WORK, MUTATIONS
@@ -30,5 +31,6 @@ __all__ = [
     "ingestion",
     "partitions",
     "planning",
+    "schedules",
     "tasks",
 ]
