@@ -10,15 +10,22 @@ from tests.simulation.trial import Trial
 
 AnyTrial = Trial | TableTrial | ParallelTrial
 
+_ADDITIONAL = {
+    3: Trial.of_failures,
+    5: Trial.of_fingerprints,
+    9: Trial.of_schedules,
+    15: Trial.of_chains,
+}
+"""Kinds of additional worlds, by the remainder of the seed divided by 20."""
+
 
 def trials_of(seed: int) -> Iterator[AnyTrial]:
     """Yield the trials of a seed.
 
     One seed in five adds a world of real tables, another one in five a world of more grids, another
-    one a world in which windows begin and end. One in twenty adds a world in which jobs ignore
-    failures, another one a world in which jobs read their own output, another one a world in which
-    events have fingerprints, and another one a world with schedules. One in forty adds a world of parallel processes. The additional
-    worlds use separate random generators, so the first world of a seed never changes.
+    one a world in which windows begin and end. One in twenty adds a world of each of a few kinds,
+    and one in forty a world of parallel processes. The additional worlds use separate random
+    generators, so the first world of a seed never changes.
     """
     yield Trial.of(seed)
     if seed % 5 == 2:
@@ -27,13 +34,7 @@ def trials_of(seed: int) -> Iterator[AnyTrial]:
         yield Trial.of_grids(seed)
     if seed % 5 == 1:
         yield Trial.in_time(seed)
-    if seed % 20 == 3:
-        yield Trial.of_failures(seed)
-    if seed % 20 == 5:
-        yield Trial.of_fingerprints(seed)
-    if seed % 20 == 9:
-        yield Trial.of_schedules(seed)
-    if seed % 20 == 15:
-        yield Trial.of_chains(seed)
+    if additional := _ADDITIONAL.get(seed % 20):
+        yield additional(seed)
     if seed % 40 == 17:
         yield ParallelTrial.of(seed)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_job
 from datetime import datetime, timedelta
-from itertools import count
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -21,7 +20,6 @@ from tests.simulation.history import DRILLS, Step, drill, history, with_versions
 from tests.simulation.invariants import Broken, law_of
 from tests.simulation.pauses import with_debounce, with_pauses
 from tests.simulation.reach import features
-from tests.simulation.schedules import has_schedule, with_schedules
 from tests.simulation.simulation import Simulation, run_in_turns
 from tests.simulation.world import Job, Output, World
 from tests.simulation.worlds import (
@@ -29,6 +27,7 @@ from tests.simulation.worlds import (
     bounded_world,
     chained_world,
     listed_world,
+    scheduled_world,
     tiny_world,
     windowed_world,
     with_empty_partitions,
@@ -147,19 +146,14 @@ class Trial:
     @staticmethod
     def of_schedules(seed: int) -> Trial:
         """Return a trial in time with sources that change by a schedule."""
-        rng, trial = Random(f"schedules {seed}"), Trial.in_time(seed)
-        for attempt in count():
-            scheduled = with_schedules(rng, world_in_time(seed + 1000 * attempt))
-            if has_schedule(scheduled):
-                break
+        rng, scheduled = Random(f"schedules {seed}"), scheduled_world(seed)
         times = boundaries(scheduled)
-        trial = replace(trial, world=scheduled, moment=times[rng.randrange(len(times) // 2 + 1)])
         steps: list[Step] = []
-        for step in trial.steps:
+        for step in Trial.in_time(seed).steps:
             steps.append(step)
             verbs = rng.choices(["", "fire", "pass_time"], [80, 15, 5])
             steps += [Step(verb, rng.randrange(2**32)) for verb in verbs if verb]
-        return replace(trial, steps=steps)
+        return Trial(scheduled, steps, moment=times[rng.randrange(len(times) // 2 + 1)])
 
     @staticmethod
     def of_failures(seed: int) -> Trial:

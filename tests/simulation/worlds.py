@@ -13,6 +13,7 @@ from random import Random
 from tests.simulation.chains import has_chain, with_own_reads
 from tests.simulation.dimensions import Dimension, Space
 from tests.simulation.generate import EIGHT_RANGES, WorldGenerator, reading_all
+from tests.simulation.schedules import has_schedule, with_schedules
 from tests.simulation.spaces import MORE_GRAINS, PartitioningGenerator
 from tests.simulation.world import APPEARANCES, Job, Output, World
 
@@ -51,6 +52,16 @@ def world_in_time(seed: int) -> World:
                 world = world.replacing(replace(job, appears=rng.choice(APPEARANCES)))
             if rng.random() < 0.3 or any(map(_appears_late, appearing)):
                 return world
+    raise AssertionError
+
+
+def scheduled_world(seed: int) -> World:
+    """Return a world in time with at least one source that has a schedule."""
+    for attempt in count():
+        rng = Random(f"scheduled world {seed} {attempt}")
+        scheduled = with_schedules(rng, world_in_time(rng.randrange(2**32)))
+        if has_schedule(scheduled):
+            return scheduled
     raise AssertionError
 
 

@@ -146,7 +146,8 @@ def test_a_user_defined_name_that_is_not_called_is_accepted() -> None:
         ("SELECT b AT TIME ZONE c AS r FROM t", {"t.b", "t.c"}),
         ("SELECT a -- comment\r + b AS r FROM t", {"t.a", "t.b"}),
         ("SELECT sum(a) AS r FROM t GROUP /* c */ BY b", {"t.a"}),
-        ("SELECT sum(a) OVER (PARTITION -- c\n BY b ORDER /* c */ BY a) AS r FROM t", {"t.a", "t.b"}),
+        ("SELECT sum(a) OVER (PARTITION -- c\n BY b ORDER /* c */ BY a) AS r FROM t",
+         {"t.a", "t.b"}),
         ("SELECT sum(a) AS r FROM t GROUP BY DISTINCT ROLLUP (b)", {"t.a"}),
     ],
 )  # fmt: skip
