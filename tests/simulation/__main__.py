@@ -17,6 +17,7 @@ from tests.simulation.dagfile import describe
 from tests.simulation.draw import AnyTrial, trials_of
 from tests.simulation.invariants import Broken
 from tests.simulation.reach import (
+    CHAINS,
     FAILURES,
     GRIDS,
     HISTORY,
@@ -65,7 +66,8 @@ async def _simulate(url: str, seed: int, seconds: float, max_attempts: int) -> i
                 await delete_all_data(database)
     print("\n".join(report(tally.counts)))
     if not_reached := missing(
-        tally.counts, (*WORLD, *HISTORY, *FAILURES, *GRIDS, *TABLES, *TOGETHER, *PARALLEL)
+        tally.counts,
+        (*WORLD, *HISTORY, *CHAINS, *FAILURES, *GRIDS, *TABLES, *TOGETHER, *PARALLEL),
     ):
         print(f"not reached by these seeds: {', '.join(not_reached)}")
     print(tally.line())

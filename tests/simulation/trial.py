@@ -36,6 +36,11 @@ from tests.simulation.worlds import (
     world_of_grids,
 )
 
+_FAILED_PARTITION = (
+    "burst ingest ingest ingest ingest plan claim claim give_up give_up give_up rest"
+)
+"""Verbs that let the first of several changed partitions fail, and then complete all other work."""
+
 
 @dataclass
 class Trial:
@@ -102,9 +107,10 @@ class Trial:
         steps: list[Step] = []
         for step in history(seed):
             steps.append(step)
-            verbs = rng.choices(["", "describe", "publish", "ingest", "plan"], [60, 10, 10, 10, 10])
-            steps += [Step(verb, rng.randrange(2**32)) for verb in verbs if verb]
-        return Trial(generated, steps, is_calm=rng.random() < 0.5)
+            verbs = ["", "describe", "publish", "ingest", "plan", "claim expire"]
+            (chosen,) = rng.choices(verbs, [55, 10, 10, 10, 10, 5])
+            steps += [Step(verb, rng.randrange(2**32)) for verb in chosen.split()]
+        return Trial(generated, steps, is_calm=rng.random() < 0.3)
 
     @staticmethod
     def of_chains(seed: int) -> Trial:
@@ -113,9 +119,9 @@ class Trial:
         steps: list[Step] = []
         for step in history(seed):
             steps.append(step)
-            verbs = ["", "plan", "claim", "finish", "touch", "grow"]
-            verb = rng.choices(verbs, [50, 10, 10, 10, 10, 10])
-            steps += [Step(name, rng.randrange(2**32)) for name in verb if name]
+            verbs = ["", "plan", "claim", "finish", "touch", "grow", "expire", _FAILED_PARTITION]
+            (chosen,) = rng.choices(verbs, [50, 10, 10, 10, 10, 10, 4, 3])
+            steps += [Step(name, rng.randrange(2**32)) for name in chosen.split()]
         return Trial(chained_world(seed), steps, is_calm=rng.random() < 0.4)
 
     @staticmethod
