@@ -112,7 +112,7 @@ CAUGHT_BY = {
     "a_resume_drops_gathered_invalidations": 8,
     "a_chain_ends_at_a_changed_partition": 30,
     "later_partitions_of_a_chain_are_lost": 30,
-    "a_later_partition_does_not_wait_for_a_new_task": 30,
+    "a_later_partition_does_not_wait_for_a_new_task": 50,
     "described_data_counts_as_changed": 60,
     "a_schedule_covers_earlier_windows": 24,
 }
