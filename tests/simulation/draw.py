@@ -14,6 +14,7 @@ _ADDITIONAL = {
     3: Trial.of_failures,
     5: Trial.of_fingerprints,
     9: Trial.of_schedules,
+    13: Trial.of_deploys,
     15: Trial.of_chains,
 }
 """Kinds of additional worlds, by the remainder of the seed divided by 20."""
