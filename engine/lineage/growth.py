@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 from engine.lineage.catalog import space_of
 from engine.lineage.compiled import CompiledDag
-from engine.model.dataset import grid_of
 from engine.partitions import PartitionSet, PartitionSpace
 
 _MOST_TEXTS = 10
@@ -34,22 +33,6 @@ def shrunk_datasets(previous: CompiledDag | None, new: CompiledDag) -> frozenset
     """Return the datasets that keep their grid, and lose partitions of it."""
     spaces = changed_bounds(previous, new).items()
     return frozenset(name for name, (was, now) in spaces if added(now, was))
-
-
-def repartitioned(previous: CompiledDag | None, new: CompiledDag) -> frozenset[str]:
-    """Return the datasets with another grid than before."""
-    datasets = previous.datasets if previous else ()
-    before = {dataset.name: dataset.partitioning for dataset in datasets}
-    others = (
-        dataset
-        for dataset in new.datasets
-        if before.get(dataset.name, dataset.partitioning) != dataset.partitioning
-    )
-    return frozenset(
-        dataset.name
-        for dataset in others
-        if grid_of(before[dataset.name]) != grid_of(dataset.partitioning)
-    )
 
 
 def captured_tables(previous: CompiledDag | None, new: CompiledDag) -> Mapping[str, str]:

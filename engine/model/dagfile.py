@@ -45,12 +45,12 @@ def parse_dag(
     return _validated(content, replace(source_map, text=decoded(text, where) if is_alone else ""))
 
 
-def reread_dag(written: str, text: str = "") -> DagFile:
+def reread_dag(written: str, text: str = "", where: str = "DAG") -> DagFile:
     """Restore a DAG from its ``written`` content, with the ``text`` of its file.
 
-    Raises InvalidDag if no longer valid.
+    ``where`` names it in messages. Raises InvalidDag if no longer valid.
     """
-    return _validated(msgspec.json.decode(written), SourceMap(text=text))
+    return _validated(msgspec.json.decode(written), SourceMap(where, text=text))
 
 
 def _validated(content: dict[str, Any], source_map: SourceMap) -> DagFile:

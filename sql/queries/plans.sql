@@ -94,12 +94,12 @@ ORDER BY p.id DESC LIMIT %(limit)s
 
 -- :name not_run
 -- Plans that include a job and did not run: plans pending approval, and plans rejected since a
--- given time. Newest first.
+-- given time, newest first. A deploy that did not run has made nothing stale.
 SELECT p.id, p.state, p.created_at, p.exceeded_limits, p.decided_at, p.decided_by, s.step
 FROM knockon.plans p, LATERAL (
     SELECT e.step FROM jsonb_array_elements(p.document -> 'steps') AS e(step)
     JOIN knockon.jobs j ON j.id = (e.step ->> 'job')::uuid AND j.dag_name = %(dag)s
     WHERE e.step ->> 'name' = %(job)s LIMIT 1) AS s
-WHERE p.org_id = %(org_id)s AND p.state <> 'applied'
+WHERE p.org_id = %(org_id)s AND p.state <> 'applied' AND (p.event ->> 'deploy') IS NULL
   AND (p.state = 'pending_approval' OR (p.state = 'rejected' AND p.created_at > %(since)s))
 ORDER BY p.id DESC LIMIT %(limit)s

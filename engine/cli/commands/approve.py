@@ -23,8 +23,8 @@ def approve(
 ) -> None:
     """Approve plans pending approval.
 
-    The invalidations of each plan are planned again in the current state; differences from the
-    plan pending approval are printed.
+    Each plan is made again in the current state, and differences from the plan pending approval are
+    printed. The plan of a deploy deploys its files.
     """
 
     async def work(session: Session) -> None:

@@ -1,6 +1,6 @@
 """`knockon deploy`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -65,20 +65,22 @@ def deploy(
         deployed = await operation(session.caller(by), session.service, dags)
         show(options, deployed, lambda deploy: _report(deploy, dry_run=dry_run))
         if wait and deployed.pending_plan is None:
-            await wait_for(session, await _builds(session, deployed.dags), timeout)
+            await wait_for(session, await _builds(session, deployed), timeout)
         return deployed
 
     if run(options, work, creates_org=not dry_run).pending_plan is not None:
         raise typer.Exit(1)
 
 
-async def _builds(session: Session, deployments: Iterable[Deployment]) -> list[UUID]:
-    return [
+async def _builds(session: Session, deployed: Deploy) -> list[UUID]:
+    """The invalidations of a deploy, and those of earlier builds of unchanged DAGs."""
+    earlier = [
         invalidation
-        for deployment in deployments
-        if (version := deployment.version_id)
+        for dag in deployed.dags
+        if (version := dag.version_id)
         for invalidation in await build_of(session.caller(), session.service, version)
     ]
+    return [*dict.fromkeys([*deployed.invalidations, *earlier])]
 
 
 def _report(deploy: Deploy, *, dry_run: bool) -> RenderableType:

@@ -11,7 +11,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table, pruned_text, short
 from engine.cli.render.explanation import invalidation_text
-from engine.cli.render.plan import estimate_text
+from engine.cli.render.plan import estimate_text, subject_of
 from engine.cli.runtime.session import run
 from engine.model.states import PlanState
 from engine.service.queries.plans import PlanRow, PlanStep, PlanView
@@ -64,10 +64,10 @@ def _table(rows: list[PlanRow]) -> RenderableType:
     table = empty_table("plan", "state", "change of", "jobs>", "tasks>", "age", "note")
     for row in rows:
         counts = (f"{row.jobs:,}", f"{row.tasks:,}")
-        subject, age = some(row.datasets), ago(row.created_at)
-        if row.dags:
-            subject = f"deploy of {some(row.dags)}"
-        table.add_row(short(row.id), row.state, subject, *counts, age, Text(_note(row), "dim"))
+        age = ago(row.created_at)
+        table.add_row(
+            short(row.id), row.state, subject_of(row), *counts, age, Text(_note(row), "dim")
+        )
     return table
 
 
@@ -76,6 +76,9 @@ def _tree(view: PlanView) -> RenderableType:
     jobs, tasks = counted(plan.jobs, "job"), counted(plan.tasks, "task")
     head = Text.assemble("plan ", (short(plan.id), "bold"), f"  {plan.state}  ")
     tree = Tree(head.append(f"{ago(plan.created_at)}  {tasks} in {jobs}", "dim"))
+    if plan.dags:
+        by = f" by {plan.deployed_by}" if plan.deployed_by else ""
+        tree.add(Text(f"{subject_of(plan)}{by}"))
     for line in _note(plan).splitlines():
         tree.add(Text(line, "yellow"))
     for invalidation in view.invalidations:

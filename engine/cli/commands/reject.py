@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False)
 def reject(options: GlobalOptions, plans: Plans, by: By = None) -> None:
     """Reject plans pending approval: nothing runs, and affected partitions stay stale.
 
-    Later changes of the same partitions are planned as usual.
+    Later changes of the same partitions are planned as usual. A rejected deploy changes nothing.
     """
     reviews = run(options, lambda session: reject_plans(session.caller(by), session.service, plans))
     show(options, reviews, decisions)

@@ -7,7 +7,7 @@ from rich.text import Text
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, counts_text, empty_table, short, status_text
-from engine.cli.render.plan import estimate_text
+from engine.cli.render.plan import estimate_text, subject_of
 from engine.cli.runtime.session import run
 from engine.model.states import FINISHED_STATUSES, UNFINISHED_STATUSES, TaskStatus
 from engine.service.queries.status import Status, StuckTask
@@ -111,7 +111,7 @@ def _held_table(view: Status) -> RenderableType:
     for plan in view.pending_approval:
         cost = estimate_text(plan.estimate)
         age, reason = ago(plan.created_at), "\n".join(plan.exceeded_limits)
-        table.add_row(short(plan.id), some(plan.datasets), f"{plan.tasks:,}", age, cost, reason)
+        table.add_row(short(plan.id), subject_of(plan), f"{plan.tasks:,}", age, cost, reason)
     return Group(table, Text(_HELD_HINT, "yellow"))
 
 

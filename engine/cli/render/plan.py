@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from engine.planner import Difference, DifferenceKind
-from engine.service.queries.plans import Cost, Estimate
+from engine.service.queries.plans import Cost, Estimate, PlanRow
 from engine.wording import counted, some, span
 
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -14,6 +14,11 @@ _MARKS = {
     DifferenceKind.GONE: ("- ", "red"),
     DifferenceKind.DIFFERENT: ("~ ", "yellow"),
 }
+
+
+def subject_of(plan: PlanRow) -> str:
+    """The changed datasets of a plan, or the DAGs of a deploy."""
+    return f"deploy of {some(plan.dags)}" if plan.dags else some(plan.datasets)
 
 
 def estimate_text(estimate: Estimate | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from engine.flow.deployment.current_versions import (
     CurrentVersion,
     compile_among,
+    compile_each,
     followers,
     load_current_versions,
     load_user_defined,
@@ -15,7 +16,7 @@ from engine.flow.execution.write_permission import find_conflicts
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff, diff
-from engine.lineage.growth import repartitioned
+from engine.lineage.sql import UserDefined
 from engine.model.dag import DagFile
 from engine.store.database import Connection
 
@@ -41,8 +42,8 @@ class Change:
 
     @property
     def is_empty(self) -> bool:
-        """Return True if the current version stays: the content is the same, nothing is rebuilt."""
-        return _is_same(self.before, self.compiled) and not self.diff.regenerated
+        """Return True if the content is the same, so that the current version stays."""
+        return _is_same(self.before, self.compiled)
 
 
 async def find_changes(conn: Connection, org: OrgContext, dags: Sequence[DagFile]) -> list[Change]:
@@ -54,14 +55,12 @@ async def find_changes(conn: Connection, org: OrgContext, dags: Sequence[DagFile
     defined = await load_user_defined(conn)
     given = [await with_sql_code(conn, current, dags, dag) for dag in dags]
     compiled = compile_among(current, given, defined)
-    for dag in given:
-        await _check_tables(conn, org, dag, compiled[dag.dag])
-    all_dags = given
-    while following := [*followers(current, compiled, defined)]:
-        all_dags = [*all_dags, *following]
-        coded = [await with_sql_code(conn, current, all_dags, dag) for dag in following]
-        all_dags = [*all_dags[: -len(coded)], *coded]
+    following = await _following(conn, current, given, compiled, defined)
+    all_dags = [*given, *following]
+    if following:
         compiled = compile_among(current, all_dags, defined)
+    for dag in given:
+        await _check_tables(conn, org, dag, compiled)
     diffs = _diffs(current, compiled)
     names = {dag.dag for dag in given}
     return [
@@ -72,8 +71,30 @@ async def find_changes(conn: Connection, org: OrgContext, dags: Sequence[DagFile
     ]
 
 
+async def _following(
+    conn: Connection,
+    current: Mapping[str, CurrentVersion],
+    given: Sequence[DagFile],
+    compiled: dict[str, CompiledDag],
+    defined: UserDefined,
+) -> list[DagFile]:
+    """Return the DAGs that follow; one that does not compile beside the others is left out."""
+    following: dict[str, DagFile] = {}
+    left_out: set[str] = set()
+    while found := [
+        dag for dag in followers(current, compiled, defined) if dag.dag not in left_out
+    ]:
+        for dag in found:
+            together = [*given, *following.values(), dag]
+            following[dag.dag] = await with_sql_code(conn, current, together, dag)
+        compiled, errors = compile_each(current, [*given, *following.values()], defined)
+        left_out |= errors.keys()
+        following = {name: dag for name, dag in following.items() if name not in errors}
+    return [*following.values()]
+
+
 async def _check_tables(
-    conn: Connection, org: OrgContext, dag: DagFile, compiled: CompiledDag
+    conn: Connection, org: OrgContext, dag: DagFile, compiled: Mapping[str, CompiledDag]
 ) -> None:
     if problems := await find_conflicts(conn, org.id, dag, compiled):
         raise dag.source_map.error(problems)
@@ -84,47 +105,32 @@ def _diffs(
 ) -> dict[str, DagDiff]:
     """Compare DAGs with their current versions; those that change together count as one DAG.
 
-    DAGs may read each other in both directions, hence the loop.
+    A DAG with the same content keeps its outputs, which are planned like those of DAGs that are not
+    deployed. DAGs may read each other in both directions, hence the loop.
     """
     before = {name: current[name].compiled if name in current else None for name in compiled}
+    changed = {name: each for name, each in compiled.items() if not _is_same(before[name], each)}
     diffs = {name: diff(before[name], each) for name, each in compiled.items()}
-    if len(compiled) == 1:
-        return diffs
-    grids = {name: repartitioned(before[name], each) for name, each in compiled.items()}
-    while True:
-        again = {
-            name: diff(before[name], each, _elsewhere(name, before[name], each, diffs, grids))
-            for name, each in compiled.items()
+    while len(changed) > 1:
+        again = diffs | {
+            name: diff(before[name], each, _of_others(diffs, changed.keys() - {name}))
+            for name, each in changed.items()
         }
         if again == diffs:
-            return diffs
+            break
         diffs = again
+    return diffs
 
 
-def _elsewhere(
-    name: str,
-    before: CompiledDag | None,
-    now: CompiledDag,
-    diffs: Mapping[str, DagDiff],
-    repartitioned: Mapping[str, Collection[str]],
-) -> DagDiff:
-    """Return the differences of the other DAGs that require new dataset versions in a DAG.
-
-    A DAG with the same content keeps its outputs, which are planned like those of DAGs that are not
-    deployed, unless an input is repartitioned.
-    """
-    is_same = _is_same(before, now)
-    others = [other for other in diffs if other != name]
+def _of_others(diffs: Mapping[str, DagDiff], others: Collection[str]) -> DagDiff:
+    """Return the differences of other DAGs that require new dataset versions in a DAG."""
     return DagDiff(
         regenerated={
             dataset: columns
             for other in others
             for dataset, columns in diffs[other].regenerated.items()
-            if not is_same or dataset in repartitioned[other]
         },
-        shrunk=frozenset(
-            dataset for other in others if not is_same for dataset in diffs[other].shrunk
-        ),
+        shrunk=frozenset(dataset for other in others for dataset in diffs[other].shrunk),
     )
 
 

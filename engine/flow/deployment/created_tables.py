@@ -59,7 +59,7 @@ async def _is_claimed(
     name = sql.Identifier(*table.parts).as_string(conn)
     reached = await fetch(conn, "tables.reached_by_writes", ReachedTable, names=[name])
     names = {row.table for row in reached}
-    claims = await find_claims(conn, org.id, names, reached, compiled)
+    claims = await find_claims(conn, org.id, names, reached, {compiled.name: compiled})
     own = {dataset.name for dataset in compiled.datasets}
     return any(
         claim.covers(row) and not (claim.is_ours and claim.dataset in own)

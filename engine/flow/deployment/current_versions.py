@@ -8,14 +8,13 @@ from uuid import UUID
 
 from engine import partitions
 from engine.errors import InvalidDag, KnockonError
-from engine.lineage.catalog import CatalogEntry, space_of
-from engine.lineage.compile import compile_dag
+from engine.lineage.catalog import space_of
+from engine.lineage.compile_together import compile_beside, compile_together, entries_of
 from engine.lineage.compiled import CompiledDag, CompiledInput, CompiledJob
 from engine.lineage.sql import NOTHING_DEFINED, UserDefined
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
 from engine.model.dataset import grid_of
-from engine.model.states import Activation
 from engine.store.database import Connection
 from engine.store.rows.dags import CurrentDag, UserDefinedNames
 from engine.store.run import fetch
@@ -72,35 +71,10 @@ def compile_each(
     dags: Sequence[DagFile],
     user_defined: UserDefined = NOTHING_DEFINED,
 ) -> tuple[dict[str, CompiledDag], dict[str, InvalidDag]]:
-    """Compile DAG files among each other; return those that compile and the errors, by name.
-
-    Columns derived from SQL may depend on another one of the files, so several files are compiled
-    until none changes.
-    """
-    among = {name: version.compiled for name, version in current.items()}
-    compiled: dict[str, CompiledDag] = {}
-    errors: dict[str, InvalidDag] = {}
-    for _ in range(sum(len(dag.jobs) for dag in dags) + 1):
-        before, errors = dict(compiled), {}
-        for dag in dags:
-            try:
-                compiled[dag.dag] = _compile(among | compiled, dag, user_defined)
-            except InvalidDag as error:
-                errors[dag.dag] = error
-        if len(dags) == 1 or _hashes(compiled) == _hashes(before):
-            break
-    return compiled, errors
-
-
-def _compile(
-    among: Mapping[str, CompiledDag], dag: DagFile, user_defined: UserDefined
-) -> CompiledDag:
-    others = [compiled for name, compiled in among.items() if name != dag.dag]
-    return compile_dag(dag, {entry.name: entry for entry in _catalog(others)}, user_defined)
-
-
-def _hashes(compiled: Mapping[str, CompiledDag]) -> dict[str, str]:
-    return {name: each.content_hash for name, each in compiled.items()}
+    """Compile DAG files as `compile_among`; return those that compile, and the errors, by name."""
+    given = {dag.dag for dag in dags}
+    others = [version.compiled for name, version in current.items() if name not in given]
+    return compile_together(dags, others, user_defined)
 
 
 def followers(
@@ -114,6 +88,7 @@ def followers(
     version; the error is reported when that DAG is deployed.
     """
     among = {name: version.compiled for name, version in current.items()} | compiled
+    datasets = {name: tuple(entries_of(each)) for name, each in among.items()}
     outputs = {
         dataset.name
         for name, each in compiled.items()
@@ -125,33 +100,10 @@ def followers(
         if name in compiled or read.isdisjoint(outputs):
             continue
         with suppress(InvalidDag):
-            dag = reread_dag(other.compiled.file)
-            again = _compile(among, dag, user_defined)
+            dag = reread_dag(other.compiled.file, where=name)
+            again = compile_beside(dag, datasets, user_defined)
             if again.content_hash != other.compiled.content_hash:
                 yield dag
-
-
-def _catalog(dags: Iterable[CompiledDag]) -> Iterable[CatalogEntry]:
-    for dag in dags:
-        jobs = {job.name: job for job in dag.jobs}
-        inputs = {
-            job.name: tuple((input_.dataset, input_.mapping) for input_ in job.inputs)
-            for job in dag.jobs
-        }
-        for dataset in dag.datasets:
-            job = jobs[dataset.job]
-            source = job.source or {}
-            yield CatalogEntry(
-                name=dataset.name,
-                dag_name=dag.name,
-                job_name=dataset.job,
-                partitioning=dataset.partitioning,
-                columns=dataset.columns,
-                inputs=inputs[dataset.job],
-                storage=dataset.storage,
-                is_source=job.activation == Activation.SOURCE,
-                captured_table=str(source["table"]) if source.get("kind") == "postgres" else None,
-            )
 
 
 def _check_read_by_others(

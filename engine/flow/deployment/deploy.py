@@ -14,11 +14,11 @@ from engine.flow.deployment.pending_deploys import read_pending_deploy, store_pe
 from engine.flow.deployment.prepared_deploy import build, describe, prepare
 from engine.flow.planning.approve import Review
 from engine.flow.planning.approve import approve as approve_plan
+from engine.flow.planning.plan import decide_own
 from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.shared.org_context import OrgContext
 from engine.model.dag import DagFile
 from engine.model.states import PlanState
-from engine.planner import Difference
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.orgs import lock_planning
@@ -55,7 +55,7 @@ async def deploy(
                 raise Rollback(attempt)
             tasks = await build(conn, org, prepared, new_id())
             return replace(described, tasks=tasks)
-        plan_id = await store_pending_deploy(conn, org, prepared.changes, described)
+        plan_id = await store_pending_deploy(conn, org, prepared.changes, described, by)
         return replace(described.without_versions(), pending_plan=plan_id)
 
 
@@ -71,14 +71,12 @@ async def approve(
         row = await lock_plan(conn, org, plan_id, PlanState.PENDING_APPROVAL, PlanState.APPLIED)
         if row.event is None or row.state == PlanState.APPLIED:
             return await approve_plan(conn, org, plan_id, by)
-        dags = await read_pending_deploy(conn, org, row.event)
-        prepared = await prepare(conn, org, dags, by)
-        decision = prepared.decision
-        changes: tuple[Difference, ...] = ()
-        if decision is not None:
-            changes = await changes_since(conn, row.document, decision)
-        tasks = await build(conn, org, prepared, plan_id)
+        dags, author = await read_pending_deploy(conn, org, row.event)
+        prepared = await prepare(conn, org, dags, author)
+        # A plan without steps replaces the stored one as well.
+        decision = prepared.decision or await decide_own(conn, org, [])
+        changes = await changes_since(conn, row.document, decision)
+        tasks = await build(conn, org, replace(prepared, decision=decision), plan_id)
         await record_review(conn, plan_id, PlanState.APPLIED, by)
-    planned = decision.invalidations if decision else ()
-    ids = tuple(invalidation.id for invalidation in planned)
+    ids = tuple(invalidation.id for invalidation in decision.invalidations)
     return Review(plan_id, PlanState.APPLIED, ids, tasks, changes=changes)

@@ -4,7 +4,7 @@ The files are stored with the plan. The approval deploys them, unless one of the
 deployed meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,10 @@ from engine.errors import InvalidInput
 from engine.flow.deployment.changes import Change
 from engine.flow.deployment.current_versions import load_current_versions
 from engine.flow.deployment.deployment import Deployed
+from engine.flow.deployment.undeploy import last_undeployed
 from engine.flow.planning.review import described_steps
 from engine.flow.shared.org_context import OrgContext
+from engine.lineage.definition import hash_of
 from engine.lineage.version_file import storable_text
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
@@ -27,12 +29,22 @@ from engine.store.run import execute
 
 
 class PendingFile(msgspec.Struct, frozen=True):
-    """A DAG file whose deploy is pending: its content, text, and the version to be replaced."""
+    """A DAG file whose deploy is pending, as content and as text.
+
+    ``replaces`` is the hash of the file deployed last; null if there is none.
+    """
 
     dag: str
     content: str
     text: str
-    replaces: UUID | None
+    replaces: str | None
+
+
+class PendingDeploy(msgspec.Struct, frozen=True):
+    """Files whose deploy is pending, and the person who deploys them."""
+
+    deploy: tuple[PendingFile, ...]
+    by: str | None = None
 
 
 async def store_pending_deploy(
@@ -40,12 +52,15 @@ async def store_pending_deploy(
     org: OrgContext,
     changes: Sequence[Change],
     described: Deployed,
+    by: str | None,
 ) -> UUID:
     """Store a deploy as a plan pending approval; return the plan's id.
 
     The transaction of the deploy was rolled back, so that there are no rows of its jobs.
     """
-    files = [_file(change) for change in changes if change.is_given]
+    given = [change for change in changes if change.is_given]
+    hashes = await _hashes(conn, org, [change.dag.dag for change in given])
+    pending = PendingDeploy(tuple(_file(change, hashes) for change in given), by)
     decision, plan_id = described.decision, new_id()
     document: dict[str, Any] = {"steps": [], "pruned": []}
     if decision is not None:
@@ -61,35 +76,46 @@ async def store_pending_deploy(
         task_count=described.tasks,
         estimate=Jsonb(asdict(described.estimate)),
         exceeded_limits="\n".join(map(str, described.exceeded_limits)),
-        event=Jsonb({"deploy": msgspec.to_builtins(files)}),
+        event=Jsonb(msgspec.to_builtins(pending)),
     )
     return plan_id
 
 
-def _file(change: Change) -> PendingFile:
-    return PendingFile(
-        change.dag.dag,
-        change.compiled.file,
-        storable_text(change.dag) or "",
-        change.previous.version_id if change.previous else None,
-    )
+def _file(change: Change, hashes: Mapping[str, str]) -> PendingFile:
+    name = change.dag.dag
+    text = storable_text(change.dag) or ""
+    return PendingFile(name, change.compiled.file, text, hashes.get(name))
 
 
 async def read_pending_deploy(
-    conn: Connection, org: OrgContext, event: dict[str, Any]
-) -> list[DagFile]:
-    """Read the files of a pending deploy.
+    conn: Connection, org: OrgContext, event: Mapping[str, Any]
+) -> tuple[list[DagFile], str | None]:
+    """Read the files of a pending deploy, and the person who deploys them.
 
-    Raises InvalidInput if a DAG has been deployed since, or InvalidDag if a file is not valid any
-    more.
+    Raises InvalidInput if another file of a DAG has been deployed since, or InvalidDag if a file is
+    not valid any more.
     """
-    files = msgspec.convert(event["deploy"], list[PendingFile])
-    current = await load_current_versions(conn, org.id)
-    for file in files:
-        version = current.get(file.dag)
-        if file.replaces != (version.version_id if version else None):
+    pending = msgspec.convert(event, PendingDeploy)
+    hashes = await _hashes(conn, org, [file.dag for file in pending.deploy])
+    for file in pending.deploy:
+        if file.replaces != hashes.get(file.dag):
             raise InvalidInput(
-                f"DAG {file.dag!r} has been deployed or undeployed since this plan was made: "
+                f"DAG {file.dag!r} has been deployed with another file since this plan was made: "
                 "deploy the file again, and reject this plan"
             )
-    return [reread_dag(file.content, file.text) for file in files]
+    dags = [reread_dag(file.content, file.text, file.dag) for file in pending.deploy]
+    return dags, pending.by
+
+
+async def _hashes(conn: Connection, org: OrgContext, dags: Iterable[str]) -> dict[str, str]:
+    """Hash the files deployed last, also of undeployed DAGs; code outside the files is left out."""
+    current = await load_current_versions(conn, org.id)
+    hashes = {}
+    for name in dags:
+        version = current.get(name) or await last_undeployed(conn, org, name)
+        if version is not None:
+            content = msgspec.json.decode(version.compiled.file or "{}")
+            for job in content.get("jobs", ()):
+                job.pop("code", None)
+            hashes[name] = hash_of(content)
+    return hashes

@@ -1,6 +1,6 @@
 """Deploys up to the decision about what they build, and their execution."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,6 +27,8 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.dag import DagFile
 from engine.model.states import DeployKind
+from engine.planner import LimitExceeded
+from engine.planner.limits import recomputed_partitions
 from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.rows.tasks import CanceledTask, TaskId
@@ -122,7 +124,10 @@ async def describe(conn: Connection, org: OrgContext, prepared: PreparedDeploy) 
     decision = prepared.decision
     if decision is None:
         return Deployed(tuple(dags), followed, None, {})
-    exceeded = await limits_exceeded(conn, org, decision)
+    exceeded = [
+        *await limits_exceeded(conn, org, decision),
+        *_lifted_limits(decision, prepared.changes),
+    ]
     return Deployed(
         tuple(dags),
         followed,
@@ -131,6 +136,21 @@ async def describe(conn: Connection, org: OrgContext, prepared: PreparedDeploy) 
         tuple(exceeded),
         decision.tasks,
     )
+
+
+def _lifted_limits(decision: Decision, changes: Sequence[Change]) -> Iterator[LimitExceeded]:
+    """Yield the exceeded limits of jobs that the deploy itself lifts."""
+    before = {
+        (change.before.name, job.name): job.scaling.get("blast_radius")
+        for change in changes
+        if change.before is not None
+        for job in change.before.jobs
+    }
+    for step in decision.plan.steps:
+        job = decision.lineage.job(step.job)
+        limit, partitions = before.get((job.dag_name, job.name)), recomputed_partitions(step, job)
+        if limit is not None and (job.blast_radius or partitions) > limit and partitions > limit:
+            yield LimitExceeded(job.name, partitions, limit)
 
 
 async def build(conn: Connection, org: OrgContext, prepared: PreparedDeploy, plan_id: UUID) -> int:

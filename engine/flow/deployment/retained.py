@@ -1,6 +1,6 @@
 """Rebuilds of partitions that only earlier dataset versions contain, such as backfilled ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -32,9 +32,11 @@ async def retained(
     Partitions of canceled tasks (by the id of the new DAG version), or left unbuilt by a decision,
     count like built ones. Open requests for further partitions are carried over.
     """
+    # A dataset may have moved to another DAG, whose version it is created in.
+    unbuilt = _of_tasks(deployed, canceled)
     earlier: dict[UUID, PartitionSet] = {}
     for new in deployed:
-        earlier |= await _earlier(conn, lineage, new, canceled[new.id])
+        earlier |= await _earlier(conn, lineage, new, unbuilt)
     further: dict[UUID, PartitionSet] = {}
     if earlier:
         created = {dataset for new in deployed for dataset in _produced(new)}
@@ -56,12 +58,12 @@ def _produced(new: NewVersion) -> set[UUID]:
 
 
 async def _earlier(
-    conn: Connection, lineage: Lineage, new: NewVersion, canceled: Sequence[CanceledTask]
+    conn: Connection, lineage: Lineage, new: NewVersion, unbuilt: Mapping[str, Collection[str]]
 ) -> dict[UUID, PartitionSet]:
     """Load the partitions of the previous versions of a DAG's datasets, in the new bounds."""
     keys = await _built_or_decided(conn, new)
-    for dataset, added in _of_tasks(new, canceled).items():
-        keys.setdefault(dataset, set()).update(added)
+    for name in new.versions.predecessors.keys() & unbuilt.keys():
+        keys.setdefault(name, set()).update(unbuilt[name])
     return await _in_new_bounds(conn, lineage, new.versions, keys) if keys else {}
 
 
@@ -92,14 +94,16 @@ async def _built_or_decided(conn: Connection, new: NewVersion) -> dict[str, set[
     return keys
 
 
-def _of_tasks(new: NewVersion, canceled: Sequence[CanceledTask]) -> dict[str, set[str]]:
+def _of_tasks(
+    deployed: Sequence[NewVersion], canceled: Mapping[UUID, Sequence[CanceledTask]]
+) -> dict[str, set[str]]:
     """Return the keys of canceled tasks by dataset name."""
-    jobs = new.previous.compiled.jobs if new.previous else ()
-    outputs = {job.name: job.outputs for job in jobs}
     keys: dict[str, set[str]] = {}
-    for task in canceled:
-        for name in outputs[task.job]:
-            if name in new.versions.predecessors:
+    for new in deployed:
+        jobs = new.previous.compiled.jobs if new.previous else ()
+        outputs = {job.name: job.outputs for job in jobs}
+        for task in canceled[new.id]:
+            for name in outputs[task.job]:
                 keys.setdefault(name, set()).update(task.partitions)
     return keys
 

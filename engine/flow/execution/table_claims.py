@@ -4,8 +4,9 @@ Claims are based on the names in DAG files, and on capture triggers, which ident
 whatever name it was attached.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from uuid import UUID
 
 from engine.lineage.compiled import CompiledDag
@@ -70,11 +71,11 @@ async def find_claims(
     org_id: UUID,
     names: Iterable[str],
     reached: Sequence[ReachedTable | WrittenTable],
-    compiled: CompiledDag | None = None,
+    deployed: Mapping[str, CompiledDag] = MappingProxyType({}),
 ) -> list[Claim]:
     """Find the claims of current versions on tables of the given names or reached by writes.
 
-    With a compiled DAG, its own claims are left to `own_claims`, except for captured tables.
+    The claims of DAGs about to be deployed are left to `own_claims`, except for captured tables.
     """
     rows = await fetch(
         conn, "tables.claims", TableClaim, names=sorted({bare_name(name) for name in names})
@@ -82,12 +83,12 @@ async def find_claims(
     claims = [
         _claim(row, org_id, (sql_name if row.folds else table_name)(row.spelling))
         for row in rows
-        if compiled is None or (row.org_id, row.dag_name) != (org_id, compiled.name)
+        if row.org_id != org_id or row.dag_name not in deployed
     ]
     claims += [
         _claim(row, org_id, TableName(row.schema, row.table))
         for row in await _captured(conn, reached)
-        if compiled is None or not _is_removed(row, org_id, compiled)
+        if not _is_removed(row, org_id, deployed)
     ]
     foreign = [claim for claim in claims if not claim.is_ours]
     return [*(claim for claim in claims if claim.is_ours), *await _entitled(conn, org_id, foreign)]
@@ -115,10 +116,11 @@ async def _captured(
     )
 
 
-def _is_removed(row: CapturedTable, org_id: UUID, compiled: CompiledDag) -> bool:
-    """Return True if the DAG about to be deployed no longer has a captured dataset."""
-    is_own = (row.org_id, row.dag_name) == (org_id, compiled.name)
-    return is_own and all(dataset.name != row.name for dataset in compiled.datasets)
+def _is_removed(row: CapturedTable, org_id: UUID, deployed: Mapping[str, CompiledDag]) -> bool:
+    """Return True if no DAG about to be deployed still has a captured dataset of one of them."""
+    is_theirs = row.org_id == org_id and row.dag_name in deployed
+    datasets = (dataset for each in deployed.values() for dataset in each.datasets)
+    return is_theirs and all(dataset.name != row.name for dataset in datasets)
 
 
 async def _entitled(conn: Connection, org_id: UUID, foreign: Sequence[Claim]) -> list[Claim]:

@@ -67,10 +67,13 @@ class _Target:
 
 
 async def find_conflicts(
-    conn: Connection, org_id: UUID, dag: DagFile, compiled: CompiledDag
+    conn: Connection, org_id: UUID, dag: DagFile, compiled: Mapping[str, CompiledDag]
 ) -> list[Problem]:
-    """Find the outputs of SQL jobs whose tables must not be written, by path in the file."""
-    names = [dataset.name for dataset in compiled.datasets]
+    """Find the outputs of SQL jobs whose tables must not be written, by path in the file.
+
+    ``compiled`` has the DAG, and the others that are deployed with it.
+    """
+    names = [dataset.name for dataset in compiled[dag.dag].datasets]
     rows = await fetch(conn, "dags.datasets_named", NamedId, org_id=org_id, names=names)
     ids = {row.name: row.id for row in rows}
     targets = {
@@ -87,7 +90,7 @@ async def find_conflicts(
     tables = {row.table for row in written} | {target.table.name for target in targets.values()}
     claims_by_name: defaultdict[str, list[Claim]] = defaultdict(list)
     for claim in (
-        *own_claims(compiled),
+        *(claim for each in compiled.values() for claim in own_claims(each)),
         *await find_claims(conn, org_id, tables, written, compiled),
     ):
         claims_by_name[bare_name(claim.table.name)].append(claim)

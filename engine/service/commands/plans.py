@@ -1,6 +1,7 @@
 """Decisions on plans: apply, approve, reject."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 from engine.flow.deployment import apply as applying
@@ -11,6 +12,7 @@ from engine.flow.planning.approve import Review
 from engine.flow.shared.org_context import OrgContext
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.deadlocks import again_after_deadlock
 from engine.service.ids import plan_id
 from engine.service.service import Service
 from engine.store.database import Connection
@@ -56,4 +58,6 @@ async def _review(
 ) -> list[Review]:
     async with service.connection(caller) as (conn, org):
         ids = [await plan_id(conn, org, plan) for plan in plans]
-        return [await review(conn, org, id_, caller.user) for id_ in ids]
+        return [
+            await again_after_deadlock(partial(review, conn, org, id_, caller.user)) for id_ in ids
+        ]

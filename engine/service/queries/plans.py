@@ -29,7 +29,8 @@ class PlanRow(msgspec.Struct, frozen=True):
     """A plan.
 
     ``datasets`` are the changed datasets, and ``dags`` those of a deploy. ``exceeded_limits`` are
-    described in words. ``estimate`` is null for plans that ran immediately.
+    described in words. ``estimate`` is null for plans that ran immediately. ``deployed_by`` is the
+    author of a deploy.
     """
 
     id: UUID
@@ -37,6 +38,7 @@ class PlanRow(msgspec.Struct, frozen=True):
     created_at: datetime
     datasets: tuple[str, ...]
     dags: tuple[str, ...]
+    deployed_by: str | None
     jobs: int
     tasks: int
     estimate: Estimate | None
@@ -125,6 +127,7 @@ def _plan(row: PlanSummary) -> PlanRow:
         created_at=row.created_at,
         datasets=tuple(row.datasets) or tuple(filter(None, [event.get("dataset")])),
         dags=tuple(file["dag"] for file in event.get("deploy", ())),
+        deployed_by=event.get("by"),
         jobs=row.jobs,
         tasks=row.task_count,
         estimate=None if row.estimate is None else msgspec.convert(row.estimate, Estimate),

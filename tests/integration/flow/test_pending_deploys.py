@@ -87,7 +87,9 @@ async def test_the_approval_deploys_the_files(world: World) -> None:
         "SELECT v.file, d.deployed_by FROM dag_current_versions c JOIN dag_versions v "
         "ON v.id = c.dag_version_id JOIN dag_deploys d ON d.dag_version_id = v.id"
     )
-    assert {row["deployed_by"] for row in rows} == {"bob"}
+    assert {row["deployed_by"] for row in rows} == {"ann"}
+    (plan,) = await world.rows("SELECT decided_by FROM plans WHERE id = %s", plan_id)
+    assert plan["decided_by"] == "bob"
     assert all(row["file"].startswith("# commented") for row in rows)
     assert not (await approved(world, plan_id)).is_new
 
@@ -124,7 +126,7 @@ async def test_differences_since_the_deploy_are_returned(world: World) -> None:
 async def test_a_dag_deployed_meanwhile_is_not_overwritten(world: World) -> None:
     plan_id = await pending(world, CHANGED)
     await world.deploy(source("a"), job("b", "a"), source("z"), dag="above")
-    with pytest.raises(InvalidInput, match="'above' has been deployed or undeployed since"):
+    with pytest.raises(InvalidInput, match="'above' has been deployed with another file"):
         await approved(world, plan_id)
     async with world.conn() as conn:
         done = await reject(conn, world.org, plan_id, "bob")

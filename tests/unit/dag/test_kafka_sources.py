@@ -41,7 +41,7 @@ def test_a_binding_is_stored_with_expanded_short_forms() -> None:
         "kind": "kafka",
         "topic": "t",
         "format": "debezium",
-        "key": ("id",),
+        "key": ["id"],
         "partition": {"dt": {"field": "at"}, "region": {"constant": "EU"}},
     }
 

@@ -1,0 +1,182 @@
+"""What files that are deployed together may expect of each other: datasets, tables, moved jobs."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from engine.errors import InvalidDag
+from engine.flow.deployment.current_versions import compile_each
+from engine.flow.deployment.deploy import approve, deploy
+from engine.flow.deployment.deployment import Deployed
+from engine.flow.planning.approve import Review
+from engine.flow.planning.audit import audit_all
+from engine.lineage import compile_together
+from engine.model.dag import DagFile
+from engine.model.dagfile import parse_dag
+from engine.service.commands.deploys import deploy as deploy_by_service
+from engine.store.database import Database
+from engine.store.orgs import set_setting
+from tests.support.worlds import World, job, source
+
+DAY, WEEK = "2013-02-13", "2013-02-11..2013-02-17"
+OTHER = {"config": {"callable": "else:where"}}
+
+
+def dag(name: str, *jobs: dict[str, Any]) -> DagFile:
+    return parse_dag(json.dumps({"dag": name, "jobs": list(jobs)}), where=f"{name}.yaml")
+
+
+def days(start: str, end: str) -> dict[str, Any]:
+    return {"dt": {"time": "day", "start": start, "end": end}}
+
+
+def columned(*columns: str) -> dict[str, Any]:
+    made = source("a")
+    made["outputs"][0]["columns"] = ["dt", *columns]
+    return made
+
+
+def sql(name: str, select: str, *inputs: str, **storage: Any) -> dict[str, Any]:
+    made = job(name, *inputs) | {"operator": "sql", "config": {"sql": select}}
+    made["outputs"][0]["storage"] = storage
+    return made
+
+
+def writing(name: str, table: str, **more: Any) -> dict[str, Any]:
+    return sql(name, "SELECT dt, 1 AS x FROM a", "a", table=table, **more)
+
+
+async def together(world: World, *dags: DagFile, is_limited: bool = False) -> Deployed:
+    async with world.conn() as conn:
+        return await deploy(conn, world.org, dags, "ann", is_limited=is_limited)
+
+
+async def limit(world: World, partitions: int) -> None:
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", partitions)
+
+
+async def pending(world: World, *dags: DagFile) -> UUID:
+    await limit(world, 5)
+    plan = (await together(world, *dags, is_limited=True)).pending_plan
+    assert plan is not None
+    return plan
+
+
+async def approved(world: World, plan: UUID) -> Review:
+    async with world.conn() as conn:
+        return await approve(conn, world.org, plan, "bob")
+
+
+async def lost(world: World) -> int:
+    async with world.conn() as conn:
+        return (await audit_all(conn, world.org)).lost
+
+
+async def test_new_dags_may_read_each_other(database: Database) -> None:
+    """Both files compile; likewise if each only adds a dataset that the other begins to read."""
+    world = await World.made(database, source("x"))
+    await together(
+        world,
+        dag("one", source("a"), job("d", "c")),
+        dag("two", job("c", "a")),
+    )
+
+
+def test_validate_of_files_that_read_each_other() -> None:
+    """The files may read each other's outputs, as the help of the command says."""
+    one = dag("one", source("a"), job("d", "c"))
+    two = dag("two", source("b"), job("c", "b"), job("e", "a"))
+    assert compile_each({}, [one, two])[1] == {}
+
+
+async def test_datasets_are_exchanged(database: Database) -> None:
+    """A dataset moves from each DAG to the other, as one dataset may move alone."""
+    world = await World.made(database, source("a"))
+    await together(world, dag("one", job("b", "a")), dag("two", job("c", "a")))
+    await together(world, dag("one", job("c", "a")), dag("two", job("b", "a")))
+
+
+def test_the_order_of_files_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files given before those that they read are compiled a few times each."""
+    count, compile_one = [0], compile_together.compile_beside
+
+    def counted(*args: Any) -> Any:
+        count[0] += 1
+        return compile_one(*args)
+
+    monkeypatch.setattr(compile_together, "compile_beside", counted)
+    chain = [dag("d0", source("x0"))]
+    chain += [dag(f"d{i}", job(f"x{i}", f"x{i - 1}")) for i in range(1, 12)]
+    assert compile_each({}, chain[::-1])[1] == {}
+    assert count[0] <= 4 * len(chain)
+
+
+async def test_tables_that_reach_each_other_in_two_files(database: Database) -> None:
+    """Two files are rejected where one file, or two deploys, would be."""
+    world = await World.made(database, source("a"))
+    async with world.conn() as conn:
+        await conn.execute(b"CREATE TABLE public.parent (dt date, x int)")
+        await conn.execute(b"CREATE TABLE public.child () INHERITS (public.parent)")
+    parent, child = writing("b", "parent", adopt=True), writing("c", "child", adopt=True)
+    with pytest.raises(InvalidDag, match="holds"):
+        await together(world, dag("one", parent, child))
+    with pytest.raises(InvalidDag, match="holds"):
+        await together(world, dag("one", parent), dag("two", child))
+
+
+async def test_a_table_is_handed_over(database: Database) -> None:
+    """A table given up by one file may be used by the other, as within one file."""
+    world = await World.made(database, source("a"))
+    await together(world, dag("one", writing("b", "t")), dag("two", writing("c", "u")))
+    await together(world, dag("one", writing("b", "v")), dag("two", writing("c", "t")))
+
+
+@pytest.mark.parametrize("activation", ["manual", "reactive"])
+async def test_a_requested_build_of_a_moved_job_is_kept(
+    database: Database, activation: str
+) -> None:
+    """A requested partition, not built yet, is built after the move."""
+    moved = job("b", "a", activation=activation)
+    world = await World.made(database, source("a"), moved, dag="above")
+    await world.changed("b", DAY)
+    assert (await world.tasks())["queued"] == [f"b[{DAY}]"]
+    await together(world, dag("above", source("a")), dag("below", moved))
+    assert (await world.tasks()).get("queued") == [f"b[{DAY}]"]
+
+
+@pytest.mark.parametrize("activation", ["manual", "reactive"])
+async def test_a_requested_build_of_a_renamed_job_is_kept(
+    database: Database, activation: str
+) -> None:
+    """The dataset moves to another job of the same DAG."""
+    job_before = job("b", "a", activation=activation)
+    world = await World.made(database, source("a"), job_before, dag="above")
+    await world.changed("b", DAY)
+    await together(world, dag("above", source("a"), job_before | {"name": "other"}))
+    assert (await world.tasks())["queued"] == [f"other[{DAY}]"]
+
+
+async def test_a_follower_that_does_not_compile_keeps_its_version(database: Database) -> None:
+    """`two` compiles beside the current `one`, but not beside the `one` that follows."""
+    world = await World.made(database, source("x"))
+    declared = job("h", "f", columns={"dt": ["f.dt"], "z": ["f.y"]})
+    one = dag("one", sql("f", "SELECT * FROM a", "a"))
+    two = dag("two", sql("g", "SELECT a.* FROM a", "a"), declared)
+    await together(world, dag("above", columned("x", "y")), one, two)
+    assert (await together(world, dag("above", columned("x")))).followed == ("one",)
+
+
+async def test_wait_includes_what_other_dags_build(database: Database) -> None:
+    """`--wait` waits "until everything affected is recomputed"."""
+    world = await World.made(database, source("a"), dag="above")
+    everything = {"dataset": "a", "mapping": "all"}
+    few = days("2013-02-11", "2013-02-13")
+    await together(world, dag("below", job("c", everything, partitioning=few)))
+    await world.changed("a", WEEK)
+    await world.run()
+    narrower = dag("above", source("a", days("2013-01-01", "2013-02-15")))
+    done = await deploy_by_service(world.caller, world.service, [narrower])
+    assert (done.tasks, len(done.invalidations)) == (2, 1)
