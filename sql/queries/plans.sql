@@ -15,11 +15,21 @@ VALUES (%(id)s, %(org_id)s, %(epoch)s, '{}', %(document)s, %(task_count)s, 'prop
     %(estimate)s)
 
 -- :name insert_pending
--- Insert a plan that exceeds a limit, pending approval. The event has the files of a deploy.
+-- Insert a plan that exceeds a limit, pending approval. The event has the files of a deploy; a
+-- repeated deploy of the same files replaces the content of its plan.
 INSERT INTO knockon.plans (id, org_id, lineage_epoch, invalidation_ids, document, task_count, state,
     estimate, exceeded_limits, event)
 VALUES (%(id)s, %(org_id)s, %(epoch)s, %(invalidation_ids)s, %(document)s, %(task_count)s, 'pending_approval',
     %(estimate)s, %(exceeded_limits)s, %(event)s)
+ON CONFLICT (id) DO UPDATE
+SET lineage_epoch = EXCLUDED.lineage_epoch, document = EXCLUDED.document,
+    task_count = EXCLUDED.task_count, estimate = EXCLUDED.estimate,
+    exceeded_limits = EXCLUDED.exceeded_limits, event = EXCLUDED.event
+
+-- :name pending_deploy
+-- The plan pending approval that deploys the same files.
+SELECT id FROM knockon.plans
+WHERE org_id = %(org_id)s AND state = 'pending_approval' AND event -> 'deploy' = %(deploy)s
 
 -- :name lock_one
 -- Lock a plan for a review.

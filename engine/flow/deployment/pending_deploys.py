@@ -25,7 +25,8 @@ from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
 from engine.store.database import Connection
 from engine.store.ids import new_id
-from engine.store.run import execute
+from engine.store.rows.plans import PlanId
+from engine.store.run import execute, fetch_one
 
 
 class PendingFile(msgspec.Struct, frozen=True):
@@ -56,12 +57,16 @@ async def store_pending_deploy(
 ) -> UUID:
     """Store a deploy as a plan pending approval; return the plan's id.
 
-    The transaction of the deploy was rolled back, so that there are no rows of its jobs.
+    The same files have one plan, however often they are deployed. The transaction of the deploy was
+    rolled back, so that there are no rows of its jobs.
     """
     given = [change for change in changes if change.is_given]
     hashes = await _hashes(conn, org, [change.dag.dag for change in given])
     pending = PendingDeploy(tuple(_file(change, hashes) for change in given), by)
-    decision, plan_id = described.decision, new_id()
+    event, decision = msgspec.to_builtins(pending), described.decision
+    same = {"org_id": org.id, "deploy": Jsonb(event["deploy"])}
+    row = await fetch_one(conn, "plans.pending_deploy", PlanId, **same)
+    plan_id = row.id if row else new_id()
     document: dict[str, Any] = {"steps": [], "pruned": []}
     if decision is not None:
         document = decision.document | {"steps": [*described_steps(decision)]}
@@ -76,7 +81,7 @@ async def store_pending_deploy(
         task_count=described.tasks,
         estimate=Jsonb(asdict(described.estimate)),
         exceeded_limits="\n".join(map(str, described.exceeded_limits)),
-        event=Jsonb(msgspec.to_builtins(pending)),
+        event=Jsonb(event),
     )
     return plan_id
 

@@ -22,6 +22,12 @@ class LockedPlan(msgspec.Struct, frozen=True):
     decided_by: str | None
 
 
+class PlanId(msgspec.Struct, frozen=True):
+    """The id of a plan."""
+
+    id: UUID
+
+
 class PlannedJob(msgspec.Struct, frozen=True):
     """The job of a step, with its id as in documents."""
 

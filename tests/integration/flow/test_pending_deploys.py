@@ -94,6 +94,18 @@ async def test_the_approval_deploys_the_files(world: World) -> None:
     assert not (await approved(world, plan_id)).is_new
 
 
+async def test_a_repeated_deploy_has_the_same_plan(world: World) -> None:
+    plan_id = await pending(world, CHANGED)
+    await world.changed("a", "2013-03-01")
+    await world.run()
+    assert await pending(world, CHANGED) == plan_id
+    assert (await world.rows("SELECT task_count FROM plans WHERE id = %s", plan_id)) == [
+        {"task_count": 16}
+    ]
+    other = file(source("a"), job("b", "a", config={"callable": "third:one"}))
+    assert await pending(world, other) != plan_id
+
+
 async def test_within_the_limit_nothing_is_pending(world: World) -> None:
     done = await limited(world, file(source("a"), job("b", "a"), job("d", "a", **OTHER)))
     assert done.pending_plan is not None
