@@ -59,7 +59,9 @@ class SourceEdits:
         }
 
     def touch_value(self, rng: Random, job: Job, key: Key, rows: Rows) -> Edit:
-        n, columns = rng.choice(sorted(rows)), [c for c in job.outputs[0].columns if c != GROUP]
+        n = rng.choice(sorted(rows))
+        # A deploy that crashed may have dropped a column of the deployed file from the rows.
+        columns = [c for c in job.outputs[0].columns if c != GROUP and c in rows[n]]
         column = rng.choice([c for c in columns if c != self._touched] * 4 + columns)
         self._touched = column
         rows[n][column] = (rows[n][column] + rng.randint(1, 3)) % 4
