@@ -12,7 +12,8 @@ from psycopg.types.json import Jsonb
 from engine.flow.execution.outputs import Report
 from engine.flow.execution.row_changes import bound_row_changes
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
-from engine.lineage.content import Content, Outcome, compare, compare_unplanned
+from engine.lineage.content import Content
+from engine.lineage.content_comparison import Outcome, compare, compare_unplanned
 from engine.lineage.graph import Lineage
 from engine.planner import ALL_SCOPES, Propagated
 from engine.store.database import Connection

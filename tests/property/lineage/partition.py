@@ -16,7 +16,8 @@ from typing import Final, Literal
 import msgspec
 
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
-from engine.lineage.content import OTHERS, Content, Outcome, Written, compare, compare_unplanned
+from engine.lineage.content import OTHERS, Content, Written
+from engine.lineage.content_comparison import Outcome, compare, compare_unplanned
 from engine.lineage.scope import EVERYTHING, Scope
 
 COLUMNS = ("x", "y", "z")

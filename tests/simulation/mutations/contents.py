@@ -11,7 +11,7 @@ import msgspec
 import engine.flow.execution.complete
 import engine.flow.execution.contents
 import engine.flow.execution.outputs
-import engine.lineage.content
+import engine.lineage.content_comparison
 from engine.lineage.columns import ALL_COLUMNS, PRUNED
 from tests.simulation.mutations.registry import (
     EVIDENCE,
@@ -149,4 +149,4 @@ def a_scope_that_was_never_compared_counts_as_compared_last(patch: Patch) -> Non
     def last(before: Any, scope: Any) -> Any:
         return (before.attributed or {}).get(scope.key, before.fingerprint)
 
-    around(patch, engine.lineage.content, "_base", lambda _: last)
+    around(patch, engine.lineage.content_comparison, "_base", lambda _: last)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from engine.lineage.columns import ALL_COLUMNS, PRUNED
-from engine.lineage.content import Content, Written, compare
+from engine.lineage.content import Content, Written
+from engine.lineage.content_comparison import compare
 from engine.lineage.scope import Scope
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
