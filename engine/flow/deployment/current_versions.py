@@ -87,22 +87,27 @@ def followers(
     Their SQL may read added or removed columns. A DAG that no longer compiles keeps its current
     version; the error is reported when that DAG is deployed.
     """
-    among = {name: version.compiled for name, version in current.items()} | compiled
-    datasets = {name: tuple(entries_of(each)) for name, each in among.items()}
     outputs = {
         dataset.name
         for name, each in compiled.items()
         if name not in current or current[name].compiled.content_hash != each.content_hash
         for dataset in each.datasets
     }
-    for name, other in current.items():
-        read = {dataset for job in other.compiled.jobs for dataset in job.input_datasets}
-        if name in compiled or read.isdisjoint(outputs):
-            continue
+    readers = {
+        name: other.compiled
+        for name, other in current.items()
+        if name not in compiled
+        and any(not outputs.isdisjoint(job.input_datasets) for job in other.compiled.jobs)
+    }
+    if not readers:
+        return
+    among = {name: version.compiled for name, version in current.items()} | compiled
+    datasets = {name: tuple(entries_of(each)) for name, each in among.items()}
+    for name, other in readers.items():
         with suppress(InvalidDag):
-            dag = reread_dag(other.compiled.file, where=name)
+            dag = reread_dag(other.file, where=name)
             again = compile_beside(dag, datasets, user_defined)
-            if again.content_hash != other.compiled.content_hash:
+            if again.content_hash != other.content_hash:
                 yield dag
 
 

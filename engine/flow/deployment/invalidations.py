@@ -111,8 +111,7 @@ async def outputs_of_earlier_partitions(
     a new version in any DAG of the deploy.
     """
     invalidations = []
-    sources = {source.name for source in new.compiled.sources}
-    for name in sorted(new.versions.predecessors.keys() - sources):
+    for name in sorted(new.produced_predecessors):
         dataset = new.versions.datasets[name]
         earlier = await load_earlier(conn, lineage, dataset)
         for edge in lineage.readers(dataset):

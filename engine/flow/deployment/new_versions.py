@@ -183,7 +183,7 @@ async def _retain_tasks(conn: Connection, new: NewVersion) -> list[CanceledTask]
     priorities = [priority(job.scaling) for job in retained]
     await execute(conn, "tasks.repoint", priorities=priorities, **pairs)
     # A version that is deployed again may have cursors from the time before.
-    await execute(conn, "cursors.delete", jobs=[*{*new.jobs.values()} - {*pairs["old"]}])
+    await execute(conn, "cursors.delete", jobs=list(new.jobs.values()))
     await execute(conn, "cursors.repoint", **pairs)
     names = {job.name for job in retained}
     others = [job for name, job in old.items() if name not in names]

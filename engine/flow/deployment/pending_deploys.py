@@ -5,7 +5,6 @@ deployed meanwhile.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from engine.flow.deployment.changes import Change
 from engine.flow.deployment.current_versions import load_current_versions
 from engine.flow.deployment.deployment import Deployed
 from engine.flow.deployment.undeploy import last_undeployed
+from engine.flow.planning.pending_approval import insert_pending
 from engine.flow.planning.review import described_steps
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.definition import hash_of
@@ -26,7 +26,7 @@ from engine.model.dagfile import reread_dag
 from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.rows.plans import PlanId
-from engine.store.run import execute, fetch_one
+from engine.store.run import fetch_one
 
 
 class PendingFile(msgspec.Struct, frozen=True):
@@ -70,18 +70,16 @@ async def store_pending_deploy(
     document: dict[str, Any] = {"steps": [], "pruned": []}
     if decision is not None:
         document = decision.document | {"steps": [*described_steps(decision)]}
-    await execute(
+    await insert_pending(
         conn,
-        "plans.insert_pending",
-        id=plan_id,
-        org_id=org.id,
-        epoch=org.epoch,
-        invalidation_ids=[],
-        document=Jsonb(document),
-        task_count=described.tasks,
-        estimate=Jsonb(asdict(described.estimate)),
-        exceeded_limits="\n".join(map(str, described.exceeded_limits)),
-        event=Jsonb(event),
+        org,
+        plan_id,
+        [],
+        document,
+        described.tasks,
+        described.estimate,
+        described.exceeded_limits,
+        event,
     )
     return plan_id
 

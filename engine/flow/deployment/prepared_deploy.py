@@ -155,17 +155,22 @@ def _lifted_limits(decision: Decision, changes: Sequence[Change]) -> Iterator[Li
 
 async def build(conn: Connection, org: OrgContext, prepared: PreparedDeploy, plan_id: UUID) -> int:
     """Execute the plan of a deploy, and release the tasks that waited for a canceled one."""
+    if not prepared.deployed:
+        return await _execute(conn, org, prepared.decision, plan_id)
     lineage = await org.lineage(conn)
     # The plan may join these tasks, after which they count as checked.
     first_runs = await _block_first_runs(conn, lineage, prepared.deployed)
-    tasks = 0
-    if prepared.decision is not None:
-        tasks = (await execute_plan(conn, org, prepared.decision, plan_id)).tasks
-    if prepared.deployed:
-        await resolve_dependents(conn, org, lineage, list(prepared.ended))
-        await unblock(conn, org, first_runs)
-        await release_all_dependents(conn, org)
+    tasks = await _execute(conn, org, prepared.decision, plan_id)
+    await resolve_dependents(conn, org, lineage, list(prepared.ended))
+    await unblock(conn, org, first_runs)
+    await release_all_dependents(conn, org)
     return tasks
+
+
+async def _execute(
+    conn: Connection, org: OrgContext, decision: Decision | None, plan_id: UUID
+) -> int:
+    return 0 if decision is None else (await execute_plan(conn, org, decision, plan_id)).tasks
 
 
 async def _block_first_runs(

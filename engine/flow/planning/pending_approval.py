@@ -4,8 +4,9 @@ Meanwhile no tasks are created for these invalidations and no planner takes them
 invalidations are not affected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -35,21 +36,39 @@ async def store_pending(
     """Store a plan as pending approval; return its id."""
     plan_id = new_id()
     ids = [invalidation.id for invalidation in decision.invalidations]
+    estimate = Estimate.of((await costs(conn, decision)).values())
+    await insert_pending(
+        conn, org, plan_id, ids, decision.document, decision.tasks, estimate, exceeded
+    )
+    await execute(conn, "invalidations.assign_to_pending_plan", plan_id=plan_id, ids=ids)
+    return plan_id
+
+
+async def insert_pending(
+    conn: Connection,
+    org: OrgContext,
+    plan_id: UUID,
+    invalidations: Sequence[UUID],
+    document: Mapping[str, Any],
+    tasks: int,
+    estimate: Estimate,
+    exceeded: Sequence[LimitExceeded],
+    event: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a plan pending approval; ``event`` has the files of a deploy."""
     await execute(
         conn,
         "plans.insert_pending",
         id=plan_id,
         org_id=org.id,
         epoch=org.epoch,
-        invalidation_ids=ids,
-        document=Jsonb(decision.document),
-        task_count=decision.tasks,
-        estimate=Jsonb(asdict(Estimate.of((await costs(conn, decision)).values()))),
+        invalidation_ids=list(invalidations),
+        document=Jsonb(document),
+        task_count=tasks,
+        estimate=Jsonb(asdict(estimate)),
         exceeded_limits="\n".join(map(str, exceeded)),
-        event=None,
+        event=None if event is None else Jsonb(event),
     )
-    await execute(conn, "invalidations.assign_to_pending_plan", plan_id=plan_id, ids=ids)
-    return plan_id
 
 
 async def restrict_to_existing(conn: Connection, decision: Decision) -> Plan:
