@@ -1,78 +1,22 @@
 """What files that are deployed together may expect of each other: datasets, tables, moved jobs."""
 
-import json
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import compile_each
-from engine.flow.deployment.deploy import approve, deploy
-from engine.flow.deployment.deployment import Deployed
-from engine.flow.planning.approve import Review
-from engine.flow.planning.audit import audit_all
 from engine.lineage import compile_together
-from engine.model.dag import DagFile
-from engine.model.dagfile import parse_dag
 from engine.service.commands.deploys import deploy as deploy_by_service
 from engine.store.database import Database
-from engine.store.orgs import set_setting
+from tests.support.deploys import columned, dag, days, sql, together
 from tests.support.worlds import World, job, source
 
 DAY, WEEK = "2013-02-13", "2013-02-11..2013-02-17"
-OTHER = {"config": {"callable": "else:where"}}
-
-
-def dag(name: str, *jobs: dict[str, Any]) -> DagFile:
-    return parse_dag(json.dumps({"dag": name, "jobs": list(jobs)}), where=f"{name}.yaml")
-
-
-def days(start: str, end: str) -> dict[str, Any]:
-    return {"dt": {"time": "day", "start": start, "end": end}}
-
-
-def columned(*columns: str) -> dict[str, Any]:
-    made = source("a")
-    made["outputs"][0]["columns"] = ["dt", *columns]
-    return made
-
-
-def sql(name: str, select: str, *inputs: str, **storage: Any) -> dict[str, Any]:
-    made = job(name, *inputs) | {"operator": "sql", "config": {"sql": select}}
-    made["outputs"][0]["storage"] = storage
-    return made
 
 
 def writing(name: str, table: str, **more: Any) -> dict[str, Any]:
     return sql(name, "SELECT dt, 1 AS x FROM a", "a", table=table, **more)
-
-
-async def together(world: World, *dags: DagFile, is_limited: bool = False) -> Deployed:
-    async with world.conn() as conn:
-        return await deploy(conn, world.org, dags, "ann", is_limited=is_limited)
-
-
-async def limit(world: World, partitions: int) -> None:
-    async with world.conn() as conn:
-        await set_setting(conn, world.org.id, "blast_radius", partitions)
-
-
-async def pending(world: World, *dags: DagFile) -> UUID:
-    await limit(world, 5)
-    plan = (await together(world, *dags, is_limited=True)).pending_plan
-    assert plan is not None
-    return plan
-
-
-async def approved(world: World, plan: UUID) -> Review:
-    async with world.conn() as conn:
-        return await approve(conn, world.org, plan, "bob")
-
-
-async def lost(world: World) -> int:
-    async with world.conn() as conn:
-        return (await audit_all(conn, world.org)).lost
 
 
 async def test_new_dags_may_read_each_other(database: Database) -> None:

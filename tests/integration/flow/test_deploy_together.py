@@ -1,29 +1,23 @@
 """Several DAG files in one deploy."""
 
 import asyncio
-import json
 from functools import partial
 from typing import Any
 
 import pytest
 
 from engine.errors import InvalidDag
-from engine.flow.deployment.deploy import deploy, preview
-from engine.flow.deployment.deployment import Deployed
+from engine.flow.deployment.deploy import preview
 from engine.flow.deployment.undeploy import undeploy
 from engine.model.dag import DagFile
-from engine.model.dagfile import parse_dag
 from engine.service.commands.deploys import deploy as deploy_by_service
 from engine.store.database import Database
+from tests.support.deploys import dag, is_waiting, together
 from tests.support.migrations import until
 from tests.support.worlds import WEEKLY, World, job, source
 
 DAY, WEEK = "2013-02-13", "2013-W07"
 EVERYTHING = {"dataset": "b", "mapping": "all"}
-
-
-def dag(name: str, *jobs: dict[str, Any]) -> DagFile:
-    return parse_dag(json.dumps({"dag": name, "jobs": list(jobs)}), where=f"{name}.yaml")
 
 
 def above(**more: Any) -> DagFile:
@@ -42,11 +36,6 @@ async def world(database: Database) -> World:
     await world.changed("a", DAY)
     await world.run()
     return world
-
-
-async def together(world: World, *dags: DagFile) -> Deployed:
-    async with world.conn() as conn:
-        return await deploy(conn, world.org, dags)
 
 
 async def counts(world: World) -> dict[str, int]:
@@ -174,9 +163,3 @@ async def test_a_deploy_starts_again_after_a_deadlock(world: World) -> None:
             await other.execute(b"SELECT id FROM tasks FOR UPDATE")
         done = await deploying
     assert list(done.dags[0].diff.regenerated) == ["b"]
-
-
-async def is_waiting(world: World) -> bool:
-    """Return True if a transaction waits for a lock of another one."""
-    waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return bool((await world.rows(waiting))[0]["n"])

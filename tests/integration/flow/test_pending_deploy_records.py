@@ -1,11 +1,9 @@
 """Deploys pending approval among other deploys, and what commands show of them."""
 
 import asyncio
-import json
 from collections.abc import Awaitable
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import pytest
 from rich.console import Console
@@ -13,76 +11,34 @@ from rich.console import Console
 from engine.cli.commands import plans as plans_command
 from engine.cli.commands import status as status_command
 from engine.errors import InvalidDag
-from engine.flow.deployment.deploy import approve, deploy
-from engine.flow.deployment.deployment import Deployed
 from engine.flow.deployment.undeploy import undeploy
-from engine.flow.planning.approve import Review, reject
-from engine.flow.planning.audit import audit_all
-from engine.model.dag import DagFile
-from engine.model.dagfile import parse_dag
+from engine.flow.planning.approve import reject
 from engine.service.commands.plans import approve as approve_by_service
 from engine.service.queries.deploys import preview as preview_by_service
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.plans import plan as plan_of
 from engine.service.queries.status import status
 from engine.store.database import Database
-from engine.store.orgs import set_setting
+from tests.support.deploys import (
+    OTHER,
+    approved,
+    columned,
+    dag,
+    days,
+    is_waiting,
+    lost,
+    pending,
+    sql,
+    together,
+)
 from tests.support.migrations import until
 from tests.support.worlds import World, job, source
 
 DAY, WEEK = "2013-02-13", "2013-02-11..2013-02-17"
-OTHER = {"config": {"callable": "else:where"}}
-
-
-def dag(name: str, *jobs: dict[str, Any]) -> DagFile:
-    return parse_dag(json.dumps({"dag": name, "jobs": list(jobs)}), where=f"{name}.yaml")
-
-
-def days(start: str, end: str) -> dict[str, Any]:
-    return {"dt": {"time": "day", "start": start, "end": end}}
-
-
-def columned(*columns: str) -> dict[str, Any]:
-    made = source("a")
-    made["outputs"][0]["columns"] = ["dt", *columns]
-    return made
-
-
-def sql(name: str, select: str, *inputs: str, **storage: Any) -> dict[str, Any]:
-    made = job(name, *inputs) | {"operator": "sql", "config": {"sql": select}}
-    made["outputs"][0]["storage"] = storage
-    return made
 
 
 def writing(name: str, table: str, **more: Any) -> dict[str, Any]:
     return sql(name, "SELECT dt, 1 AS x FROM a", "a", table=table, **more)
-
-
-async def together(world: World, *dags: DagFile, is_limited: bool = False) -> Deployed:
-    async with world.conn() as conn:
-        return await deploy(conn, world.org, dags, "ann", is_limited=is_limited)
-
-
-async def limit(world: World, partitions: int) -> None:
-    async with world.conn() as conn:
-        await set_setting(conn, world.org.id, "blast_radius", partitions)
-
-
-async def pending(world: World, *dags: DagFile) -> UUID:
-    await limit(world, 5)
-    plan = (await together(world, *dags, is_limited=True)).pending_plan
-    assert plan is not None
-    return plan
-
-
-async def approved(world: World, plan: UUID) -> Review:
-    async with world.conn() as conn:
-        return await approve(conn, world.org, plan, "bob")
-
-
-async def lost(world: World) -> int:
-    async with world.conn() as conn:
-        return (await audit_all(conn, world.org)).lost
 
 
 @pytest.mark.parametrize("more", [{}, OTHER], ids=["unchanged", "changed"])
@@ -205,14 +161,9 @@ async def _as_victim(world: World, work: Awaitable[Any]) -> Any:
             await other.execute(b"SET LOCAL deadlock_timeout = '1h'")
             await other.execute(b"SELECT lineage_epoch FROM orgs FOR UPDATE")
             working = asyncio.ensure_future(work)
-            await until(partial(_is_waiting, world))
+            await until(partial(is_waiting, world))
             await other.execute(b"SELECT id FROM tasks FOR UPDATE")
         return await working
-
-
-async def _is_waiting(world: World) -> bool:
-    waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return bool((await world.rows(waiting))[0]["n"])
 
 
 async def test_an_approval_of_a_deploy_starts_again_after_a_deadlock(database: Database) -> None:

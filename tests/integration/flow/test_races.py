@@ -29,6 +29,7 @@ from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database
 from engine.store.lineage import load_lineage
 from tests.simulation.crashes import interrupted
+from tests.support.deploys import is_waiting
 from tests.support.migrations import until
 from tests.support.worlds import World, job, source
 
@@ -100,15 +101,9 @@ async def test_a_deploy_locks_tasks_in_the_order_of_completions(database: Databa
         async with completion.transaction():
             await completion.execute(lock, ["running"])
             deploying = asyncio.create_task(world.deploy(source("a"), resized, job("c", "b")))
-            await until(partial(_is_waiting, world))
+            await until(partial(is_waiting, world))
             await completion.execute(lock, ["blocked"])
         await deploying
-
-
-async def _is_waiting(world: World) -> bool:
-    """Return True if a transaction waits for a lock of another one."""
-    waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return bool((await world.rows(waiting))[0]["n"])
 
 
 @pytest.mark.parametrize("is_torn", [False, True])
