@@ -198,8 +198,8 @@ async def _apply(conn: Connection, migration: Migration, patience: float) -> Non
     if migration.oldest_code is None:
         await apply_step(conn, migration, patience)
         return
-    await _announce(conn, migration)
     try:
+        await _announce(conn, migration)
         await _wait_for_older_processes(conn, migration, migration.oldest_code, patience)
         await apply_step(conn, migration, patience)
     except BaseException:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 import structlog
 
@@ -208,6 +209,17 @@ async def test_a_process_that_must_stop_stops_also_if_the_migration_is_abandoned
 
         await until(can_start)
     assert await migrate(database_url, directory) == [f"{NEWER}_later"]
+
+
+async def test_a_migration_that_fails_while_it_is_announced_is_withdrawn(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = later_migrations(tmp_path, MUST_STOP)
+    monkeypatch.setattr("engine.store.migrate.CHANNEL", "too long " * 8)
+    with pytest.raises(psycopg.Error, match="channel name too long"):
+        await migrate(database_url, directory)
+    async with SchemaWatch(database):
+        pass
 
 
 async def test_a_process_registers_again_after_losing_its_connection(
