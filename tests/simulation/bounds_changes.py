@@ -21,7 +21,7 @@ def with_other_bounds(world: World, rng: Random) -> World:
         for job in world.jobs
         if not job.follows
         for dimension in job.space
-        for other in _others(dimension, job.alphabet)
+        for other in _others(dimension, world.sources[0].alphabet)
         if _is_possible(world, job, dimension, other)
     ]
     if not choices:
@@ -38,11 +38,10 @@ def with_other_bounds(world: World, rng: Random) -> World:
 def _others(d: Dimension, alphabet: tuple[str, ...]) -> Iterator[Dimension]:
     """Yield the dimension with bounds moved by one key, or with another list of keys.
 
-    Dynamic dimensions have the keys of the alphabet only.
+    Static and dynamic dimensions have keys of the alphabet only, which sources alone know.
     """
     if d.kind == "static":
-        among = alphabet if {*d.keys} <= {*alphabet} else ("A", "B", "C", "D")
-        new = next((key for key in among if key not in d.keys), None)
+        new = next((key for key in alphabet if key not in d.keys), None)
         yield replace(d, keys=(*d.keys[1:], d.keys[0]))
         if len(d.keys) > 1:
             yield replace(d, keys=d.keys[1:])
