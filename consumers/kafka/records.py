@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 
 from consumers.formats.reading import Reader, received_singly
 from engine.errors import InvalidEvent
-from engine.gc_pause import gc_paused
+from engine.garbage_collection import gc_paused
 from engine.model.event import (
     Delivery,
     Received,

@@ -21,7 +21,7 @@ from zlib import crc32
 
 import msgspec
 
-from engine.gc_pause import gc_paused
+from engine.garbage_collection import gc_paused
 from engine.lineage.columns import ALL_COLUMNS, DirtyColumns
 from engine.lineage.graph import Lineage
 from engine.partitions import PartitionSet

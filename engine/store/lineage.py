@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.gc_pause import gc_paused
+from engine.garbage_collection import gc_paused
 from engine.lineage.compiled import CompiledInput
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset

@@ -71,8 +71,8 @@ async def store(conn: Connection, world: World, slug: str = "default") -> OrgCon
             "SET LOCAL session_replication_role = replica"
         )  # skips foreign key checks
         await conn.execute(
-            "INSERT INTO dag_versions (id, org_id, dag_name, yaml_hash, content)"
-            " VALUES (%s, %s, 'world', '', '{}')",
+            "INSERT INTO dag_versions (id, org_id, dag_name, number, yaml_hash, content)"
+            " VALUES (%s, %s, 'world', 1, '', '{}')",
             [dag_version, org],
         )
         await conn.execute(

@@ -8,6 +8,7 @@ import structlog
 
 from engine.cli.runtime.monitor import monitored
 from engine.cli.runtime.session import Session
+from engine.garbage_collection import tune_gc
 from engine.loops.schema_watch import SchemaWatch
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
@@ -22,6 +23,7 @@ async def serve(session: Session, *services: Service, has_engine: bool = False) 
     until all services have ended. Raises OutdatedCode if they ended because a migration requires
     newer code.
     """
+    tune_gc()
     stop = asyncio.Event()
     async with SchemaWatch(session.database, stop.set) as watch:
         async with monitored(session, has_engine=has_engine), asyncio.TaskGroup() as group:

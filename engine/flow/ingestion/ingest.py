@@ -21,7 +21,7 @@ from engine.flow.ingestion.openlineage_runs import end_runs
 from engine.flow.ingestion.record_lineage import record_reported_lineage
 from engine.flow.ingestion.resolve import Resolved, by_scope, request_of, resolve, unknown_columns
 from engine.flow.shared.org_context import OrgContext
-from engine.gc_pause import gc_paused
+from engine.garbage_collection import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.event import (
     MAX_TEXT,

@@ -23,7 +23,7 @@ from engine.flow.planning.planned_tasks import (
     planned_tasks,
 )
 from engine.flow.shared.org_context import OrgContext
-from engine.gc_pause import gc_paused
+from engine.garbage_collection import gc_paused
 from engine.lineage.graph import Lineage
 from engine.model.states import TaskStatus
 from engine.planner import Plan

@@ -33,7 +33,7 @@ from engine.flow.planning.set_aside import planning, set_aside
 from engine.flow.shared.chains import left_out
 from engine.flow.shared.invalidations import NewInvalidation, insert_own
 from engine.flow.shared.org_context import OrgContext
-from engine.gc_pause import gc_paused
+from engine.garbage_collection import gc_paused
 from engine.lineage.columns import stored_columns
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage

@@ -1,6 +1,6 @@
 import gc
 
-from engine.gc_pause import gc_paused
+from engine.garbage_collection import gc_paused
 
 
 def test_the_collector_is_disabled_meanwhile_and_restored():
