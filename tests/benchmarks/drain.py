@@ -22,7 +22,9 @@ _PAUSE_SECONDS = 0.002
 
 
 @dataclass(slots=True)
-class _Worker:
+class Worker:
+    """Worker that completes tasks without running anything; ``completed`` counts them."""
+
     database: Database
     org: OrgContext
     batch: int
@@ -69,7 +71,7 @@ async def _main(url: str, batch: int) -> None:
         tune_gc()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        worker = _Worker(database, org, batch)
+        worker = Worker(database, org, batch)
         await worker.drain()
         print(worker.completed, flush=True)
 

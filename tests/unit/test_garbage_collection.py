@@ -1,6 +1,6 @@
 import gc
 
-from engine.garbage_collection import gc_paused
+from engine.garbage_collection import gc_paused, tune_gc
 
 
 def test_the_collector_is_disabled_meanwhile_and_restored():
@@ -9,3 +9,14 @@ def test_the_collector_is_disabled_meanwhile_and_restored():
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_the_objects_of_the_start_are_never_searched():
+    before = gc.get_threshold()
+    try:
+        tune_gc()
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold()[0] > before[0]
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
