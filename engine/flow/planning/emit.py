@@ -28,7 +28,7 @@ from engine.lineage.graph import Lineage
 from engine.model.states import TaskStatus
 from engine.planner import Plan
 from engine.planner.strategy import MAX_FILTERS
-from engine.store.copying import copy_in, int4, jsonb, texts, uuids
+from engine.store.copying import NULL, boolean, copy_in, int4, jsonb, text, texts, uuid, uuids
 from engine.store.database import Connection
 from engine.store.rows.tasks import TaskId, UnfinishedTask
 from engine.store.run import execute, fetch
@@ -155,33 +155,33 @@ async def _create(
     conn: Connection, org: OrgContext, tasks: Sequence[PlannedTask], plan_id: UUID
 ) -> None:
     """Copy new tasks into the database."""
-    # Keys, datasets and priorities repeat across tasks, so their encodings are cached.
-    keys, datasets, number = cache(texts), cache(_uuids), cache(int4)
-    org_id, plan_ids = org.id.bytes, uuids([plan_id.bytes])
+    # Most values repeat across tasks, so their encodings are cached.
+    words, keys, number, datasets = cache(text), cache(texts), cache(int4), cache(_uuids)
+    filters, org_id, plan_ids = cache(jsonb), uuid(org.id.bytes), uuids([plan_id.bytes])
     rows = (
         (
-            task.id,
-            task.job.id.bytes,
-            TaskStatus.BLOCKED if task.starts_blocked else TaskStatus.QUEUED,
+            uuid(task.id),
+            uuid(task.job.id.bytes),
+            words(TaskStatus.BLOCKED if task.starts_blocked else TaskStatus.QUEUED),
             keys(task.partitions),
             org_id,
-            task.job.runtime,
+            words(task.job.runtime),
             number(task.job.priority),
-            task.key[1],
-            task.must_run,
-            jsonb(msgspec.json.encode(task.row_filters)),
-            task.propagated and jsonb(task.propagated),
+            words(task.key[1]),
+            boolean(task.must_run),
+            filters(msgspec.json.encode(task.row_filters)),
+            NULL if task.propagated is None else jsonb(task.propagated),
             plan_ids,
         )
         for task in tasks
     )
-    await copy_in(conn, "tasks.copy_in", rows)
+    await copy_in(conn, "tasks.copy_in", 12, rows)
     dependencies = (
-        (task.id, blocker, datasets(dirty))
+        (uuid(task.id), uuid(blocker), datasets(dirty))
         for task in tasks
         for blocker, dirty in task.blockers.items()
     )
-    await copy_in(conn, "tasks.copy_dependencies", dependencies)
+    await copy_in(conn, "tasks.copy_dependencies", 3, dependencies)
 
 
 def _uuids(datasets: tuple[UUID, ...]) -> bytes:
