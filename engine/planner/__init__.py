@@ -17,6 +17,7 @@ Explanation: the plan as a `document`, the `path` to a job, how two plans `compa
 """
 
 from engine.planner.blocks import TaskBlock, cached_step_blocks, step_blocks, task_count
+from engine.planner.chains import continued_partitions
 from engine.planner.closure import plan
 from engine.planner.compare import Difference, DifferenceKind, differences
 from engine.planner.document import document, hops_of, partitions_of
@@ -69,6 +70,7 @@ __all__ = [
     "Step",
     "TaskBlock",
     "check_size",
+    "continued_partitions",
     "reading_otherwise",
     "reads_otherwise",
     "begun_between",

@@ -7,6 +7,7 @@ an earlier partition of the chain, and are planned again when the task ends.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
@@ -14,8 +15,8 @@ from typing import NamedTuple
 from engine.lineage.graph import Edge
 from engine.partitions import Intervals, KeySet, PartitionSet
 from engine.partitions.boxes import Box
-from engine.partitions.intervals import NEG
-from engine.partitions.mapping.chain import chained_dimension
+from engine.partitions.intervals import NEG, POS
+from engine.partitions.mapping.chain import chained_dimension, chained_window
 
 
 class Later(NamedTuple):
@@ -49,6 +50,41 @@ def later_partitions(
             waits = PartitionSet.of(space, [_box(chain, dimension, waiting)])
             later.append(Later(key, waits))
     return tuple(later)
+
+
+def continued_partitions(edge: Edge, partitions: PartitionSet, known: PartitionSet) -> PartitionSet:
+    """Return the known partitions that changes of others reach along their chains.
+
+    They get tasks one after the other, each if the run of an earlier one changes its output.
+    """
+    space, dimension = partitions.space, chained_dimension(edge.mapping)
+    if dimension is None:
+        return space.empty
+    window, known_ordinals = chained_window(edge.mapping), dict(_chains(known, dimension))
+    return PartitionSet.union(
+        [
+            PartitionSet.of(space, [_box(chain, dimension, continued)])
+            for chain, changed in _chains(partitions, dimension)
+            if chain in known_ordinals
+            and (continued := _continued(changed, known_ordinals[chain], window))
+        ]
+        or [space.empty]
+    )
+
+
+def _continued(changed: Intervals, known: Intervals, window: tuple[int, int]) -> Intervals:
+    first, last = window
+    reached: list[int] = []
+    continued: list[int] = []
+    for ordinal in changed | (known & Intervals(((_first(changed), POS),))):
+        if ordinal in changed:
+            reached.append(ordinal)
+            continue
+        earliest = bisect_left(reached, ordinal + first)
+        if earliest < len(reached) and reached[earliest] <= ordinal + last:
+            reached.append(ordinal)
+            continued.append(ordinal)
+    return Intervals.of((ordinal, ordinal + 1) for ordinal in continued)
 
 
 def _first(ordinals: Intervals) -> int:

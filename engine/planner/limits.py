@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+from uuid import UUID
 
 from engine.errors import TooManyPartitions
 from engine.lineage.graph import Lineage
@@ -34,14 +35,21 @@ def recomputed_partitions(step: Step, job: Job) -> int:
     return step.partitions.count() if not job.is_single_run else 1
 
 
-def exceeded_limits(plan: Plan, lineage: Lineage, limit: int | None) -> Iterator[LimitExceeded]:
-    """Yield the limits exceeded by a plan: ``limit`` for the whole plan, and its jobs' limits."""
+def exceeded_limits(
+    plan: Plan, lineage: Lineage, limit: int | None, continued: Mapping[UUID, PartitionSet]
+) -> Iterator[LimitExceeded]:
+    """Yield the limits exceeded by a plan: ``limit`` for the whole plan, and its jobs' limits.
+
+    ``continued`` are the partitions of jobs that changes may reach after the plan.
+    """
     total = 0
     for step in plan.steps:
         job = lineage.job(step.job)
         if limit is None and job.blast_radius is None:
             continue
         partitions = recomputed_partitions(step, job)
+        if job.id in continued:
+            partitions += continued[job.id].count()
         total += partitions
         if job.blast_radius is not None and partitions > job.blast_radius:
             yield LimitExceeded(job.name, partitions, job.blast_radius)

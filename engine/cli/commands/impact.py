@@ -100,6 +100,8 @@ def _change_text(event: SourceEvent) -> Text:
 def _job_text(job: ImpactedJob, others: list[Hop]) -> Text:
     text = Text.assemble((job.job, "bold green"), f"  {some(job.partitions)}  ")
     text.append(counted(job.tasks, "task"), "dim")
+    if job.continued:
+        text.append(f", then one for each of {some(job.continued)} that changes", "dim")
     if job.estimate.seconds is not None:
         text.append(f" {cost_text(job.estimate)}", "dim")
     for columns in job.columns.values():

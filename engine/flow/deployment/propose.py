@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from engine.errors import InvalidInput
 from engine.flow.ingestion.coalesce import coalesce
 from engine.flow.ingestion.resolve import resolve
+from engine.flow.planning.continued import load_continued
 from engine.flow.planning.decision import Decision, decide
 from engine.flow.planning.estimate import Cost, Estimate, costs
 from engine.flow.planning.pending_approval import limits_exceeded
@@ -18,6 +19,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.event import Delivery, Received, SourceEvent
 from engine.model.invalidation import Invalidation
+from engine.partitions import PartitionSet
 from engine.planner import LimitExceeded
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -26,10 +28,14 @@ from engine.store.run import execute
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Plan that is not applied yet; ``exceeded_limits`` would require approval of an event."""
+    """Plan that is not applied yet; ``exceeded_limits`` would require approval of an event.
+
+    ``continued`` are the partitions of jobs that its changes may reach later along chains.
+    """
 
     plan_id: UUID
     decision: Decision
+    continued: Mapping[UUID, PartitionSet]
     costs: Mapping[UUID, Cost]
     exceeded_limits: Sequence[LimitExceeded]
 
@@ -45,10 +51,12 @@ async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Prop
         lineage = await org.lineage(conn)
         with planning("this change"):
             decision = await decide(conn, lineage, list(_invalidations(lineage, event)))
+            continued = await load_continued(conn, lineage, decision.plan)
             proposal = Proposal(
                 new_id(),
                 decision,
-                await costs(conn, decision),
+                continued,
+                await costs(conn, decision, continued),
                 await limits_exceeded(conn, org, decision),
             )
             await execute(

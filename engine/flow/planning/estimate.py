@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from uuid import UUID
 
 from engine.flow.planning.decision import Decision
 from engine.model.job import Job
-from engine.planner.plan import Step
+from engine.partitions import PartitionSet
 from engine.store.database import Connection
 from engine.store.rows.plans import PartitionCost
 from engine.store.run import fetch
@@ -15,6 +16,7 @@ _SAMPLE = 20
 """Latest partitions sampled per dataset; fewer if there are many datasets."""
 _MOST = 10_000
 """Limit of partitions sampled in total, but at least one per dataset."""
+_NONE: Mapping[UUID, PartitionSet] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +47,29 @@ class Estimate:
         )
 
 
-async def costs(conn: Connection, decision: Decision) -> dict[UUID, Cost]:
-    """Estimate costs by job, from the runs that built the latest partitions of its outputs."""
+async def costs(
+    conn: Connection, decision: Decision, continued: Mapping[UUID, PartitionSet] = _NONE
+) -> dict[UUID, Cost]:
+    """Estimate costs by job, from the runs that built the latest partitions of its outputs.
+
+    ``continued`` are partitions of jobs that changes may reach after the plan.
+    """
     jobs = {step.job: decision.lineage.job(step.job) for step in decision.plan.steps}
     datasets = [output for job in jobs.values() for output in job.outputs]
     sample = max(1, min(_SAMPLE, _MOST // max(len(datasets), 1)))
     rows = await fetch(conn, "plans.costs", PartitionCost, datasets=datasets, sample=sample)
     known = {row.dataset: row for row in rows}
-    return {step.job: _cost(step, jobs[step.job], known) for step in decision.plan.steps}
+    counts = {
+        step.job: step.partitions.count()
+        + (continued[step.job].count() if step.job in continued else 0)
+        for step in decision.plan.steps
+    }
+    return {job: _cost(jobs[job], count, known) for job, count in counts.items()}
 
 
-def _cost(step: Step, job: Job, known: Mapping[UUID, PartitionCost]) -> Cost:
+def _cost(job: Job, count: int, known: Mapping[UUID, PartitionCost]) -> Cost:
     """Scale average costs: a run builds all outputs, so time counts once, bytes for each output."""
     rows = [known.get(output) for output in job.outputs]
-    count = step.partitions.count()
     sizes = [row.bytes for row in rows if row and row.bytes is not None]
     seconds = None if rows[0] is None else rows[0].seconds
     return Cost(

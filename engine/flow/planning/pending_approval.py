@@ -11,6 +11,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from engine.flow.planning.continued import load_continued
 from engine.flow.planning.decision import Decision
 from engine.flow.planning.estimate import Estimate, costs
 from engine.flow.shared.load_partitions import load_existing
@@ -25,9 +26,16 @@ from engine.store.run import execute
 async def limits_exceeded(
     conn: Connection, org: OrgContext, decision: Decision
 ) -> list[LimitExceeded]:
-    """Return the limits exceeded by a plan, both of its org and of its jobs."""
+    """Return the limits exceeded by a plan, both of its org and of its jobs.
+
+    Partitions that its changes may reach later along chains count as well.
+    """
+    lineage, plan = decision.lineage, decision.plan
     limit = (await settings(conn, org.id)).blast_radius
-    return list(exceeded_limits(decision.plan, decision.lineage, limit))
+    jobs = (lineage.job(step.job) for step in plan.steps)
+    is_limited = limit is not None or any(job.blast_radius is not None for job in jobs)
+    continued = await load_continued(conn, lineage, plan) if is_limited else {}
+    return list(exceeded_limits(plan, lineage, limit, continued))
 
 
 async def store_pending(

@@ -6,6 +6,17 @@ from engine.partitions.mapping.mapping import Mapping
 from engine.partitions.mapping.relation import Overlap, Same
 
 
+def chained_window(mapping: Mapping) -> tuple[int, int]:
+    """Return the first and the last offset of the earlier partitions that each partition reads.
+
+    ``mapping`` has a chained dimension.
+    """
+    (relation,) = (
+        link.relation for link in mapping.links.links if isinstance(link.relation, Overlap)
+    )
+    return relation.first, relation.last
+
+
 def chained_dimension(mapping: Mapping) -> int | None:
     """Return the index of the dimension in which a dataset reads its own earlier partitions.
 

@@ -39,7 +39,7 @@ async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impac
     return Impact(
         plan_id=proposal.plan_id,
         event=event,
-        jobs=impacted_jobs(decision, proposal.costs),
+        jobs=impacted_jobs(decision, proposal.costs, proposal.continued),
         pruned=tuple(pruned_edges(decision.document["pruned"])),
         tasks=decision.tasks,
         estimate=proposal.estimate,

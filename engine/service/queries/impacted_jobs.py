@@ -1,6 +1,7 @@
 """Jobs that a plan would run."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from engine.flow.planning.decision import Decision
 from engine.flow.planning.estimate import Cost
 from engine.lineage.columns import ALL_COLUMNS
 from engine.lineage.graph import Lineage
+from engine.partitions import PartitionSet
 from engine.planner import Step, task_count
 
 
@@ -28,7 +30,9 @@ class ImpactedJob(msgspec.Struct, frozen=True):
     """A job that would run; ``partitions`` are ranges as text, ``count`` is their number.
 
     ``directly_invalidated`` partitions must run, the others run if an input changes. ``columns``
-    has the dirty columns by output; all columns of an output without an entry are dirty.
+    has the dirty columns by output; all columns of an output without an entry are dirty. A job that
+    reads its own earlier partitions goes on with the ``continued`` ones, as far as each run changes
+    its output.
     """
 
     job: str
@@ -37,6 +41,7 @@ class ImpactedJob(msgspec.Struct, frozen=True):
     partitions: tuple[str, ...]
     directly_invalidated: tuple[str, ...]
     count: int
+    continued: tuple[str, ...]
     tasks: int
     columns: Mapping[str, tuple[str, ...]]
     row_filters: tuple[Mapping[str, Any] | None, ...]
@@ -44,13 +49,22 @@ class ImpactedJob(msgspec.Struct, frozen=True):
     estimate: Cost
 
 
-def impacted_jobs(decision: Decision, costs: Mapping[UUID, Cost]) -> tuple[ImpactedJob, ...]:
-    """Describe the jobs of a plan, upstream first; ``costs`` are by job."""
-    return tuple(_job(decision.lineage, step, costs[step.job]) for step in decision.plan.steps)
+def impacted_jobs(
+    decision: Decision,
+    costs: Mapping[UUID, Cost],
+    continued: Mapping[UUID, PartitionSet] = MappingProxyType({}),
+) -> tuple[ImpactedJob, ...]:
+    """Describe the jobs of a plan, upstream first; ``costs`` and ``continued`` are by job."""
+    return tuple(
+        _job(decision.lineage, step, costs[step.job], continued.get(step.job))
+        for step in decision.plan.steps
+    )
 
 
-def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
+def _job(lineage: Lineage, step: Step, cost: Cost, continued: PartitionSet | None) -> ImpactedJob:
     job, space = lineage.job(step.job), lineage.space(lineage.job(step.job).outputs[0])
+    # A job with chains has a task for each partition: one for now, the others in turn.
+    later = sum(each.partitions.count() for each in step.later)
     return ImpactedJob(
         job=job.name,
         dag=job.dag_name,
@@ -58,7 +72,8 @@ def _job(lineage: Lineage, step: Step, cost: Cost) -> ImpactedJob:
         partitions=tuple(space.texts(step.partitions)),
         directly_invalidated=tuple(space.texts(step.directly_invalidated)),
         count=step.partitions.count(),
-        tasks=task_count(step, lineage),
+        continued=() if continued is None else tuple(space.texts(continued)),
+        tasks=task_count(step, lineage) + later,
         columns={
             lineage.dataset(output).name: tuple(sorted(dirty))
             for output, dirty in step.dirty_columns(job.outputs).items()

@@ -13,7 +13,9 @@ from engine.flow.execution.retry import retry
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.audit import audit_all
 from engine.flow.planning.pending_work import Verdict, load_pending_work
+from engine.model.event import SourceEvent
 from engine.model.task import Lease
+from engine.service.commands.proposals import propose
 from engine.service.queries.status import status
 from engine.store.database import Database
 from engine.store.notifications import INVALIDATIONS
@@ -286,6 +288,47 @@ async def test_limits_count_all_days_once(database: Database) -> None:
         await approve(conn, world.org, planned.plan_id, "me")
 
     assert await drained(world) == days(1, 5)
+
+
+async def test_limits_count_the_days_that_may_follow(database: Database) -> None:
+    world = await built(database, 7, balance(scaling={"blast_radius": 7}))
+    await world.deploy(source("a"), balance(scaling={"blast_radius": 3}))
+
+    await world.change("a", "2013-01-04")
+    planned = await world.plan()
+    assert planned is not None
+    assert [each.partitions for each in planned.exceeded_limits] == [4]
+
+    await world.change("a", "2013-01-05")
+    assert await drained(world) == days(5, 7)
+    async with world.conn() as conn:
+        assert planned.plan_id is not None
+        await approve(conn, world.org, planned.plan_id, "me")
+    assert await drained(world) == days(4, 7)
+
+
+async def test_a_preview_names_the_days_that_may_follow(database: Database) -> None:
+    world = await built(database, 7)
+    change = SourceEvent(dataset="a", partitions=("2013-01-04",))
+
+    (impacted,) = (await propose(world.caller, world.service, change)).jobs
+
+    assert impacted.partitions == ("2013-01-04",)
+    assert impacted.continued == ("2013-01-05..2013-01-07",)
+    assert impacted.tasks == 1
+
+
+async def test_a_preview_names_days_that_a_wider_window_reaches(database: Database) -> None:
+    weekly = {"dataset": "self", "window": [-3, -2]}
+    world = await built(database, 9, balance("a", weekly))
+    await world.rows(
+        "DELETE FROM partition_versions WHERE partition_key = '2013-01-06' RETURNING 1"
+    )
+    change = SourceEvent(dataset="a", partitions=("2013-01-03",))
+
+    (impacted,) = (await propose(world.caller, world.service, change)).jobs
+
+    assert impacted.continued == ("2013-01-05", "2013-01-07..2013-01-09")
 
 
 async def test_a_rejected_plan_leaves_all_days(database: Database) -> None:

@@ -10,7 +10,7 @@ WEEK = change("flights", "2013-02-11..2013-02-17")
 
 
 def beyond(world, limit):
-    return [str(each) for each in exceeded_limits(planned(world, WEEK), world, limit)]
+    return [str(each) for each in exceeded_limits(planned(world, WEEK), world, limit, {})]
 
 
 def test_a_plan_within_the_limits_exceeds_none():
