@@ -19,6 +19,7 @@ import msgspec
 from engine.lineage.columns import ALL_COLUMNS, PRUNED, DirtyColumns, Pruning, union_columns
 from engine.lineage.graph import Edge
 from engine.lineage.rows import RowFilter
+from engine.model.job import Job
 from engine.partitions import Mapping as PartitionMapping
 from engine.partitions import PartitionSet
 from engine.planner.chains import Later
@@ -94,6 +95,19 @@ class Step(msgspec.Struct, frozen=True, gc=False):
             if trigger.edge is None and not trigger.dirty.only_if_stale
         ]
         return PartitionSet.union([self.partitions.space.empty, *requests])
+
+    def reached_if_stale(self, job: Job) -> PartitionSet:
+        """Return the partitions that changes found by runs reach, whichever others reach them too.
+
+        All partitions of a single-run job; none that must run.
+        """
+        reached = [
+            self.partitions if job.is_single_run else trigger.partitions
+            for trigger in self.triggers
+            if trigger.from_job is None and trigger.dirty.only_if_stale
+        ]
+        empty = self.partitions.space.empty
+        return PartitionSet.union([empty, *reached]) - self.directly_invalidated
 
     @property
     def is_narrow(self) -> bool:

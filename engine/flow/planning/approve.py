@@ -85,7 +85,9 @@ async def _leave_all(
         step.job: list(step.partitions.space.keys(step.directly_invalidated)) for step in steps
     }
     if_stale = {
-        step.job: list(step.if_stale.space.keys(step.if_stale)) for step in steps if step.if_stale
+        step.job: list(step.partitions.space.keys(reached))
+        for step in steps
+        if (reached := step.reached_if_stale(lineage.job(step.job)))
     }
     rejection = StaleDecision(StaleDecisionKind.REJECTED, by, plan=plan_id)
     stale = await leave_stale(conn, lineage, invalidated, rejection, if_stale)

@@ -19,7 +19,7 @@ DAY = "2013-02-13"
 
 @dataclass
 class Pair:
-    """`j` has column x of source a and y of b; `rx` and `ry` read one each."""
+    """`j` has column x of source a and y of b; `rx` and `ry` read one each, `both` x and `rx`."""
 
     world: World
     by_column: bool
@@ -29,16 +29,17 @@ class Pair:
     async def run(self) -> None:
         while True:
             for lease in await self.world.claim():
-                await self._finish(lease)
+                await self.finish(lease)
             if await self.world.plan() is None and not (await self.world.tasks()).get("queued"):
                 return
 
-    async def _finish(self, lease: Lease) -> None:
+    async def finish(self, lease: Lease) -> None:
         name, j = lease.job.name, self.tables.get("j", {})
         made = {
             "j": {"x": self.sources["a"], "y": self.sources["b"]},
             "rx": {"x": j.get("x", -1)},
             "ry": {"y": j.get("y", -1)},
+            "both": {"x": j.get("x", -1)},
         }[name]
         self.tables[name] = made
         columns = {column: str(value) for column, value in made.items()}
@@ -87,6 +88,7 @@ async def _pair(database: Database, *, by_column: bool) -> Pair:
         job("j", "a", "b", columns={"x": ["a.x"], "y": ["b.y"]}),
         job("rx", "j", columns={"x": ["j.x"]}),
         job("ry", "j", columns={"y": ["j.y"]}),
+        job("both", "j", "rx", columns={"x": ["j.x", "rx.x"]}),
     )
     pair = Pair(world, by_column)
     await world.changed("a", DAY)
@@ -182,3 +184,22 @@ async def test_changes_read_by_a_run_reach_its_readers_after_a_rewrite(database:
     await pair.run()
     assert pair.tables["j"] == {"x": 5, "y": 2}
     assert pair.tables["rx"] == {"x": 5}
+
+
+async def test_a_rejected_change_found_by_a_run_is_left_in_readers_over_other_jobs_as_well(
+    database: Database,
+) -> None:
+    pair = await _pair(database, by_column=True)
+    world = pair.world
+    pair.sources = {"a": 5, "b": 2}
+    await world.changed("b", DAY, columns=("y",))
+    (lease,) = await world.claim()
+    await pair.finish(lease)
+    await pair.limit(0)
+    found = await world.plan()
+    assert found
+    assert found.plan_id
+    assert found.exceeded_limits
+    await pair.reject(found.plan_id)
+    await pair.run()
+    assert sorted(await pair.stale()) == [("both", "left"), ("rx", "left")]
