@@ -5,6 +5,7 @@ The data are kept here, not in Knockon. Nothing here reads the clock.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ STATEMENTS = {"plan": 14, "claim": 9, "finish": 11, "deploy": 40, "ingest": 6, "
 SINGLE_RUN_KEY: Key = ("(single run)",)
 """Key representing the entire output of a single-run job."""
 
+_SESSION = "SELECT pid FROM pg_stat_activity WHERE pid = %(pid)s"
 _EXISTING = """
 SELECT c.name, p.partition_key FROM current_datasets c JOIN partition_versions p
 ON p.dataset_uuid = c.dataset_uuid AND p.dataset_version = c.dataset_version
@@ -203,10 +205,20 @@ class SimulationState:
             self.counts[f"crash during {name}"] += 1
             raise Crash
 
-        with interrupted(conn, index, crash):
-            response = await verb(conn)
+        pid = conn.info.backend_pid
+        try:
+            with interrupted(conn, index, crash):
+                response = await verb(conn)
+        finally:
+            if conn.closed:
+                await self._until_gone(pid)
         self.counts[f"crash after {name}"] += 1
         raise ResponseLost(response)
+
+    async def _until_gone(self, pid: int) -> None:
+        """Wait for the end of a closed session, which holds its locks until the server notices."""
+        while await self.rows(_SESSION, pid=pid):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
     async def _interrupt(self, name: str, rng: Random) -> None:
         """Run another actor's verb between two statements of a verb."""
