@@ -25,10 +25,10 @@ from engine.flow.ingestion.ingest import Rejected
 from engine.model.event import Advance, Batch, Delivery, Received
 from engine.store.database import Connection, Database
 
-on_both = pytest.mark.parametrize("broker", ["broker", "kafka"], indirect=True, ids=["", "apache"])
+on_both = pytest.mark.parametrize("broker_fixture", ["broker", "kafka"], ids=["", "apache"])
 """Run a test with the session's broker, embedded by default, and with Apache Kafka."""
 
-on_kafka = pytest.mark.parametrize("broker", ["kafka"], indirect=True, ids=[""])
+on_kafka = pytest.mark.parametrize("broker_fixture", ["kafka"], ids=[""])
 """Run a test with Apache Kafka only."""
 
 NAME = "changes"

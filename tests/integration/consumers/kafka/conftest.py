@@ -11,9 +11,19 @@ from tests.support.kafka import Ledger, Topic, settings, topic_on
 
 
 @pytest.fixture
-def broker(request: pytest.FixtureRequest) -> Broker:
-    """The session's broker, and also Apache Kafka for a test marked `on_both`."""
-    found: Broker = request.getfixturevalue(getattr(request, "param", "broker"))
+def broker_fixture() -> str:
+    """The name of the session's fixture with the broker; a test marked `on_both` has two.
+
+    A parameter of `broker` itself would be one of the session's broker as well, which would then be
+    started again for each value, although `kafka` still returns the first one.
+    """
+    return "broker"
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, broker_fixture: str) -> Broker:
+    """The broker of the test."""
+    found: Broker = request.getfixturevalue(broker_fixture)
     return found
 
 
