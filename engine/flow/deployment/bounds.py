@@ -15,7 +15,7 @@ from engine.errors import InvalidPartition
 from engine.flow.deployment.current_versions import CurrentVersion
 from engine.flow.deployment.dataset_versions import DatasetVersions
 from engine.flow.planning.carry_over import carry_over
-from engine.flow.shared.load_partitions import load_existing
+from engine.flow.shared.load_partitions import load_existing, load_known
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Lineage
 from engine.lineage.growth import added, changed_bounds
@@ -33,6 +33,7 @@ class OtherBounds:
     """A dataset with the grid of before, and other bounds or keys.
 
     ``version`` is the dataset version before the deploy; ``is_kept``: it is still the current one.
+    ``change`` is of the existing partitions, ``known_change`` also of those that tasks will build.
     """
 
     before: PartitionSpace
@@ -40,6 +41,7 @@ class OtherBounds:
     version: UUID
     is_kept: bool
     change: InputChange
+    known_change: InputChange
 
     @property
     def has_shrunk(self) -> bool:
@@ -60,13 +62,15 @@ async def load_other_bounds(
     bounds = {}
     for name, (was, now) in changed_bounds(previous.compiled, compiled).items():
         dataset = before.dataset_named(name)
-        known = await load_existing(conn, before, dataset.id)
+        existing = await load_existing(conn, before, dataset.id)
+        known = await load_known(conn, before, dataset.id)
         is_source = before.producer(dataset.id).activation == Activation.SOURCE
         bounds[dataset.id] = OtherBounds(
             was,
             now,
             dataset.version,
             name not in versions.created,
+            InputChange.of(existing, now, is_source=is_source),
             InputChange.of(known, now, is_source=is_source),
         )
     return bounds

@@ -15,6 +15,7 @@ from engine.lineage.graph import Edge, Lineage
 from engine.lineage.growth import added
 from engine.model.job import Job
 from engine.model.states import Activation, ExecutionStrategy
+from engine.partitions import PartitionSet
 from engine.planner import InputChange, reading_otherwise, reads_otherwise
 from engine.store.database import Connection
 
@@ -46,8 +47,8 @@ async def of_other_inputs(
             continue
         for edges in _inputs(before, now, job):
             if edges[1].dataset in bounds or _has_other_map(edges):
-                change = await _input_change(conn, now, edges[1], bounds)
-                invalidations += await _of_input(conn, now, job, edges, change)
+                changes = await _input_changes(conn, now, edges, bounds)
+                invalidations += await _of_input(conn, now, job, edges, changes)
     return invalidations
 
 
@@ -74,27 +75,42 @@ def _has_other_map(edges: _Edges) -> bool:
     return bool(before.input.mapping != now.input.mapping)
 
 
-async def _input_change(
-    conn: Connection, lineage: Lineage, edge: Edge, bounds: Mapping[UUID, OtherBounds]
-) -> InputChange:
+async def _input_changes(
+    conn: Connection, lineage: Lineage, edges: _Edges, bounds: Mapping[UUID, OtherBounds]
+) -> list[InputChange]:
+    """Return the change of the existing partitions, and for `last` that of all known ones.
+
+    The plan of a partition that tasks are about to build reaches the readers of the last one only
+    if it was to be the last one by the order of that time.
+    """
+    takes_last = any(edge.mapping.takes_last for edge in edges)
+    edge = edges[1]
     if edge.dataset in bounds:
-        return bounds[edge.dataset].change
-    known = await load_existing(conn, lineage, edge.dataset)
+        other = bounds[edge.dataset]
+        return [other.change, other.known_change] if takes_last else [other.change]
+    sets = [await load_existing(conn, lineage, edge.dataset)]
+    if takes_last:
+        sets.append(await load_known(conn, lineage, edge.dataset))
     is_source = edge.producer.activation == Activation.SOURCE
-    return InputChange.of(known, known.space, is_source=is_source)
+    return [InputChange.of(each, each.space, is_source=is_source) for each in sets]
 
 
 async def _of_input(
-    conn: Connection, lineage: Lineage, job: Job, edges: _Edges, change: InputChange
+    conn: Connection,
+    lineage: Lineage,
+    job: Job,
+    edges: _Edges,
+    changes: Sequence[InputChange],
 ) -> list[NewInvalidation]:
     before, now = (edge.mapping for edge in edges)
     output = lineage.dataset(job.outputs[0])
     texts: Sequence[str | None]
     if job.is_single_run:
-        texts = [None] if reads_otherwise(before, now, change) else []
+        texts = [None] if any(reads_otherwise(before, now, each) for each in changes) else []
     else:
         known = await load_known(conn, lineage, output.id)
-        texts = known.space.texts(reading_otherwise(before, now, change, known))
+        reading = [reading_otherwise(before, now, each, known) for each in changes]
+        texts = known.space.texts(PartitionSet.union(reading))
     return [definition_change(output.id, output.version, text) for text in texts]
 
 

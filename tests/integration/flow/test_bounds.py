@@ -176,6 +176,18 @@ async def test_a_reader_of_the_last_key_is_recomputed_only_if_that_is_another_on
     assert await lost(world) == 0
 
 
+async def test_a_reader_follows_a_key_that_becomes_the_last_one_before_it_is_built(
+    database: Database,
+) -> None:
+    world = await World.made(database, *latest("LGA", "EWR", "JFK"))
+    await world.changed("a", "JFK")
+    await world.run()
+    await world.changed("a", "LGA")
+    await world.deploy(*latest("EWR", "JFK", "LGA"))
+    assert await world.run() == ["b[LGA]", "l[*]"]
+    assert await lost(world) == 0
+
+
 def mapped(keys: list[str], regions: list[str], **mapping: list[str]) -> list[dict[str, Any]]:
     read = {"dataset": "a", "mapping": {"region": {"from": "origin", "map": mapping}}}
     region = {"region": {"static": regions}}
