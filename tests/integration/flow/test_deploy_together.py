@@ -140,6 +140,20 @@ async def test_a_preview_shows_the_work_in_all_dags_and_writes_nothing(world: Wo
     assert (await together(world, changed)).tasks == 2
 
 
+async def test_a_waiting_first_run_joined_by_the_plan_of_a_deploy_is_checked_again(
+    database: Database,
+) -> None:
+    """The deploy drops ``wait_for``, and its plan reaches the task that waits for inputs."""
+    late = {"dataset": "late", "wait_for": "all"}
+    world = await World.made(database, source("a"), source("late"), dag="above")
+    await together(world, below("a", late, activation="manual"))
+    await world.changed("a", DAY)
+    await world.changed("c", DAY)
+    before = await world.task(f"c[{DAY}]", "blocked")
+    await together(world, below("a", "late"))
+    assert (await world.task(f"c[{DAY}]", "queued"))["id"] == before["id"]
+
+
 async def test_undeployed_dags_are_restored_in_any_order(world: World) -> None:
     async with world.conn() as conn:
         await undeploy(conn, world.org, "below")

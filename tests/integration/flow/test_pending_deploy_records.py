@@ -26,6 +26,7 @@ from tests.support.deploys import (
     dag,
     days,
     is_waiting,
+    limit,
     lost,
     pending,
     sql,
@@ -68,6 +69,42 @@ async def test_a_follow_up_deploy_does_not_void_a_pending_one(database: Database
     plan = await pending(world, dag("below", job("b", "a", **OTHER)))
     wider = await together(world, dag("above", source("a", days("2013-01-01", "2014-02-01"))))
     assert wider.followed == ("below",)
+    assert (await approved(world, plan)).tasks == 7
+
+
+async def test_a_following_dag_deployed_meanwhile_does_not_void_a_pending_deploy(
+    database: Database,
+) -> None:
+    """Only the given files are pending; the DAGs that follow are found again at the approval."""
+    world = await World.made(database, columned("x", "y"), job("b", "a"), dag="above")
+    await together(world, dag("below", sql("f", "SELECT * FROM a", "a")))
+    await world.changed("a", WEEK)
+    await world.run()
+    reduced = dag("above", columned("x"), job("b", "a"))
+    await limit(world, 5)
+    done = await together(world, reduced, is_limited=True)
+    assert (done.followed, done.pending_plan is not None) == (("below",), True)
+    await together(world, dag("below", sql("f", "SELECT dt FROM a", "a")))
+    assert done.pending_plan is not None
+    assert (await approved(world, done.pending_plan)).state == "applied"
+
+
+async def test_changed_code_does_not_void_a_pending_deploy(database: Database) -> None:
+    """The same file was deployed again because a function changed: there is no other file."""
+    async with database.connection() as conn:
+        await conn.execute("CREATE FUNCTION public.rate() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    current = dag("above", source("a"), sql("b", "SELECT dt, public.rate() AS x FROM a", "a"))
+    world = await World.made(database, source("z"))
+    await together(world, current)
+    await world.changed("a", WEEK)
+    await world.run()
+    other = sql("b", "SELECT dt, public.rate() + 1 AS x FROM a", "a")
+    plan = await pending(world, dag("above", source("a"), other))
+    async with database.connection() as conn:
+        await conn.execute(
+            "CREATE OR REPLACE FUNCTION public.rate() RETURNS int LANGUAGE sql AS 'SELECT 2'"
+        )
+    assert (await together(world, current)).tasks == 7
     assert (await approved(world, plan)).tasks == 7
 
 
@@ -143,14 +180,15 @@ async def test_status_names_the_dags_of_a_pending_deploy(database: Database) -> 
     assert "above" in printed.get()
 
 
-async def test_a_file_cannot_lift_its_own_limit(database: Database) -> None:
+@pytest.mark.parametrize("lifted", [{}, {"scaling": {"blast_radius": 50}}], ids=["no", "other"])
+async def test_a_file_cannot_lift_its_own_limit(database: Database, lifted: dict[str, Any]) -> None:
     """The deploy exceeds the limit that is in force, so a person has to approve."""
     limited = job("b", "a", scaling={"blast_radius": 5})
     world = await World.made(database, source("a"), limited, dag="above")
     await world.changed("a", "2013-02-11..2013-02-15")
     await world.changed("a", "2013-02-16..2013-02-17")
     await world.run()
-    unlimited = dag("above", source("a"), job("b", "a", **OTHER))
+    unlimited = dag("above", source("a"), job("b", "a", **lifted, **OTHER))
     assert (await together(world, unlimited, is_limited=True)).pending_plan is not None
 
 

@@ -10,10 +10,11 @@ from engine.errors import InvalidInput
 from engine.flow.deployment.deploy import approve, deploy
 from engine.flow.deployment.deployment import Deployed
 from engine.flow.planning.approve import Review, reject
+from engine.flow.shared.org_context import OrgContext
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.store.database import Database
-from engine.store.orgs import set_setting
+from engine.store.orgs import ensure_org, set_setting
 from tests.support.worlds import World, job, source
 
 WEEK = "2013-02-11..2013-02-17"
@@ -99,9 +100,9 @@ async def test_a_repeated_deploy_has_the_same_plan(world: World) -> None:
     await world.changed("a", "2013-03-01")
     await world.run()
     assert await pending(world, CHANGED) == plan_id
-    assert (await world.rows("SELECT task_count FROM plans WHERE id = %s", plan_id)) == [
-        {"task_count": 16}
-    ]
+    stored = "SELECT task_count, exceeded_limits FROM plans WHERE id = %s"
+    limits = "16 partitions in all; the org allows 5 in one plan"
+    assert await world.rows(stored, plan_id) == [{"task_count": 16, "exceeded_limits": limits}]
     other = file(source("a"), job("b", "a", config={"callable": "third:one"}))
     assert await pending(world, other) != plan_id
 
@@ -144,6 +145,27 @@ async def test_a_dag_deployed_meanwhile_is_not_overwritten(world: World) -> None
         done = await reject(conn, world.org, plan_id, "bob")
     assert (done.state, done.invalidations) == ("rejected", ())
     assert await world.run() == []
+
+
+async def test_a_new_dag_deployed_meanwhile_is_not_overwritten(world: World) -> None:
+    plan_id = await pending(world, file(job("d", "b"), dag="new"))
+    await world.deploy(job("d", "a"), dag="new")
+    with pytest.raises(InvalidInput, match="'new' has been deployed with another file"):
+        await approved(world, plan_id)
+
+
+async def test_each_org_has_its_own_plan_for_the_same_files(world: World) -> None:
+    async with world.conn() as conn:
+        other = World(world.database, OrgContext(await ensure_org(conn, "other")))
+    await other.deploy(source("a"), job("b", "a"), dag="above")
+    await other.changed("a", WEEK)
+    await other.run()
+    async with world.conn() as conn:
+        await set_setting(conn, other.org.id, "blast_radius", 5)
+    ours, theirs = await pending(world, CHANGED), await pending(other, CHANGED)
+    assert ours != theirs
+    assert (await approved(world, ours)).tasks == 14
+    assert (await approved(other, theirs)).tasks == 7
 
 
 async def test_a_rejected_deploy_leaves_nothing_stale(world: World) -> None:
