@@ -10,7 +10,7 @@ from engine.lineage import compile_together
 from engine.service.commands.deploys import deploy as deploy_by_service
 from engine.store.database import Database
 from tests.support.deploys import columned, dag, days, sql, together
-from tests.support.worlds import World, job, source
+from tests.support.worlds import DAILY, World, job, source
 
 DAY, WEEK = "2013-02-13", "2013-02-11..2013-02-17"
 
@@ -111,6 +111,36 @@ async def test_a_follower_that_does_not_compile_keeps_its_version(database: Data
     two = dag("two", sql("g", "SELECT a.* FROM a", "a"), declared)
     await together(world, dag("above", columned("x", "y")), one, two)
     assert (await together(world, dag("above", columned("x")))).followed == ("one",)
+
+
+async def test_a_dag_follows_another_one_that_follows(database: Database) -> None:
+    """`two` reads `one`, which reads all columns of `above`."""
+    world = await World.made(database, source("x"))
+    one = dag("one", sql("f", "SELECT * FROM a", "a"))
+    two = dag("two", sql("g", "SELECT * FROM f", "f"))
+    await together(world, dag("above", columned("x", "y")), one, two)
+    done = await together(world, dag("above", columned("x")))
+    assert sorted(done.followed) == ["one", "two"]
+    columns = await world.rows(
+        "SELECT k.name FROM current_datasets c JOIN datasets d ON d.id = c.dataset_uuid "
+        "JOIN dataset_versions v ON v.id = c.dataset_version, unnest(v.columns) AS k "
+        "WHERE d.name = 'g' ORDER BY 1"
+    )
+    assert [row["name"] for row in columns] == ["dt", "x"]
+
+
+async def test_an_append_job_of_another_file_is_rebuilt_without_lost_partitions(
+    database: Database,
+) -> None:
+    """Rows of the partitions that the other file removes would stay in its output."""
+    world = await World.made(database, source("x"))
+    keyed = {"update_strategy": "append", "unique_key": ["id"]}
+    appended = job("c", {"dataset": "a", "mapping": "all"}, partitioning=DAILY, **keyed)
+    await together(world, dag("above", source("a")), dag("below", appended))
+    narrower = dag("above", source("a", days("2013-01-01", "2013-02-15")))
+    changed = dag("below", appended | {"description": "of fewer days"})
+    done = await together(world, narrower, changed)
+    assert [list(each.diff.regenerated) for each in done.dags] == [[], ["c"]]
 
 
 async def test_wait_includes_what_other_dags_build(database: Database) -> None:
