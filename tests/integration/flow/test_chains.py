@@ -14,7 +14,7 @@ from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.audit import audit_all
 from engine.flow.planning.pending_work import Verdict, load_pending_work
 from engine.model.event import SourceEvent
-from engine.model.task import Lease
+from engine.model.task import Lease, Output
 from engine.service.commands.proposals import propose
 from engine.service.queries.status import status
 from engine.store.database import Database
@@ -118,6 +118,28 @@ async def test_a_change_stops_at_an_unchanged_balance(database: Database) -> Non
 
     assert await drained(world, balance="x") == ["balance[2013-01-05]"]
     assert await lost(world) == 0
+
+
+async def test_a_change_of_a_column_not_read_by_the_next_day_stops(database: Database) -> None:
+    columns = {"total": ["a.amount", "self.total"], "note": ["a.note"]}
+    world = await World.made(database, source("a"), balance(columns=columns))
+    await world.changed("a", "2013-01-01..2013-01-02")
+
+    async def ran(**contents: str) -> list[str]:
+        before = len(world.log)
+        while leases := await world.claim():
+            for lease in leases:
+                (day,) = lease.partitions
+                await world.complete(lease, Output("balance", day, column_fingerprints=contents))
+            await world.plan()
+        return world.log[before:]
+
+    assert await ran(total="1", note="1") == days(1, 2)
+    await world.changed("a", "2013-01-01")
+    assert await ran(total="1", note="2") == days(1, 1)
+    assert {*await world.tasks()} == {"succeeded"}
+    await world.changed("a", "2013-01-01")
+    assert await ran(total="2", note="2") == days(1, 2)
 
 
 async def test_changes_of_several_days_run_each_day_once(database: Database) -> None:
