@@ -60,6 +60,30 @@ async def test_changes_are_planned_after_the_maximum_time(world: World) -> None:
     assert planned.invalidations == 2
 
 
+async def test_checks_while_changes_are_gathered_are_no_attempts_to_plan_them(
+    world: World,
+) -> None:
+    """Otherwise the oldest of them would be set aside as too costly to plan."""
+    await world.change("a", DAY)
+    for _ in range(10):
+        assert await world.plan() is None
+    await pass_time(world, 6)
+    planned = await world.plan()
+    assert planned is not None
+    assert (planned.tasks, planned.set_aside) == (3, ())
+
+
+async def test_a_debounced_chain_continues_at_once(database: Database) -> None:
+    """Its later days are part of a change that was planned before."""
+    chained = job("balance", "a", {"dataset": "self", "window": [-1, -1]})
+    chained["outputs"][0]["debounce"] = {"quiet": "5m", "at_most": "1h"}
+    world = await World.made(database, source("a"), chained)
+    await world.changed("a", f"{DAY}..{NEXT}")
+    assert await world.run() == [f"balance[{DAY}]"]
+    await world.plan()
+    assert await world.run() == [f"balance[{NEXT}]"]
+
+
 async def test_other_datasets_are_planned_meanwhile(world: World) -> None:
     await world.change("a", DAY)
     await world.change("s", DAY)
