@@ -86,6 +86,17 @@ async def test_events_planned_together_are_compared_in_order(world: World) -> No
     assert await world.run() == [f"b[{DAY}]"]
 
 
+async def test_a_change_of_the_whole_dataset_removes_fingerprints_planned_with_it(
+    world: World,
+) -> None:
+    await world.change("a", DAY, fingerprint="B")
+    await world.change("a")
+    await world.plan()
+    assert await world.run() == [f"b[{DAY}]"]
+    await described(world, "B", DAY)
+    assert await world.run() == [f"b[{DAY}]"]
+
+
 async def test_merged_events_with_several_fingerprints_leave_none(world: World) -> None:
     """The order of merged events is lost, so the last fingerprint is unknown."""
     events = [

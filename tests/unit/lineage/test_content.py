@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from engine.lineage.columns import ALL_COLUMNS, PRUNED
-from engine.lineage.content import Content, Written
+from engine.lineage.content import Content, Written, with_change
 from engine.lineage.content_comparison import compare
 from engine.lineage.scope import Scope
 
@@ -50,6 +50,15 @@ def test_a_scope_with_other_content_has_changed_after_many_comparisons() -> None
     assert versions["x"] == content.changed_at
     assert outcome.content.attributed is not None
     assert len(outcome.content.attributed) <= 16
+
+
+def test_a_dropped_row_change_does_not_hide_a_later_change_of_its_column() -> None:
+    earlier, later = NOON + timedelta(hours=1), NOON + timedelta(hours=2)
+    content = with_change(Content(NOON), Scope(frozenset({"x", "y"}), {"row": "1"}), earlier)
+    content = with_change(content, Scope(frozenset({"x"})), later)
+    merged = content.without(content.row_changes)
+    assert merged.column_versions == {"*": NOON, "x": later, "y": earlier}
+    assert merged.row_changes == ()
 
 
 @pytest.mark.parametrize("reported", [Written("2"), Written("2", changed_columns=frozenset())])
