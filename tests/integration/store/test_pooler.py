@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from psycopg.rows import DictRow
+from psycopg_pool import PoolClosed
 
 from engine.errors import ServiceUnavailable
 from engine.flow.planning.plan import Planned, plan
@@ -87,6 +88,31 @@ async def test_values_have_the_same_texts_in_every_session(pooled: Database) -> 
 
     texts = {*await asyncio.gather(*(text() for _ in range(40)))}
     assert texts == {"2012-12-31 23:00:00+00"}
+
+
+async def test_statements_from_outside_leave_nothing_in_shared_sessions(pooled: Database) -> None:
+    """They run in a session of their own, which is closed if it cannot be cleaned."""
+
+    async def prepared() -> int:
+        async with pooled.transaction() as conn:
+            await conn.execute("SELECT pg_catalog.pg_sleep(0.05)")  # so that all sessions are used
+            cursor = await conn.execute("SELECT name FROM pg_catalog.pg_prepared_statements")
+            return len(await cursor.fetchall())
+
+    await asyncio.gather(*(prepared() for _ in range(20)))
+    async with pooled.foreign_transaction() as conn:
+        await conn.execute("PREPARE one AS SELECT 1")
+    assert {*await asyncio.gather(*(prepared() for _ in range(20)))} == {0}
+
+
+async def test_no_connection_is_lent_after_the_end(pooled: Database) -> None:
+    async with pooled.connection(), pooled.direct_connection():
+        pass
+    await pooled.close()
+    for lend in (pooled.connection, pooled.direct_connection):
+        with pytest.raises(PoolClosed):
+            async with lend():
+                pass
 
 
 async def test_notifications_arrive_directly(pooled: Database) -> None:
