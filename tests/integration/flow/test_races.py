@@ -5,12 +5,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from engine.errors import LeaseLost, PositionLost
-from engine.flow.deployment.deploy import deploy
+from engine.flow.deployment.deploy import deploy, preview
 from engine.flow.execution import cancel as cancellation
 from engine.flow.execution.cancel import cancel_all
 from engine.flow.execution.claim import Claimant, claim
@@ -28,6 +29,7 @@ from engine.model.states import UNFINISHED_STATUSES
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import Connection, Database
 from engine.store.lineage import load_lineage
+from engine.store.orgs import lock_planning
 from tests.simulation.crashes import interrupted
 from tests.support.deploys import is_waiting
 from tests.support.migrations import until
@@ -104,6 +106,25 @@ async def test_a_deploy_locks_tasks_in_the_order_of_completions(database: Databa
             await until(partial(is_waiting, world))
             await completion.execute(lock, ["blocked"])
         await deploying
+
+
+@pytest.mark.parametrize("work", [deploy, preview])
+async def test_a_deploy_waits_for_a_concurrent_planner(database: Database, work: Any) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    other = {"dag": "w", "jobs": [source("a"), job("c", "a")]}
+    dags = [parse_dag(json.dumps(other), where="w.yaml")]
+
+    async with world.conn() as planner, world.conn() as conn:
+        async with planner.transaction():
+            await lock_planning(planner, world.org.id)
+            working = asyncio.create_task(work(conn, world.org, dags))
+
+            async def is_held_or_done() -> bool:
+                return working.done() or await is_waiting(world)
+
+            await until(is_held_or_done)
+            assert not working.done()
+        await working
 
 
 @pytest.mark.parametrize("is_torn", [False, True])
