@@ -8,6 +8,7 @@ from engine.flow.execution.fail import fail
 from engine.flow.execution.retry import retry
 from engine.flow.planning.audit import audit_all
 from engine.store.database import Database
+from tests.support.deploys import sql
 from tests.support.worlds import World, job, name_of, source
 
 DAY = "2013-02-13"
@@ -145,13 +146,43 @@ async def test_a_reader_that_also_reads_without_ignoring_waits(database: Databas
 
 
 async def test_a_task_that_cannot_be_leased_is_ignored(database: Database) -> None:
-    world = await _made(database)
-    await world.changed("a", DAY)
+    window = {"dataset": "a", "mapping": {"dt": {"from": "dt", "window": [-1, 0]}}}
+    jobs = job("b", window), job("c", "a2"), job("d", IGNORED, "c")
+    world = await _run(await World.made(database, source("a"), source("a2"), *jobs))
+    await world.change("a", DAY)
+    await world.changed("a2", DAY)
     await world.rows(
         "UPDATE tasks t SET partitions = '{nonsense}' FROM jobs j"
-        " WHERE j.id = t.job_id AND j.name = 'b' AND t.status = 'queued' RETURNING t.id"
+        " WHERE j.id = t.job_id AND j.name = 'b' AND t.block_key = %s AND t.status = 'queued'"
+        " RETURNING t.id",
+        DAY,
     )
+    for _ in range(3):  # a claim that rejects a task returns no other one
+        await world.run()
+    assert "nonsense" in (await world.task(f"b[{DAY}]", "failed"))["error_message"]
+    assert world.log.count(f"d[{DAY}]") == 2
+
+
+async def test_a_task_that_waited_for_the_failed_one_is_read_later(database: Database) -> None:
+    """The failed task turns out to be unchanged, and the waiting one has another reason to run."""
+    read = {"dataset": "m", "on_failure": "ignore"}
+    b = sql("b", "SELECT dt FROM a", "a") | ONCE  # a failed attempt of which has written nothing
+    jobs = b, job("c", "a2"), job("m", "b", "a3"), job("d", read, "c")
+    sources = [source(name) for name in ("a", "a2", "a3")]
+    world = await World.made(database, *sources, *jobs)
+    for name in ("a", "a2", "a3"):
+        await world.change(name, DAY)
+    await world.plan()
+    await world.run(["b"])
+    for name in ("a", "a2", "a3"):
+        await world.change(name, DAY)
+    await world.plan()
     assert await _work(world) == [f"c[{DAY}]", f"d[{DAY}]"]
+    await _retry(world, f"b[{DAY}]")
+    assert await _work(world, failing="", same="b") == [f"b[{DAY}]", f"m[{DAY}]"]
+    await world.plan()
+    assert await _work(world) == [f"d[{DAY}]"]
+    assert await _is_sound(world)
 
 
 async def test_a_deploy_that_ignores_failures_unblocks_readers(database: Database) -> None:
