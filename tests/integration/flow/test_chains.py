@@ -163,6 +163,20 @@ async def test_a_change_of_a_later_day_waits_for_the_earlier_ones(database: Data
     assert await drained(world) == days(2, 6)
 
 
+async def test_a_later_day_waits_for_the_last_of_several_earlier_ones(database: Database) -> None:
+    world = await World.made(database, source("a"), balance())
+    await world.change("a", "2013-01-01..2013-01-05")
+    await drained(world, balance="x")
+    for day in (3, 1, 4):
+        await world.changed("a", f"2013-01-{day:02}")
+    leases = {name_of(lease): lease for lease in await world.claim()}
+    await world.finish(leases["balance[2013-01-01]"], "x")
+
+    assert await world.plan() is None
+    await world.finish(leases["balance[2013-01-03]"], "x")
+    assert await drained(world, balance="x") == days(4, 4)
+
+
 async def test_a_queued_task_waits_for_a_change_of_the_day_before(database: Database) -> None:
     world = await built(database, 4)
     await world.changed("a", "2013-01-03")
