@@ -22,7 +22,7 @@ from engine.errors import PositionLost
 from engine.model.event import Batch
 from engine.monitor.metrics import SOURCE_INTERRUPTIONS
 from engine.monitor.pulse import Pulse, pulsing
-from engine.store.database import display_url
+from engine.store.addresses import display_url
 
 Ingest = Callable[[Batch], Awaitable[object]]
 """Writes a batch in one transaction. Raises PositionLost if a stored position has changed."""

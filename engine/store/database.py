@@ -11,19 +11,21 @@ statements from outside the engine, and locks beyond a transaction.
 import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import msgspec
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
-from engine.errors import InvalidInput, ServiceUnavailable
+from engine.errors import ServiceUnavailable
 from engine.retries import retrying
+from engine.store.addresses import DIRECT_URL, Address, is_hopeless
+from engine.store.poolers import Session, own_session, session_of
 from engine.store.session import (
     COUNT_PREPARED,
     apply_settings,
@@ -65,7 +67,6 @@ _AWAY = {
     "40001",  # serialization failure
     "40P01",  # deadlock
 }
-_HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "invalid port")
 
 
 class Database:
@@ -98,14 +99,16 @@ class Database:
     ) -> Self:
         """Connect; with `retry`, wait up to a minute for an unavailable database.
 
-        Raises ServiceUnavailable after that, or immediately if waiting cannot help.
+        Raises ServiceUnavailable after that, or immediately if waiting cannot help: see
+        `require_addresses`.
         """
-        await wait_for_database(url, PATIENCE_SECONDS if retry else 0.0)
+        address, patience = Address(url), PATIENCE_SECONDS if retry else 0.0
+        await require_addresses(url, direct_url, patience)
         if direct_url is None:
             pool = _new_pool(url, min_size, max_size, _configure)
             await pool.open()
             return cls(url, pool)
-        await _require_role_settings(url)
+        await _reached(address, patience, partial(_require_role_settings, address))
         # Servers behind a pooler change between transactions, and have no prepared statements.
         pool = _new_pool(url, min_size, max_size, _configure_json, prepare_threshold=None)
         direct_pool = _new_pool(direct_url, 0, max_size, _configure)
@@ -215,7 +218,7 @@ async def open_connection(url: str) -> Connection:
 
 async def set_role_settings(url: str, direct_url: str) -> None:
     """Give all new sessions behind a pooler Knockon's settings, as settings of their role."""
-    role = address_parameters(url).get("user")
+    role = Address(url).parameters().get("user")
     connection = await _connect(direct_url)
     try:
         async with connection.transaction():
@@ -227,21 +230,28 @@ async def set_role_settings(url: str, direct_url: str) -> None:
 
 async def wait_for_database(url: str, patience: float) -> None:
     """Wait for the database; raises ServiceUnavailable after `patience` seconds."""
-    attempts = retrying(
-        _worth_waiting,
-        attempts=None if patience else 1,
-        seconds=patience or None,
-        longest_wait=_LONGEST_WAIT_SECONDS,
-    )
-    try:
-        async for attempt in attempts:
-            with attempt:
-                await _knock(url)
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+    await _reached(Address(url), patience, session_of)
+
+
+async def require_addresses(url: str, direct_url: str | None = None, patience: float = 0.0) -> None:
+    """Wait for the database at both addresses, and check that they suit Knockon.
+
+    Raises ServiceUnavailable after `patience` seconds, or if sessions of the direct address
+    (default: the only one) last for a transaction, or if the addresses are of different databases.
+    """
+    address = Address(url)
+    if direct_url is None:
+        await _reached(address, patience, partial(_require_own_session, address))
+        return
+    direct = Address(direct_url, DIRECT_URL)
+    session = await _reached(direct, patience, partial(_require_own_session, direct))
+    other = await _reached(address, patience, session_of)
+    if not session.has_database_of(other):
         raise ServiceUnavailable(
-            f"the database {display_url(url)} cannot be reached: {connection_error(url, error)}; "
-            "start it, or set KNOCKON_DATABASE_URL to the right address"
-        ) from error
+            f"{address.setting} ({address}) and {direct.setting} ({direct}) lead to different "
+            f"databases: set {direct.setting} to the address of the same database without the "
+            "pooler"
+        )
 
 
 async def reconnecting(
@@ -285,54 +295,56 @@ def is_starved(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("53")
 
 
-def connection_error(url: str, error: Exception) -> str:
-    """Describe a connection failure.
-
-    For a malformed address libpq's message is not used, since it contains the address and hence
-    the password.
-    """
-    try:
-        address_parameters(url)
-    except InvalidInput as unreadable:
-        return str(unreadable)
-    return str(error).strip()
-
-
-def address_parameters(url: str) -> dict[str, Any]:
-    """Parse an address. Raises InvalidInput, without the address in its message."""
-    try:
-        return dict(conninfo_to_dict(url))
-    except psycopg.ProgrammingError:
-        raise InvalidInput(
-            "the address of the database cannot be read: write postgresql://user@host:port/database"
-        ) from None
-
-
-def display_url(url: str) -> str:
-    """Return the address without its password, safe for logs."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return "(not a PostgreSQL address)"
-    host = parts.get("host") or "localhost"
-    return f"{parts.get('user', '')}@{host}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
-
-
 async def _connect(url: str) -> Connection:
     return await AsyncConnection[DictRow].connect(url, **_CONNECT)
 
 
-async def _knock(url: str) -> None:
+async def _reached(
+    address: Address, patience: float, check: Callable[[Connection], Awaitable[T]]
+) -> T:
+    """Connect and check the connection, retrying for `patience` seconds.
+
+    A pooler accepts connections while the server is away, and lets the first statement fail.
+    Raises ServiceUnavailable.
+    """
+    attempts = retrying(
+        _worth_waiting,
+        attempts=None if patience else 1,
+        seconds=patience or None,
+        longest_wait=_LONGEST_WAIT_SECONDS,
+    )
     try:
-        await (await _connect(url)).close()
-    except psycopg.OperationalError as error:
+        async for attempt in attempts:
+            with attempt:
+                return await _knock(address, check)
+    except psycopg.Error as error:
+        raise ServiceUnavailable("; ".join(address.failure(error))) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _knock(address: Address, check: Callable[[Connection], Awaitable[T]]) -> T:
+    try:
+        async with await _connect(address.url) as connection:
+            return await check(connection)
+    except psycopg.Error as error:
         if _worth_waiting(error):
-            _log.warning(f"database {display_url(url)} is away, retrying", why=str(error).strip())
+            _log.warning(f"database {address} is away, retrying", why=str(error).strip())
         raise
 
 
 def _worth_waiting(error: BaseException) -> bool:
-    return is_transient(error) and not any(sign in str(error) for sign in _HOPELESS)
+    return is_transient(error) and not is_hopeless(error)
+
+
+async def _require_own_session(address: Address, connection: Connection) -> Session:
+    """Return the session. Raises ServiceUnavailable behind a pooler in transaction mode."""
+    session = await own_session(connection, lambda: _connect(address.url))
+    if session is None:
+        raise ServiceUnavailable(
+            f"{address.setting} ({address}) is a pooler in transaction mode, where a session lasts "
+            f"for one transaction: set {DIRECT_URL} to the address of the database without a pooler"
+        )
+    return session
 
 
 async def _configure(connection: Connection) -> None:
@@ -345,18 +357,14 @@ async def _configure_json(connection: Connection) -> None:
     set_json_loads(msgspec.json.decode, connection)
 
 
-async def _require_role_settings(url: str) -> None:
+async def _require_role_settings(address: Address, connection: Connection) -> None:
     """Raise ServiceUnavailable if sessions behind a pooler have other settings than Knockon's."""
-    connection = await _connect(url)
-    try:
-        async with connection.transaction():
-            others = await other_settings(connection)
-            statements = "; ".join(await role_statements(connection))
-    finally:
-        await connection.close()
+    async with connection.transaction():
+        others = await other_settings(connection)
+        statements = "; ".join(await role_statements(connection))
     if others:
         raise ServiceUnavailable(
-            f"sessions behind the pooler {display_url(url)} have another {', '.join(others)} than "
+            f"sessions behind the pooler {address} have another {', '.join(others)} than "
             "Knockon needs: run 'knockon migrate', which sets them for the role, or execute: "
             f"{statements}. Then have the pooler open new connections: RECONNECT in PgBouncer"
         )

@@ -31,9 +31,10 @@ from engine.store.run import execute, fetch, fetch_one
 
 PATIENCE_SECONDS = 300.0
 """Time to wait for locks, and for processes with older code to stop."""
+CONNECT_SECONDS = 60.0
+"""Time to wait for an unavailable database."""
 
 _log = structlog.get_logger(__name__)
-_CONNECT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 _READ_ONLY = "SET TRANSACTION READ ONLY"
 _TABLE = """
@@ -95,7 +96,7 @@ async def pending_migrations(url: str, directory: Path | None = None) -> list[Mi
 
 @asynccontextmanager
 async def _session(url: str) -> AsyncIterator[Connection]:
-    await wait_for_database(url, _CONNECT_SECONDS)
+    await wait_for_database(url, CONNECT_SECONDS)
     conn = await open_connection(url)
     conn.prepare_threshold = None  # a pooler in transaction mode may change the session
     try:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before a test's database; tests skip where it is not installed."""
+"""PgBouncer before a test's database; tests skip where it is not installed."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -23,8 +24,6 @@ listen_addr = 127.0.0.1
 listen_port = {listen_port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
-default_pool_size = 20
 ignore_startup_parameters = extra_float_digits
 """
 
@@ -35,15 +34,26 @@ def _listens(port: int) -> bool:
 
 
 @asynccontextmanager
-async def pooler(url: str, directory: Path) -> AsyncIterator[str]:
-    """The address of a database behind PgBouncer in transaction mode."""
+async def pooler(
+    url: str,
+    directory: Path,
+    *,
+    pool_mode: Literal["transaction", "session", "statement"] = "transaction",
+    default_pool_size: int = 20,
+    server_round_robin: bool = False,
+) -> AsyncIterator[str]:
+    """The address of a database behind PgBouncer, with settings of PgBouncer."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
     if program is None:
         pytest.skip("install PgBouncer")
     server, port = conninfo_to_dict(url), free_port()
     file = directory / "pgbouncer.ini"
     settings = {"host": server["host"], "port": server.get("port", 5432), "listen_port": port}
-    file.write_text(_POOLER.format(**settings))
+    file.write_text(
+        _POOLER.format(**settings)
+        + f"pool_mode = {pool_mode}\ndefault_pool_size = {default_pool_size}\n"
+        + f"server_round_robin = {int(server_round_robin)}\n"
+    )
     child = ChildProcess(
         drop_privileges([program, str(file)]), stop_signal="TERM", log=directory / "pooler.log"
     )

@@ -23,6 +23,11 @@ class Proxy:
         self._last_text: bytes | None = None
         self.url = ""
 
+    @property
+    def connections(self) -> int:
+        """Return the number of connections accepted so far."""
+        return len(self._lines)
+
     def go_dead(self) -> None:
         """Drop all traffic on existing connections, with TCP acknowledgements still sent."""
         for line in self._lines:

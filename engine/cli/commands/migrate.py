@@ -12,8 +12,9 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.session import database_url, load_settings
 from engine.service.errors import database_errors
-from engine.store.database import display_url, set_role_settings
-from engine.store.migrate import PATIENCE_SECONDS, pending_migrations
+from engine.store.addresses import display_url
+from engine.store.database import require_addresses, set_role_settings
+from engine.store.migrate import CONNECT_SECONDS, PATIENCE_SECONDS, pending_migrations
 from engine.store.migrate import migrate as apply_migrations
 from engine.store.migration_files import Migration, TableLock
 
@@ -75,6 +76,7 @@ def migrate(
     with database_errors(), database_url(settings) as pooled:
         url = settings.direct_url or pooled
         database = display_url(url)
+        asyncio.run(require_addresses(pooled, settings.direct_url, CONNECT_SECONDS))
         if dry_run:
             pending = asyncio.run(pending_migrations(url))
             show(

@@ -12,7 +12,8 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.runtime.session import database_url, load_settings
 from engine.embedded.postgres import program
 from engine.errors import ServiceUnavailable
-from engine.store.database import address_parameters
+from engine.settings import Settings
+from engine.store.addresses import DIRECT_URL, Address
 
 _SEARCH_PATH = "-c search_path=public,knockon"
 """Tables of the user first: if `tasks` is a dataset, Knockon's table is `knockon.tasks`."""
@@ -32,7 +33,7 @@ def psql(
     settings = load_settings(options)
     with database_url(settings) as url:
         # The command line is visible to every user of the machine, the environment is not.
-        parameters: dict[str, Any] = address_parameters(settings.direct_url or url)
+        parameters: dict[str, Any] = _address(settings, url).parameters()
         password = parameters.pop("password", None)
         secret = {} if password is None else {"PGPASSWORD": str(password)}
         parameters["options"] = f"{_SEARCH_PATH} {parameters.get('options') or ''}".strip()
@@ -40,6 +41,11 @@ def psql(
         # No shell interprets the line, and the caller has all rights of psql anyway.
         result = subprocess.run(line, check=False, env=os.environ | secret)  # noqa: S603
         raise typer.Exit(result.returncode)
+
+
+def _address(settings: Settings, url: str) -> Address:
+    direct_url = settings.direct_url
+    return Address(url) if direct_url is None else Address(direct_url, DIRECT_URL)
 
 
 def _program() -> str:

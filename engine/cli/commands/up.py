@@ -20,7 +20,7 @@ from engine.cli.runtime.topics import TopicCreator
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.loops.engine import Engine
 from engine.secrets import clear_environment
-from engine.store.database import display_url
+from engine.store.addresses import display_url
 from engine.wording import counted
 from engine.worker.code_path import add_code_directories, directories_of
 from engine.worker.worker import Worker

@@ -6,8 +6,9 @@ from psycopg import sql
 
 from engine.errors import OutdatedCode
 from engine.service.checks.check import Check, Checks, CheckVerdict, judge
+from engine.store.addresses import display_url
 from engine.store.compatibility import missing_migrations, require_supported_code
-from engine.store.database import Connection, Database, display_url
+from engine.store.database import Connection, Database
 from engine.store.roles import missing_roles, render
 from engine.store.rows.views import ServerState
 from engine.store.run import fetch

@@ -20,7 +20,7 @@ from engine.lineage.graph import Lineage
 from engine.service.checks.attachments import check_attachments
 from engine.service.checks.captured_partitions import check_captured_partitions
 from engine.service.checks.check import Check, Checks, CheckVerdict, judge
-from engine.store.database import connection_error, display_url
+from engine.store.addresses import SOURCE_URL, Address
 from engine.wording import counted, some, span
 
 _MANY = 10_000
@@ -85,7 +85,6 @@ def _lag(ends: Mapping[TopicPartition, int], stored: Mapping[str, str]) -> Check
 
 async def check_tables(sources: Sources, source_url: str, org: str, lineage: Lineage) -> Checks:
     """Check the attached tables and the change log of a source database."""
-    where = display_url(source_url)
     try:
         if not await has_log(source_url):
             what = f"none of {some(sorted(sources.tables))} is attached"
@@ -102,9 +101,8 @@ async def check_tables(sources: Sources, source_url: str, org: str, lineage: Lin
             log = await state(source)
             excessive = await excessive_rights(source)
     except psycopg.Error as error:
-        remedy = "start it, or set KNOCKON_SOURCE_URL"
-        why = connection_error(source_url, error)
-        yield Check("tables", CheckVerdict.FAIL, f"{where} does not answer: {why}", remedy)
+        problem, remedy = Address(source_url, SOURCE_URL).failure(error)
+        yield Check("tables", CheckVerdict.FAIL, problem, remedy)
         return
     yield attached
     yield captured

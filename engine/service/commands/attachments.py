@@ -18,7 +18,7 @@ from engine.errors import Forbidden, ServiceUnavailable
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.database import connection_error, display_url
+from engine.store.addresses import SOURCE_URL, Address
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -108,10 +108,8 @@ async def _source(
     try:
         connection = await AsyncConnection.connect(address, autocommit=True, connect_timeout=5)
     except psycopg.Error as error:
-        raise ServiceUnavailable(
-            f"the source database {display_url(address)} cannot be reached: "
-            f"{connection_error(address, error)}; "
-            "give its address with --source-url or KNOCKON_SOURCE_URL"
-        ) from error
+        setting = SOURCE_URL if url is None else "--source-url"
+        problem, remedy = Address(address, setting).failure(error)
+        raise ServiceUnavailable(f"source: {problem}; {remedy}") from error
     async with connection:
         yield connection

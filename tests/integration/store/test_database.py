@@ -2,25 +2,17 @@
 
 import asyncio
 import select
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from engine.embedded.postgres import EmbeddedPostgres, copy_template
+from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import ServiceUnavailable
-from engine.store.database import Database, display_url, is_starved, is_transient, reconnecting
+from engine.store.addresses import display_url
+from engine.store.database import Database, is_starved, is_transient, reconnecting
 from tests.support.databases import with_database
-
-
-@pytest.fixture
-def server(pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A dedicated server for stops and starts."""
-    copy_template(pytestconfig.cache.mkdir("postgres"), tmp_path / "pg")
-    with EmbeddedPostgres(tmp_path / "pg", durable=False) as server:
-        yield server
 
 
 async def _one(database: Database) -> object:

@@ -1,4 +1,4 @@
-"""Knockon behind PgBouncer in transaction mode."""
+"""Knockon behind PgBouncer, mostly in transaction mode."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow
 from psycopg_pool import PoolClosed
 
+from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import ServiceUnavailable
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.service.checks.check import CheckVerdict
 from engine.service.checks.database import check_database
-from engine.store.database import Database, set_role_settings
+from engine.store.addresses import display_url
+from engine.store.database import Database, require_addresses, set_role_settings
 from engine.store.notifications import TASKS
 from engine.store.orgs import org_id
 from tests.support.pooler import pooler
+from tests.support.proxy import proxy_to
 from tests.support.worlds import World, job, source
 
 DAYS = "2013-02-01..2013-02-20"
@@ -133,10 +138,92 @@ async def test_doctor_names_both_addresses(pooled: Database) -> None:
     assert checks["LISTEN"].verdict == CheckVerdict.OK
 
 
-async def test_doctor_names_the_setting_without_a_direct_address(
-    pooled_url: str, database_url: str
+async def test_a_pooler_in_transaction_mode_needs_the_direct_address(pooled_url: str) -> None:
+    url = make_conninfo(pooled_url, password="secret")
+    with pytest.raises(ServiceUnavailable, match="set KNOCKON_DIRECT_URL to") as caught:
+        await Database.open(url, retry=False)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server_round_robin", [False, True])
+async def test_transaction_mode_is_found_beside_other_clients(
+    database_url: str, tmp_path: Path, server_round_robin: bool
 ) -> None:
-    async with await Database.open(pooled_url, retry=False) as unaware:
-        checks = {check.name: check async for check in check_database(unaware)}
-    assert checks["LISTEN"].verdict != CheckVerdict.OK
-    assert "KNOCKON_DIRECT_URL" in checks["LISTEN"].remedy
+    """Other clients take the session that the first transaction has just left."""
+
+    async def keep_busy(url: str) -> None:
+        async with await AsyncConnection.connect(url, autocommit=True) as other:
+            while True:
+                await other.execute("SELECT 1", prepare=False)
+
+    async with pooler(database_url, tmp_path, server_round_robin=server_round_robin) as url:
+        others = [asyncio.create_task(keep_busy(url)) for _ in range(5)]
+        for _ in range(10):
+            with pytest.raises(ServiceUnavailable, match="KNOCKON_DIRECT_URL"):
+                await Database.open(url, retry=False)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_statement_mode_is_refused(database_url: str, tmp_path: Path) -> None:
+    async with pooler(database_url, tmp_path, pool_mode="statement") as url:
+        with pytest.raises(ServiceUnavailable, match="KNOCKON_DIRECT_URL"):
+            await Database.open(url, retry=False)
+
+
+@pytest.mark.parametrize("default_pool_size", [20, 1])
+async def test_session_mode_is_accepted(
+    database_url: str, tmp_path: Path, default_pool_size: int
+) -> None:
+    """A second connection to a pool of one session waits, and shows nothing about the mode."""
+    pooled = pooler(
+        database_url, tmp_path, pool_mode="session", default_pool_size=default_pool_size
+    )
+    async with pooled as url:
+        opening = Database.open(url, max_size=1, retry=False)
+        async with await opening as database, database.connection() as conn:
+            await conn.execute("SELECT 1")
+        if default_pool_size > 1:
+            await require_addresses(url, direct_url=url)
+
+
+async def test_the_direct_address_must_not_be_the_pooler(pooled_url: str) -> None:
+    with pytest.raises(ServiceUnavailable, match=r"KNOCKON_DIRECT_URL \(.*transaction mode"):
+        await Database.open(pooled_url, direct_url=pooled_url, retry=False)
+
+
+async def test_the_direct_address_must_be_of_the_same_database(
+    pooled_url: str, database_url: str, empty_database_url: str
+) -> None:
+    await set_role_settings(pooled_url, database_url)
+    other = make_conninfo(empty_database_url, password="secret")
+    with pytest.raises(ServiceUnavailable, match="different databases") as caught:
+        await Database.open(pooled_url, direct_url=other, retry=False)
+    for url in (pooled_url, other):
+        assert display_url(url) in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+async def test_the_direct_address_must_be_of_the_same_server(
+    database_url: str, server: EmbeddedPostgres
+) -> None:
+    """The databases may have the same name, and the same oid after a physical copy."""
+    name = conninfo_to_dict(database_url)["dbname"]
+    async with await AsyncConnection.connect(server.url, autocommit=True) as conn:
+        await conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(str(name))))
+    other = make_conninfo(server.url, dbname=name)
+    with pytest.raises(ServiceUnavailable, match="different databases"):
+        await Database.open(database_url, direct_url=other, retry=False)
+
+
+async def test_an_unavailable_direct_address_is_named(pooled_url: str) -> None:
+    away = "postgresql://127.0.0.1:1/shop"
+    with pytest.raises(ServiceUnavailable, match=r"127.0.0.1:1/shop .* set KNOCKON_DIRECT_URL"):
+        await Database.open(pooled_url, direct_url=away, retry=False)
+
+
+async def test_a_direct_connection_is_checked_without_a_second_one(database_url: str) -> None:
+    async with proxy_to(database_url) as proxy:
+        await require_addresses(proxy.url)
+        assert proxy.connections == 1
