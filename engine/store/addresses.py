@@ -20,7 +20,7 @@ _HOPELESS = (
         "correct the user or the password in {}",
     ),
     ("permission denied for database", "grant CONNECT on the database to the user of {}"),
-    ("no pg_hba.conf entry", "permit the connection in the server's pg_hba.conf, or correct {}"),
+    (r"pg_hba\.conf", "permit the connection in the server's pg_hba.conf, or correct {}"),
     (
         r"invalid (port|\w+ value)|certificate|does not support SSL",
         "correct the parameters of the connection in {}",

@@ -12,6 +12,8 @@ import select
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from math import ceil
+from time import monotonic
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -307,6 +309,7 @@ async def _reached(
     A pooler accepts connections while the server is away, and lets the first statement fail.
     Raises ServiceUnavailable.
     """
+    deadline = monotonic() + patience
     attempts = retrying(
         _worth_waiting,
         attempts=None if patience else 1,
@@ -316,20 +319,29 @@ async def _reached(
     try:
         async for attempt in attempts:
             with attempt:
-                return await _knock(address, check)
+                return await _knock(address, check, deadline)
     except psycopg.Error as error:
         raise ServiceUnavailable("; ".join(address.failure(error))) from error
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _knock(address: Address, check: Callable[[Connection], Awaitable[T]]) -> T:
+async def _knock(
+    address: Address, check: Callable[[Connection], Awaitable[T]], deadline: float
+) -> T:
     try:
         async with await _connect(address.url) as connection:
             return await check(connection)
     except psycopg.Error as error:
-        if _worth_waiting(error):
-            _log.warning(f"database {address} is away, retrying", why=str(error).strip())
+        if _worth_waiting(error) and monotonic() < deadline:
+            _report_wait(address, error, deadline)
         raise
+
+
+def _report_wait(address: Address, error: psycopg.Error, deadline: float) -> None:
+    """Log the failure with the remaining time in tens, since equal lines are held back."""
+    problem, remedy = address.failure(error)
+    seconds = ceil((deadline - monotonic()) / 10) * 10
+    _log.warning(f"{problem}; waiting for up to {seconds} more seconds", remedy=remedy)
 
 
 def _worth_waiting(error: BaseException) -> bool:

@@ -71,7 +71,10 @@ def migrate(
         typer.Option(help="Grant SQL jobs of the default org the tables named in its DAG files."),
     ] = False,
 ) -> None:
-    """Upgrade the database schema. Safe to repeat, and to run concurrently."""
+    """Upgrade the database schema. Safe to repeat, and to run concurrently.
+
+    Waits up to a minute for an unavailable database.
+    """
     settings = load_settings(options, quiet=False)
     with database_errors(), database_url(settings) as pooled:
         url = settings.direct_url or pooled

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import ServiceUnavailable
 from engine.store.addresses import display_url
-from engine.store.database import Database, is_starved, is_transient, reconnecting
-from tests.support.databases import with_database
+from engine.store.database import (
+    Database,
+    is_starved,
+    is_transient,
+    reconnecting,
+    wait_for_database,
+)
 
 
 async def _one(database: Database) -> object:
@@ -119,14 +126,92 @@ async def test_without_retries_the_error_names_the_setting(tmp_path: Path) -> No
     assert "secret" not in str(caught.value)
 
 
-async def test_a_missing_database_is_not_awaited(postgres_url: str) -> None:
-    with pytest.raises(ServiceUnavailable, match="does not exist"):
-        await asyncio.wait_for(Database.open(with_database(postgres_url, "nosuch")), 5)
+CLOSED = """
+CREATE DATABASE closed;
+REVOKE CONNECT ON DATABASE closed FROM PUBLIC;
+CREATE ROLE guest LOGIN PASSWORD 'right';
+CREATE ROLE idle NOLOGIN;
+"""
 
 
-async def test_a_malformed_address_is_rejected() -> None:
-    with pytest.raises(ServiceUnavailable, match="not a PostgreSQL address"):
-        await asyncio.wait_for(Database.open("postgresql:/nowhere"), 5)
+@pytest.mark.parametrize(
+    ("parameters", "problem", "remedy"),
+    [
+        (
+            {"dbname": "nosuch"},
+            'database "nosuch" does not exist',
+            "create it, or correct the name",
+        ),
+        ({"user": "nosuch"}, 'role "nosuch" does not exist', "correct the user or the password"),
+        ({"user": "idle"}, "not permitted to log in", "correct the user or the password"),
+        ({"user": "guest"}, "no password supplied", "correct the user or the password"),
+        (
+            {"user": "guest", "password": "wrong"},
+            "password authentication failed",
+            "correct the user or the password",
+        ),
+        (
+            {"user": "guest", "password": "right", "dbname": "closed"},
+            "permission denied for database",
+            "grant CONNECT on the database",
+        ),
+        ({"user": "stranger"}, "pg_hba.conf rejects", "permit the connection"),
+        ({"sslmode": "never"}, 'invalid sslmode value: "never"', "correct the parameters"),
+        ({"port": "99999"}, 'invalid port number: "99999"', "correct the parameters"),
+    ],
+)
+async def test_a_lasting_failure_is_not_awaited_and_has_a_fitting_remedy(
+    server: EmbeddedPostgres, parameters: dict[str, str], problem: str, remedy: str
+) -> None:
+    rules = server.data_dir / "pg_hba.conf"
+    rules.write_text(
+        "local all stranger reject\nlocal all guest scram-sha-256\n" + rules.read_text()
+    )
+    async with await AsyncConnection.connect(server.url, autocommit=True) as conn:
+        for statement in CLOSED.strip().splitlines():
+            await conn.execute(statement.encode())
+        await conn.execute("SELECT pg_reload_conf()")
+    url = make_conninfo(server.url, **parameters)
+    with pytest.raises(ServiceUnavailable, match=f"{problem}.*; {remedy}.*DATABASE_URL") as caught:
+        await asyncio.wait_for(Database.open(url), 10)
+    assert "start it" not in str(caught.value)
+    assert "wrong" not in str(caught.value)
+    assert "right" not in str(caught.value)
+
+
+async def test_a_refused_connection_has_the_remedy_to_start_the_server() -> None:
+    with pytest.raises(ServiceUnavailable, match="Connection refused; start it, or set KNOCKON"):
+        await Database.open("postgresql://127.0.0.1:1/shop", retry=False)
+
+
+@pytest.mark.parametrize("url", ["postgresql:/me:secret@nowhere", "mysql://me:secret@db/shop"])
+async def test_a_malformed_address_is_rejected(url: str) -> None:
+    problem = "KNOCKON_DATABASE_URL is not a PostgreSQL address; write postgresql://user@host"
+    with pytest.raises(ServiceUnavailable, match=problem) as caught:
+        await asyncio.wait_for(Database.open(url), 5)
+    assert "secret" not in str(caught.value)
+    assert "start it" not in str(caught.value)
+
+
+async def test_a_server_without_free_connections_is_not_to_be_started(
+    server: EmbeddedPostgres,
+) -> None:
+    async with await AsyncConnection.connect(server.url, autocommit=True) as conn:
+        await conn.execute("CREATE ROLE guest LOGIN CONNECTION LIMIT 0")
+    with pytest.raises(ServiceUnavailable, match=r"too many connections.*; allow the server more"):
+        await Database.open(make_conninfo(server.url, user="guest"), retry=False)
+
+
+async def test_waiting_is_reported_with_the_remaining_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines differ every ten seconds, because repetitions of a line are not logged."""
+    with pytest.raises(ServiceUnavailable):
+        await wait_for_database("postgresql://127.0.0.1:1/shop", 2)
+    assert "waiting for up to 10 more seconds" in capsys.readouterr().out
+    with pytest.raises(ServiceUnavailable):
+        await wait_for_database("postgresql://127.0.0.1:1/shop", 0)
+    assert "waiting" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

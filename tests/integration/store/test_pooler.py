@@ -223,6 +223,12 @@ async def test_an_unavailable_direct_address_is_named(pooled_url: str) -> None:
         await Database.open(pooled_url, direct_url=away, retry=False)
 
 
+async def test_a_connection_without_the_required_encryption_is_not_awaited(pooled_url: str) -> None:
+    url = make_conninfo(pooled_url, sslmode="require")
+    with pytest.raises(ServiceUnavailable, match=r"does not support SSL.*; correct the parameters"):
+        await asyncio.wait_for(Database.open(url), 10)
+
+
 async def test_a_direct_connection_is_checked_without_a_second_one(database_url: str) -> None:
     async with proxy_to(database_url) as proxy:
         await require_addresses(proxy.url)
