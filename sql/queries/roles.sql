@@ -52,6 +52,13 @@ LEFT JOIN pg_roles r ON r.oid = p.proowner
 WHERE %(slug)s::text IS NULL OR o.slug = %(slug)s
 ORDER BY o.slug
 
+-- :name sql_jobs
+-- The number of deployed SQL jobs of all orgs.
+SELECT count(*) AS jobs
+FROM knockon.dag_current_versions c
+JOIN knockon.jobs j ON j.org_id = c.org_id AND j.dag_version_id = c.dag_version_id
+WHERE j.operator = 'sql'
+
 -- :name marked
 -- Tables created by Knockon for datasets of an org that do not belong to its role yet. A comment
 -- alone is no proof, because every owner of a table can write one: the owner must be a user of

@@ -35,7 +35,7 @@ _MARKS = {
 def doctor(options: GlobalOptions) -> None:
     """Check the installation, and print remedies; exit with 1 if a check fails."""
     checks = [_without_secrets(check) for check in asyncio.run(_checks(load_settings(options)))]
-    show(options, checks, lambda checks: Group(*map(_line, checks)))
+    show(options, checks, lambda checks: Group(*map(_lines, checks)), soft_wrap=True)
     if any(check.verdict == CheckVerdict.FAIL for check in checks):
         raise typer.Exit(1)
 
@@ -80,7 +80,13 @@ async def _service_checks(settings: Settings, service: Service) -> Checks:
 
 def _without_secrets(check: Check) -> Check:
     detail, remedy = redacted(check.detail), redacted(check.remedy)
-    return msgspec.structs.replace(check, detail=detail, remedy=remedy)
+    statements = [redacted(statement) for statement in check.statements]
+    return msgspec.structs.replace(check, detail=detail, remedy=remedy, statements=statements)
+
+
+def _lines(check: Check) -> Text:
+    """Return the check in a line, and below it the statements without indentation, to be copied."""
+    return Text("\n").join([_line(check), *map(Text, check.statements)])
 
 
 def _line(check: Check) -> Text:

@@ -49,12 +49,21 @@ def errors() -> Console:
     return _SafeConsole(stderr=True, soft_wrap=True)
 
 
-def show(options: GlobalOptions, view: V, render: Callable[[V], RenderableType]) -> None:
-    """Print a view, with --json as one JSON document, else rendered."""
+def show(
+    options: GlobalOptions,
+    view: V,
+    render: Callable[[V], RenderableType],
+    *,
+    soft_wrap: bool = False,
+) -> None:
+    """Print a view, with --json as one JSON document, else rendered.
+
+    ``soft_wrap`` leaves it to the terminal to wrap long lines, so that they can be copied.
+    """
     if options.as_json:
         sys.stdout.write(to_json(view))
     else:
-        console().print(render(view))
+        console().print(render(view), soft_wrap=soft_wrap)
     sys.stdout.flush()
 
 

@@ -1,6 +1,6 @@
 """Results of health checks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -15,12 +15,16 @@ class CheckVerdict(StrEnum):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """The result of a check, with a ``remedy`` unless the verdict is ok."""
+    """The result of a check, with a ``remedy`` unless the verdict is ok.
+
+    ``statements`` are SQL to be executed as part of the remedy.
+    """
 
     name: str
     verdict: CheckVerdict
     detail: str
     remedy: str = ""
+    statements: Sequence[str] = ()
 
 
 Checks = AsyncIterator[Check]

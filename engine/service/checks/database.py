@@ -10,8 +10,10 @@ from engine.store.addresses import display_url
 from engine.store.compatibility import missing_migrations, require_supported_code
 from engine.store.database import Connection, Database
 from engine.store.roles import missing_roles, render
+from engine.store.rows.roles import DeployedJobs
 from engine.store.rows.views import ServerState
 from engine.store.run import fetch
+from engine.wording import counted
 
 _OLDEST = 15
 _CHANNEL = "knockon_doctor"
@@ -98,11 +100,15 @@ async def _schema(conn: Connection) -> Check:
 
 
 async def _roles(conn: Connection) -> Check:
-    statements = await missing_roles(conn)
-    return judge(
+    """Check the roles; if some are missing, deployed SQL jobs of any org fail."""
+    missing = await missing_roles(conn)
+    if not missing:
+        return Check("roles", CheckVerdict.OK, "owner, engine, capture and orgs")
+    (sql_jobs,) = await fetch(conn, "roles.sql_jobs", DeployedJobs)
+    return Check(
         "roles",
-        not statements,
-        "missing, so that SQL jobs cannot run" if statements else "owner, engine, capture and orgs",
-        "run 'knockon migrate' as a user with rights to create roles and alter objects, or run: "
-        + " ".join(render(statements, conn)),
+        CheckVerdict.FAIL if sql_jobs.jobs else CheckVerdict.WARN,
+        f"missing, so that SQL jobs cannot run ({counted(sql_jobs.jobs, 'SQL job')} deployed)",
+        "run 'knockon migrate' as a superuser, or execute as a superuser in this database:",
+        list(render(missing, conn)),
     )

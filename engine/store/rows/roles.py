@@ -65,3 +65,9 @@ class RemainingRight(msgspec.Struct, frozen=True):
     """The reason for a privilege that no REVOKE ends."""
 
     reason: str
+
+
+class DeployedJobs(msgspec.Struct, frozen=True):
+    """A number of deployed jobs."""
+
+    jobs: int
