@@ -10,6 +10,7 @@ import structlog
 from psycopg import sql
 
 from engine.errors import OutdatedCode, ServiceUnavailable
+from engine.model.presence import Presence
 from engine.store.compatibility import CHANNEL, register_code, require_supported_code
 from engine.store.database import (
     PATIENCE_SECONDS,
@@ -18,6 +19,7 @@ from engine.store.database import (
     is_transient,
     reconnecting,
 )
+from engine.store.presence import register
 
 _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 5.0
@@ -29,11 +31,18 @@ class SchemaWatch:
 
     A migration that requires newer code waits until the process has left the context. Entering
     waits up to a minute for an unavailable database, and raises OutdatedCode if the code is too
-    old already.
+    old already. ``presence`` is shown meanwhile.
     """
 
-    def __init__(self, database: Database, on_outdated: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        on_outdated: Callable[[], None] = lambda: None,
+        *,
+        presence: Presence | None = None,
+    ) -> None:
         self._database = database
+        self._presence = presence
         self._on_outdated = on_outdated
         self._error: OutdatedCode | None = None
 
@@ -73,6 +82,8 @@ class SchemaWatch:
         connection = await self._database.listen_connection()
         try:
             await register_code(connection)
+            if self._presence is not None:
+                await register(connection, self._presence)
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
         except BaseException:
             await connection.close()

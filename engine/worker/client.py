@@ -23,6 +23,7 @@ from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.schema_watch import SchemaWatch
+from engine.model.presence import Presence, ProcessKind
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
 from engine.store.orgs import org_id
@@ -69,7 +70,7 @@ class Client:
         """
         async with (
             await Database.open(url, direct_url=direct_url) as database,
-            SchemaWatch(database) as watch,
+            SchemaWatch(database, presence=Presence(org, (ProcessKind.WORKER,))) as watch,
         ):
 
             async def find_org() -> OrgContext:

@@ -15,6 +15,7 @@ from engine.cli.runtime.monitor import Monitor
 from engine.cli.runtime.services import serve
 from engine.cli.runtime.session import Session, run
 from engine.model.event import Advance
+from engine.model.presence import ProcessKind
 
 _log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False)
@@ -54,7 +55,7 @@ def consume(
         consumers = consumers_for(session, find_broker(session.settings), group)
         if origin is not None:
             _log_moves(await consumers.rewind(origin))
-        await serve(session, consumers.run)
+        await serve(session, consumers.run, kinds=(ProcessKind.CONSUMER,))
 
     run(options, work, role="service", monitor_address=monitor)
 

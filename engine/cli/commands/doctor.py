@@ -72,6 +72,7 @@ async def _service_checks(settings: Settings, service: Service) -> Checks:
         if check.name == "schema" and check.verdict == CheckVerdict.FAIL:
             return
     caller = Caller.local(await service.org(settings.org))
+    yield await health.processes(caller, service)
     for check in await health.work(caller, service):
         yield check
     for check in await health.inflow(caller, service, find_broker(settings)):

@@ -7,6 +7,7 @@ from engine.cli.runtime.monitor import Monitor
 from engine.cli.runtime.services import serve
 from engine.cli.runtime.session import Session, run
 from engine.loops.engine import Engine
+from engine.model.presence import ProcessKind
 
 app = typer.Typer(add_completion=False)
 
@@ -22,6 +23,6 @@ def engine(options: GlobalOptions, monitor: Monitor = None) -> None:
 
     async def work(session: Session) -> None:
         engine = Engine(session.database, session.org_context, session.settings)
-        await serve(session, engine.run, has_engine=True)
+        await serve(session, engine.run, kinds=(ProcessKind.ENGINE,))
 
     run(options, work, role="service", monitor_address=monitor)

@@ -19,6 +19,7 @@ from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.topics import TopicCreator
 from engine.embedded.broker import Broker, EmbeddedBroker
 from engine.loops.engine import Engine
+from engine.model.presence import ProcessKind
 from engine.secrets import clear_environment
 from engine.store.addresses import display_url
 from engine.wording import counted
@@ -62,7 +63,7 @@ def up(
             if demo:
                 await _demo(session, broker)
             show(options, _summary(session, broker, workers), _text)
-            await serve(session, *_services(session, broker, workers), has_engine=True)
+            await serve(session, *_services(session, broker, workers), kinds=tuple(ProcessKind))
 
     concurrency = load_settings(options).concurrency
     pool = pool_size(concurrency, workers)

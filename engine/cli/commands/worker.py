@@ -10,6 +10,7 @@ from engine.cli.runtime.monitor import Monitor
 from engine.cli.runtime.services import serve
 from engine.cli.runtime.session import Session, run
 from engine.errors import UnknownName
+from engine.model.presence import ProcessKind
 from engine.secrets import clear_environment
 from engine.worker.code_path import add_code_directories, directories_of
 from engine.worker.runtimes import Runtime, installed_runtimes
@@ -49,7 +50,7 @@ def worker(
         add_code_directories(directories_of(session.settings.code_path))
         runtimes = choose_runtimes(installed_runtimes(), runtime)
         worker = Worker(session.database, session.org_context, session.settings, runtimes=runtimes)
-        await serve(session, worker.run)
+        await serve(session, worker.run, kinds=(ProcessKind.WORKER,))
 
     run(
         options,

@@ -10,14 +10,17 @@ from engine.cli.runtime.monitor import monitored
 from engine.cli.runtime.session import Session
 from engine.garbage_collection import tune_gc
 from engine.loops.schema_watch import SchemaWatch
+from engine.model.presence import Presence, ProcessKind
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
 
-async def serve(session: Session, *services: Service, has_engine: bool = False) -> None:
+async def serve(session: Session, *services: Service, kinds: tuple[ProcessKind, ...] = ()) -> None:
     """Run services until SIGINT or SIGTERM; each finishes the current work.
+
+    ``kinds`` of work are shown to other processes.
 
     A second signal cancels all services. A failing service stops the others. The monitor responds
     until all services have ended. Raises OutdatedCode if they ended because a migration requires
@@ -25,7 +28,8 @@ async def serve(session: Session, *services: Service, has_engine: bool = False) 
     """
     tune_gc()
     stop = asyncio.Event()
-    async with SchemaWatch(session.database, stop.set) as watch:
+    presence, has_engine = Presence(session.org.slug, kinds), ProcessKind.ENGINE in kinds
+    async with SchemaWatch(session.database, stop.set, presence=presence) as watch:
         async with monitored(session, has_engine=has_engine), asyncio.TaskGroup() as group:
             tasks = [group.create_task(_guarded(service, stop)) for service in services]
             _handle_signals(stop, tasks)

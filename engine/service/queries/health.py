@@ -1,4 +1,4 @@
-"""Health of an org: work, sources and consumers."""
+"""Health of an org: processes, work, sources and consumers."""
 
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
@@ -6,12 +6,22 @@ from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.checks.check import Check
 from engine.service.checks.inflow import check_kafka, check_tables
+from engine.service.checks.processes import check_processes
 from engine.service.checks.work import check_work
 from engine.service.service import Service
 from engine.store.rows.sources import StoredPosition
 from engine.store.run import fetch
 
-__all__ = ["Check", "inflow", "work"]
+__all__ = ["Check", "inflow", "processes", "work"]
+
+
+@requires(Role.READER)
+async def processes(caller: Caller, service: Service) -> Check:
+    """Check that the processes that the org needs are connected."""
+    async with service.snapshot(caller) as (conn, org):
+        sources = await load_sources(conn, org)
+        has_sources = bool(sources.topics or sources.tables)
+        return await check_processes(conn, caller.org.slug, has_sources=has_sources)
 
 
 @requires(Role.READER)

@@ -99,6 +99,21 @@ def test_doctor_finds_problems(shop: Knockon) -> None:
     assert "knockon attach" in text
 
 
+def test_doctor_reports_which_processes_are_connected(shop: Knockon) -> None:
+    def processes(*options: str) -> str:
+        checks = shop("doctor", "--json", *options).json
+        return next(check["detail"] for check in checks if check["name"] == "processes")
+
+    nobody = "no engine and no worker and no consumer of org default is connected"
+    assert processes() == nobody
+    assert "! processes" in shop("doctor").out
+    with shop.running("engine", until="engine is up"):
+        assert processes() == "no worker and no consumer of org default is connected"
+        with shop.running("up", until="worker is up"):
+            assert processes() == "connected: engine, worker, consumer"
+    assert processes() == nobody
+
+
 def test_doctor_fails_without_a_schema_or_database(empty_database_url: str, tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path, KNOCKON_DATABASE_URL=empty_database_url))
     checks = knockon("doctor", "--json", code=1).json
