@@ -34,6 +34,7 @@ from consumers.postgres.schema import is_current, patient_transaction, prepare
 from consumers.postgres.statements import statement
 from consumers.postgres.triggers import Attachment, Tenant
 from engine.errors import InvalidInput, UnknownName
+from engine.model.tables import sql_name
 from engine.partitions.space import PartitionSpace
 from engine.partitions.time_dimension import TimeDimension
 
@@ -79,6 +80,25 @@ async def attach(
         await _store(connection, attachment, partitioning, columns or {}, unannounced)
     _log.info("attached", table=table, dataset=dataset)
     await announce_parts(connection, attachment, unannounced)
+
+
+async def check_declared(
+    connection: AsyncConnection[Any], table: str, dataset: str, declared: str
+) -> None:
+    """Check that a table is the ``declared`` one, named in the DAG file of its dataset.
+
+    Raises:
+        UnknownName: the table does not exist.
+        InvalidInput: it is another table, or not a table.
+    """
+    found = await read_table(connection, table, await resolve(connection, table))
+    expected = sql_name(declared).qualified
+    if (found.schema, found.name) != expected:
+        raise InvalidInput(
+            f"source {dataset!r} is the table {declared} in its DAG file, not "
+            f"{found.schema}.{found.name}: attach {declared}, or name the other table in the file "
+            "and deploy it"
+        )
 
 
 async def reattach(connection: AsyncConnection[Any], tenant: Tenant, stored: Stored) -> None:

@@ -32,13 +32,17 @@ from engine.store.run import fetch
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Table that a dataset is stored in or captured from; ``is_ours``: of the same org."""
+    """Table that a dataset is stored in or captured from; ``is_ours``: of the same org.
+
+    ``is_captured``: triggers on the table log its changes as changes of the dataset.
+    """
 
     dataset: str
     is_source: bool
     is_ours: bool
     table: TableName
     org_id: UUID | None = None
+    is_captured: bool = False
 
     def __str__(self) -> str:
         if not self.is_ours:
@@ -96,7 +100,8 @@ async def find_claims(
 
 def _claim(row: TableClaim | CapturedTable, org_id: UUID, table: TableName) -> Claim:
     is_ours = row.org_id == org_id
-    return Claim(row.name, row.is_source, is_ours, table, row.org_id)
+    captured = isinstance(row, CapturedTable)
+    return Claim(row.name, row.is_source, is_ours, table, row.org_id, captured)
 
 
 async def _captured(

@@ -139,7 +139,9 @@ def _objection(
         return (
             f"{relation} has the rule {relation.rule}, which rewrites what the job writes: drop it"
         )
-    if objection := _taken(target, rows, others) or _cascading(target, rows):
+    own = [claim for claim in claims if claim.is_captured and claim not in others]
+    objection = _taken(target, rows, others) or _captured(target, rows, own)
+    if objection := objection or _cascading(target, rows):
         return objection
     return _unmarked(target, relation) if relation is not None else None
 
@@ -153,6 +155,20 @@ def _taken(target: _Target, rows: Iterable[ReachedTable], claims: Collection[Cla
                     f"a write to table {target.table} changes {reached}, which holds {claim}: name "
                     "another table as storage.table"
                 )
+    return None
+
+
+def _captured(
+    target: _Target, rows: Iterable[ReachedTable], claims: Collection[Claim]
+) -> str | None:
+    """Object to capture of the output itself: each run would cause the next one."""
+    for row in rows:
+        if any(claim.covers(row) for claim in claims):
+            table = f"{row.schema}.{row.table}"
+            return (
+                f"table {table} is attached as dataset {target.dataset!r}, so every run would "
+                f"cause another: run 'knockon detach {table} --dataset {target.dataset}'"
+            )
     return None
 
 

@@ -13,12 +13,17 @@ from psycopg import AsyncConnection
 
 from consumers.postgres import attach as attaching
 from consumers.postgres import readers
+from consumers.postgres.attach import check_declared
 from consumers.postgres.triggers import Tenant
-from engine.errors import Forbidden, ServiceUnavailable
+from engine.errors import Forbidden, InvalidInput, ServiceUnavailable
+from engine.flow.shared.org_context import OrgContext
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.addresses import SOURCE_URL, Address
+from engine.store.database import Connection
+from engine.store.rows.sources import SourceFeed
+from engine.store.run import fetch
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -51,11 +56,15 @@ async def attach(
 
     ``columns`` maps dimensions to columns with other names. One transaction reads the partitioning,
     one in the source database attaches the table. With ``announce``, further transactions log the
-    existing content, a part at a time. Raises InvalidInput, UnknownName, ServiceUnavailable.
+    existing content, a part at a time. The dataset must be a source, and the table the one that
+    its DAG file names. Raises InvalidInput, UnknownName, ServiceUnavailable.
     """
+    address = _address(caller, service, source_url)
     async with service.snapshot(caller) as (conn, org):
         partitioning = (await org.lineage(conn)).dataset_named(dataset).partitioning
-    async with _source(caller, service, source_url) as source:
+        declared = await _declared_table(conn, org, dataset)
+    async with _source(address) as source:
+        await check_declared(source, table, dataset, declared)
         await attaching.attach(
             source,
             _tenant(caller),
@@ -76,7 +85,7 @@ async def detach(
 
     One transaction, in the source database. Raises InvalidInput, UnknownName, ServiceUnavailable.
     """
-    async with _source(caller, service, source_url) as source:
+    async with _source(_address(caller, service, source_url)) as source:
         await attaching.detach(source, _tenant(caller), table, dataset)
 
 
@@ -89,22 +98,43 @@ async def forget_reader(
     Reserved for operators, because the consumers of all orgs share the log. A returning consumer
     marks every attached dataset as changed. Raises InvalidInput, UnknownName, ServiceUnavailable.
     """
-    async with _source(caller, service, source_url) as source:
+    async with _source(_address(caller, service, source_url)) as source:
         return ForgottenReader(reader, await readers.forget(source, reader))
+
+
+async def _declared_table(conn: Connection, org: OrgContext, dataset: str) -> str:
+    """Return the table that the DAG file names for a source. Raises InvalidInput for others."""
+    rows = await fetch(conn, "sources.feeds", SourceFeed, org_id=org.id)
+    feed = next((row.source for row in rows if dataset in row.datasets), None)
+    if feed is None:
+        lineage = await org.lineage(conn)
+        job = lineage.producer(lineage.dataset_named(dataset).id)
+        raise InvalidInput(
+            f"dataset {dataset!r} is written by job {job.name!r} of DAG {job.dag_name!r}: only "
+            "tables of sources can be attached; name a source dataset"
+        )
+    if feed["kind"] != "postgres":
+        raise InvalidInput(
+            f"source {dataset!r} has the kind {feed['kind']!r} in its DAG file: write source: "
+            "{kind: postgres, table: …} there and deploy it, then attach that table"
+        )
+    return str(feed["table"])
 
 
 def _tenant(caller: Caller) -> Tenant:
     return Tenant(str(caller.org.id), caller.org.consumer_name)
 
 
-@asynccontextmanager
-async def _source(
-    caller: Caller, service: Service, url: str | None
-) -> AsyncIterator[AsyncConnection[Any]]:
-    """Connect to the configured source database, or for an operator to another one."""
+def _address(caller: Caller, service: Service, url: str | None) -> str:
+    """Return the address of the source database, for an operator possibly another one."""
     if url is not None and not caller.is_operator:
         raise Forbidden("a source database other than the configured one is reserved for operators")
-    address = url or service.source_url
+    return url or service.source_url
+
+
+@asynccontextmanager
+async def _source(address: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """Connect to a source database. Raises ServiceUnavailable."""
     try:
         connection = await AsyncConnection.connect(address, autocommit=True, connect_timeout=5)
     except psycopg.Error as error:

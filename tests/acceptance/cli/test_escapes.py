@@ -20,7 +20,7 @@ DAG: dict[str, Any] = {
         {
             "name": "src",
             "activation": "source",
-            "source": {"kind": "manual"},
+            "source": {"kind": "postgres", "table": "orders"},
             "outputs": [
                 {"dataset": "orders", "partitioning": {"k": {"dynamic": True}}, "columns": ["a"]}
             ],

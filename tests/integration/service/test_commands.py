@@ -181,6 +181,32 @@ async def test_only_operators_choose_another_source_database(world: World) -> No
         await attach(admin, world.service, "raw.a", "a", source_url="postgresql://elsewhere/x")
 
 
+async def test_only_the_table_of_a_source_is_attached(database: Database) -> None:
+    raw = source("raw", {}, source={"kind": "postgres", "table": "shop.Orders"})
+    world = await World.made(database, raw, source("told", {}), job("made", "raw", partitioning={}))
+    async with world.conn() as conn:
+        await conn.execute("CREATE SCHEMA shop")
+        await conn.execute("CREATE TABLE shop.orders (id int)")
+        await conn.execute("CREATE TABLE shop.payments (id int)")
+    refused = {
+        "made": "dataset 'made' is written by job 'made' of DAG 'w': only tables of sources",
+        "told": "source 'told' has the kind 'manual' in its DAG file: write source: {kind",
+        "raw": "source 'raw' is the table shop.Orders in its DAG file, not shop.payments: attach",
+    }
+    for dataset, message in refused.items():
+        with pytest.raises(InvalidInput, match=message):
+            await attach(
+                world.caller,
+                world.service,
+                "shop.payments",
+                dataset,
+                columns={"dt": "nothing"},
+                source_url=database.url,
+            )
+
+    await attach(world.caller, world.service, "SHOP.orders", "raw", source_url=database.url)
+
+
 async def test_queries_cannot_write(world: World) -> None:
     async with world.service.snapshot(world.caller) as (conn, _):
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):

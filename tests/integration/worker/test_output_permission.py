@@ -192,6 +192,29 @@ async def test_a_captured_table_is_a_source_under_any_name(
     await world.deploy(source("orders"), _copy(table="raw.ev", adopt=True))
 
 
+async def test_an_output_attached_as_itself_is_rejected(orders: Database) -> None:
+    """Every run would log a change of its own output, and so cause the next run."""
+    jobs = [source("orders"), _copy(table="raw.copy")]
+    world = await World.made(orders, *jobs)
+    await world.changed("orders", "2013-02-13")
+    await work(world)
+    async with await AsyncConnection.connect(orders.url, autocommit=True) as conn:
+        await attach(conn, Tenant(str(world.org.id), "postgres"), "raw.copy", "copy", {})
+    message = (
+        "table raw.copy is attached as dataset 'copy', .*: "
+        "run 'knockon detach raw.copy --dataset copy'"
+    )
+
+    with pytest.raises(InvalidDag, match=message):
+        await _preview(world, *jobs)
+    with pytest.raises(InvalidDag, match=message):
+        await world.deploy(*jobs)
+    await world.changed("orders", "2013-02-12")
+    (lease,) = await world.claim()
+    with pytest.raises(InvalidInput, match=message):
+        await run_lease(world, lease)
+
+
 async def test_a_table_captured_by_another_org_is_not_overwritten(orders: Database) -> None:
     world, other = await _two_orgs(orders)
     await other.deploy(source("ev"))
