@@ -15,7 +15,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import short
 from engine.cli.render.plan import cost_text, estimate_text
-from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dag
+from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dags
 from engine.cli.runtime.python_code import with_python_code
 from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.wait import Timeout, Wait, check_wait, wait_for
@@ -58,7 +58,7 @@ def deploy(
     check_wait(wait=wait, dry_run=dry_run)
     code_path = directories_of(load_settings(options).code_path)
     add_code_directories([*(file.parent for file in files if file != STANDARD_INPUT), *code_path])
-    dags = [with_python_code(read_dag(file)) for file in files]
+    dags = read_dags(files, with_python_code)
 
     async def work(session: Session) -> Deploy:
         operation = preview if dry_run else deploy_dags

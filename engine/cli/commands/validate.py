@@ -12,13 +12,12 @@ from rich.tree import Tree
 
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import print_error, show
-from engine.cli.runtime.dag_files import read_dag
+from engine.cli.runtime.dag_files import read_each
 from engine.cli.runtime.plugins import missing_plugins
 from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import compile_each
 from engine.lineage.columns import EVERY, NO_COLUMN
 from engine.lineage.compiled import CompiledColumn, CompiledDag, CompiledNote
-from engine.model.dag import DagFile
 from engine.model.states import Activation
 from engine.wording import counted
 
@@ -65,7 +64,7 @@ def validate(
 
 def _checked(files: Sequence[Path], columns: bool) -> Iterator[_Checked]:
     """Check files in order; each may read the outputs of all others."""
-    dags = dict(_read(files))
+    dags = dict(read_each(files))
     compiled, errors = compile_each(
         {}, [dag for dag in dags.values() if not isinstance(dag, InvalidDag)]
     )
@@ -75,21 +74,6 @@ def _checked(files: Sequence[Path], columns: bool) -> Iterator[_Checked]:
             yield _Checked(str(file), None, 0, 0, tuple(str(error).splitlines()))
         elif not isinstance(dag, InvalidDag):
             yield _check(file, compiled[dag.dag], columns)
-
-
-def _read(files: Sequence[Path]) -> Iterator[tuple[Path, DagFile | InvalidDag]]:
-    names = set()
-    for file in files:
-        try:
-            dag = read_dag(file)
-        except InvalidDag as error:
-            yield file, error
-            continue
-        if dag.dag in names:
-            yield file, InvalidDag(f"{file}: an earlier file defines DAG {dag.dag!r} as well")
-        else:
-            yield file, dag
-        names.add(dag.dag)
 
 
 def _check(file: Path, compiled: CompiledDag, columns: bool) -> _Checked:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.errors import InvalidDag
 from engine.flow.deployment.current_versions import (
     CurrentVersion,
     compile_among,
@@ -59,8 +60,7 @@ async def find_changes(conn: Connection, org: OrgContext, dags: Sequence[DagFile
     all_dags = [*given, *following]
     if following:
         compiled = compile_among(current, all_dags, defined)
-    for dag in given:
-        await _check_tables(conn, org, dag, compiled)
+    await _check_tables(conn, org, given, compiled)
     diffs = _diffs(current, compiled)
     names = {dag.dag for dag in given}
     return [
@@ -94,10 +94,18 @@ async def _following(
 
 
 async def _check_tables(
-    conn: Connection, org: OrgContext, dag: DagFile, compiled: Mapping[str, CompiledDag]
+    conn: Connection,
+    org: OrgContext,
+    dags: Sequence[DagFile],
+    compiled: Mapping[str, CompiledDag],
 ) -> None:
-    if problems := await find_conflicts(conn, org.id, dag, compiled):
-        raise dag.source_map.error(problems)
+    errors = [
+        dag.source_map.error(problems)
+        for dag in dags
+        if (problems := await find_conflicts(conn, org.id, dag, compiled))
+    ]
+    if errors:
+        raise InvalidDag("\n".join(map(str, errors)))
 
 
 def _diffs(

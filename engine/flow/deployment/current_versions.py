@@ -1,7 +1,7 @@
 """Current DAG versions of an org, and the constraints on a new version."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,6 +18,7 @@ from engine.model.dataset import grid_of
 from engine.store.database import Connection
 from engine.store.rows.dags import CurrentDag, UserDefinedNames
 from engine.store.run import fetch
+from engine.wording import some
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,8 @@ def compile_among(
     compiled, errors = compile_each(current, dags, user_defined)
     if errors:
         raise InvalidDag("\n".join(map(str, errors.values())))
-    among = {name: version.compiled for name, version in current.items()} | compiled
-    for name in current.keys() & compiled.keys():
-        _check_read_by_others(current[name].compiled, among, compiled.keys())
+    if problems := [*_losses_of_others(current, compiled)]:
+        raise InvalidDag("\n".join(problems))
     return compiled
 
 
@@ -111,37 +111,53 @@ def followers(
                 yield dag
 
 
-def _check_read_by_others(
-    previous: CompiledDag, among: Mapping[str, CompiledDag], deployed: Collection[str]
-) -> None:
-    """Raise InvalidDag if a dataset read by a DAG not in ``deployed`` is removed or repartitioned.
+def _losses_of_others(
+    current: Mapping[str, CurrentVersion], compiled: Mapping[str, CompiledDag]
+) -> Iterator[str]:
+    """Describe the datasets removed or repartitioned that DAGs not in ``compiled`` read.
 
     Bounds and key lists may change, unless a key map of the reader has no meaning any more.
     """
-    before = {dataset.name: dataset.partitioning for dataset in previous.datasets}
-    new = {
-        dataset.name: dataset.partitioning for name in deployed for dataset in among[name].datasets
+    before = {
+        dataset.name: dataset.partitioning
+        for name in current.keys() & compiled.keys()
+        for dataset in current[name].compiled.datasets
     }
-    changed = {name: new.get(name) for name, grid in before.items() if new.get(name) != grid}
-    others = [each for name, each in among.items() if name not in deployed]
+    now = {
+        dataset.name: dataset.partitioning for dag in compiled.values() for dataset in dag.datasets
+    }
+    others = [version.compiled for name, version in current.items() if name not in compiled]
+    readers: dict[str, list[str]] = {}
     for dag, job, read in _inputs(others):
-        if read.dataset not in changed:
+        grid, new_grid = before.get(read.dataset), now.get(read.dataset)
+        if grid == new_grid or grid is None:
             continue
-        now = changed[read.dataset]
-        if now is None or grid_of(now) != grid_of(before[read.dataset]):
-            raise InvalidDag(
-                f"dataset {read.dataset!r} cannot be removed or repartitioned: job {job.name!r} of "
-                f"DAG {dag.name!r} reads it; deploy the files of both DAGs together, or that DAG "
-                "without the input first"
-            )
-        output = next(each for each in dag.datasets if each.job == job.name)
-        try:
-            partitions.Mapping.from_spec(read.mapping, space_of(now), space_of(output.partitioning))
-        except KnockonError as error:
-            raise InvalidDag(
+        if new_grid is None or grid_of(new_grid) != grid_of(grid):
+            readers.setdefault(read.dataset, []).append(f"{dag.name}.{job.name}")
+        elif error := _mapping_error(dag, job, read, new_grid):
+            yield (
                 f"dataset {read.dataset!r} cannot lose partitions that job {job.name!r} of DAG "
                 f"{dag.name!r} maps: {error}; deploy that DAG with another mapping first"
-            ) from error
+            )
+    for dataset, names in sorted(readers.items()):
+        yield (
+            f"dataset {dataset!r} cannot be removed or repartitioned, because jobs of other DAGs "
+            f"read it: {some(sorted(names), most=10)}; deploy the files of these DAGs together "
+            "with this one, or without the input first"
+        )
+
+
+def _mapping_error(
+    dag: CompiledDag, job: CompiledJob, read: CompiledInput, partitioning: str
+) -> KnockonError | None:
+    """Return the error of a job's mapping from an input with another partitioning."""
+    output = next(each for each in dag.datasets if each.job == job.name)
+    spaces = space_of(partitioning), space_of(output.partitioning)
+    try:
+        partitions.Mapping.from_spec(read.mapping, *spaces)
+    except KnockonError as error:
+        return error
+    return None
 
 
 def _inputs(

@@ -175,6 +175,22 @@ def test_psql_opens_the_database(knockon):
 
 
 @pytest.mark.parametrize("command", ["validate", "deploy"])
+def test_the_problems_of_all_files_are_reported(
+    knockon: Knockon, tmp_path: Path, command: str
+) -> None:
+    files = [tmp_path / name for name in ("one.yaml", "two.yaml", "three.yaml", "four.yaml")]
+    files[0].write_text(BROKEN)
+    files[1].write_text(BROKEN.replace("kind: manual", "kind: manul"))
+    files[2].write_text(DERIVED)
+    files[3].write_text(DERIVED)
+    errors = knockon(command, *files, code=1).err
+    assert "one.yaml:6:28: jobs[0].outputs[0].partitoning: there is no such key" in errors
+    assert "two.yaml:6:28: jobs[0].outputs[0].partitoning: there is no such key" in errors
+    assert "the kind 'manul' is not one of" in errors
+    assert "four.yaml: an earlier file defines DAG 'derived' as well" in errors
+
+
+@pytest.mark.parametrize("command", ["validate", "deploy"])
 def test_a_dag_is_read_from_standard_input(knockon: Knockon, command: str) -> None:
     assert "minimal" in knockon(command, "-", stdin=MINIMAL.read_text()).out
     served = knockon("status", "--json").json["dags"]

@@ -91,7 +91,7 @@ async def test_a_dataset_of_another_dag_can_be_an_input(database: Database) -> N
     await world.deploy(job("c", "b"), dag="other")
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]
-    with pytest.raises(InvalidDag, match=r"'c' of DAG 'other' reads it"):
+    with pytest.raises(InvalidDag, match=r"jobs of other DAGs read it: other\.c;"):
         await world.deploy(source("a"))
 
 

@@ -12,7 +12,7 @@ from engine.flow.deployment.undeploy import undeploy
 from engine.model.dag import DagFile
 from engine.service.commands.deploys import deploy as deploy_by_service
 from engine.store.database import Database
-from tests.support.deploys import dag, is_waiting, together
+from tests.support.deploys import dag, is_waiting, sql, together
 from tests.support.migrations import until
 from tests.support.worlds import WEEKLY, World, job, source
 
@@ -47,7 +47,7 @@ async def counts(world: World) -> dict[str, int]:
 
 async def test_a_dataset_is_repartitioned_together_with_its_readers(world: World) -> None:
     weekly = above(partitioning=WEEKLY)
-    with pytest.raises(InvalidDag, match="deploy the files of both DAGs together"):
+    with pytest.raises(InvalidDag, match=r"below\.c; deploy the files of these DAGs together with"):
         await together(world, weekly)
     done = await together(world, below("b", partitioning=WEEKLY), weekly)
     assert [each.dag_name for each in done.dags] == ["below", "above"]
@@ -120,6 +120,30 @@ async def test_the_problems_of_all_files_are_reported(world: World) -> None:
         await together(world, dag("above", source("a"), job("b", "lost")), below("nowhere"))
     assert "lost" in str(caught.value)
     assert "nowhere" in str(caught.value)
+
+
+async def test_all_readers_of_a_removed_or_repartitioned_dataset_are_named(world: World) -> None:
+    await together(world, dag("third", job("d", "a"), job("e", "b")))
+    with pytest.raises(InvalidDag) as refusal:
+        await world.deploy(source("a", WEEKLY), dag="above")
+    first, second = str(refusal.value).splitlines()
+    assert "dataset 'a' cannot be removed or repartitioned" in first
+    assert "read it: third.d;" in first
+    assert "dataset 'b' cannot be removed or repartitioned" in second
+    assert "read it: below.c, third.e;" in second
+
+
+async def test_tables_of_all_files_are_checked(world: World) -> None:
+    async with world.conn() as conn:
+        await conn.execute("CREATE TABLE one (x int)")
+        await conn.execute("CREATE TABLE two (x int)")
+    with pytest.raises(InvalidDag) as refusal:
+        await together(
+            world,
+            dag("one", sql("one", "SELECT 1 AS x", "a")),
+            dag("two", sql("two", "SELECT 1 AS x", "a")),
+        )
+    assert [line[:8] for line in str(refusal.value).splitlines()] == ["one.yaml", "two.yaml"]
 
 
 async def test_one_dag_in_two_files_is_rejected(world: World) -> None:
