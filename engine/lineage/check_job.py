@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.errors import InvalidMapping
@@ -9,10 +10,12 @@ from engine.lineage.catalog import DagContext, Readable
 from engine.lineage.check_kafka import check_kafka
 from engine.lineage.schedules import time_dimension
 from engine.lineage.self_read import check_self_read, mapping_spec
+from engine.lineage.sql import find_query_problem
 from engine.model.cron import previous_time
 from engine.model.dag import AllBut, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
 from engine.model.dag_sources import KafkaSource, PostgresSource, ScheduleSource
+from engine.model.job import LOCAL
 from engine.model.references import is_environment
 from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
@@ -145,6 +148,17 @@ def _check_sql(job: JobSpec, path: Path) -> Iterator[Problem]:
         yield Problem(path, f"sql must be a mapping with a SELECT for each of {', '.join(outputs)}")
     elif not all(isinstance(sql, str) and sql.strip() for sql in by_output.values()):
         yield Problem(path, "a job of the operator sql needs config: {sql: SELECT …}")
+    elif job.runtime == LOCAL:
+        yield from _check_queries(value, (*path, "sql"))
+
+
+def _check_queries(value: Any, path: Path) -> Iterator[Problem]:
+    """Report texts that are certainly not a query; other runtimes may have another dialect."""
+    texts = value if isinstance(value, dict) else {None: value}
+    for name, text in texts.items():
+        if problem := find_query_problem(text):
+            at = path if name is None else (*path, name)
+            yield Problem(at, f"{problem}; a job has one SELECT, whose rows are its output")
 
 
 def _check_rows(job: JobSpec, path: Path, context: DagContext) -> Iterator[Problem]:

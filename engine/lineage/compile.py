@@ -201,10 +201,15 @@ def _content_hash(context: DagContext, columns: tuple[CompiledColumn, ...]) -> s
 
 
 def _notes(context: DagContext) -> Iterator[CompiledNote]:
-    for _, job, output in outputs(context.dag):
+    for path, job, output in outputs(context.dag):
         derived = context.derived.get(output.dataset)
         if derived is not None and derived.note is not None:
-            yield CompiledNote(job=job.name, dataset=output.dataset, text=derived.note)
+            by_output = (output.dataset,) if isinstance(job.config.get("sql"), dict) else ()
+            at = (*path[:2], "config", "sql", *by_output)
+            position = context.dag.source_map.line_in(at, derived.line or 1)
+            yield CompiledNote(
+                job=job.name, dataset=output.dataset, text=derived.note, position=position
+            )
 
 
 def _columns(context: DagContext) -> Iterator[CompiledColumn]:

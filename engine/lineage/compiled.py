@@ -88,11 +88,19 @@ class CompiledDataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompiledNote(msgspec.Struct, frozen=True, kw_only=True):
-    """A notice, not an error: lineage of a dataset that could not be derived, with the reason."""
+    """A notice, not an error: lineage of a dataset that could not be derived, with the reason.
+
+    ``position`` is that in the file, as ``file:line``; None if unknown.
+    """
 
     job: str
     dataset: str
     text: str
+    position: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.position}: " if self.position else ""
+        return f"{where}{self.dataset}: {self.text}"
 
 
 class CompiledColumn(msgspec.Struct, frozen=True, kw_only=True, order=True):

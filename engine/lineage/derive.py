@@ -9,11 +9,11 @@ from engine.lineage.columns import EVERY
 from engine.lineage.self_read import datasets_of_others, is_self_read
 from engine.lineage.sql import Derived, Relation, UserDefined, derive, preserved_columns
 from engine.model.dag import Input, JobSpec, Output
+from engine.model.job import LOCAL
 from engine.model.states import Activation, UpdateStrategy
 from engine.partitions import PartitionSpace, RangeDimension, TimeDimension
 
 _PARTITION = "knockon_partition"
-_LOCAL = "local"
 _OTHER_DIALECT = (
     "its columns are not derived: SQL is read in PostgreSQL's dialect, and runtime {0!r} may run "
     "another; it counts as reading everything unless `columns` declares what each one comes from"
@@ -63,7 +63,7 @@ def _derived(
     names = [output.dataset, *(job_input.dataset for job_input in job.inputs)]
     if text is None or output.lineage is not None or not readable.keys() >= set(names):
         return None
-    if job.runtime != _LOCAL:
+    if job.runtime != LOCAL:
         return Derived(note=_OTHER_DIALECT.format(job.runtime))
     space = readable[output.dataset].space
     inputs = {

@@ -10,6 +10,9 @@ import msgspec
 from engine.model import scaling
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 
+LOCAL = "local"
+"""Runtime of workers; its SQL is PostgreSQL's."""
+
 
 class Awaited(StrEnum):
     """Input partitions awaited by the first run of an output partition, in place of a number."""
@@ -77,7 +80,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     strategy: ExecutionStrategy
     inputs: tuple[JobInput, ...]
     outputs: tuple[UUID, ...]
-    runtime: str = "local"
+    runtime: str = LOCAL
     operator: str = "sql"
     update_strategy: UpdateStrategy = UpdateStrategy.REPLACE
     unique_key: tuple[str, ...] = ()
@@ -119,7 +122,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     @property
     def writes_with_its_completion(self) -> bool:
         """True if a run's output and its completion are written in one transaction."""
-        return self.operator == "sql" and self.runtime == "local"
+        return self.operator == "sql" and self.runtime == LOCAL
 
     @property
     def priority(self) -> int:

@@ -1,5 +1,6 @@
 """Lines and columns of the values of a DAG file, for use in error messages."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from engine.errors import InvalidDag
 Path = tuple[str | int, ...]
 
 _MAX_PROBLEMS = 100
+_LITERAL = re.compile(r"[^:]*:\s*\|[-+0-9]*\s*(#.*)?")
+"""A key, and the sign of a text whose lines follow."""
 
 
 class Problem(NamedTuple):
@@ -41,6 +44,18 @@ class SourceMap:
         if len(ordered) > _MAX_PROBLEMS:
             lines.append(f"and {len(ordered) - _MAX_PROBLEMS} more")
         return InvalidDag("\n".join(lines))
+
+    def line_in(self, path: Path, line: int) -> str | None:
+        """Return ``file:line`` of a line of the text at a path; None for a DAG without a file.
+
+        Lines are counted only in a literal block (``|``); other texts begin at the result.
+        """
+        first, column = self._position(path)
+        if not first:
+            return None
+        lines = self.text.splitlines()
+        is_literal = first <= len(lines) and _LITERAL.fullmatch(lines[first - 1][column - 1 :])
+        return f"{self.where}:{first + line if is_literal else first}"
 
     def _describe(self, problem: Problem) -> str:
         line, column = self._position(problem.path)

@@ -145,6 +145,8 @@ def _tree(deployment: Deployment, is_preview: bool) -> Tree:
         _add_versions(tree, change)
     for line in _bounds_texts(deployment):
         tree.add(line)
+    for each in deployment.notes:
+        tree.add(Text.assemble(("note: ", "yellow"), str(each)))
     return tree
 
 

@@ -125,7 +125,7 @@ def _lines(result: _Checked) -> Iterator[RenderableType]:
         ("✓ ", "green"), (str(result.dag), "bold"), f"  {counts}  ", (result.file, "dim")
     )
     for note in result.notes:
-        yield Text.assemble(("  note: ", "yellow"), (note.dataset, "bold"), f": {note.text}")
+        yield Text.assemble(("  note: ", "yellow"), str(note))
     for dataset, columns in (result.columns or {}).items():
         yield _tree(dataset, columns)
 

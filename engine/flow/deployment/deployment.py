@@ -7,6 +7,7 @@ from uuid import UUID
 from engine.flow.deployment.changes import Change
 from engine.flow.planning.decision import Decision
 from engine.flow.planning.estimate import Cost, Estimate
+from engine.lineage.compiled import CompiledNote
 from engine.lineage.diff import DagDiff
 from engine.lineage.growth import Texts, captured_tables, entering, leaving
 from engine.planner import LimitExceeded
@@ -20,7 +21,7 @@ class Deployment:
     other bounds or keys. ``grown`` are the entering partitions of sources; data already in these
     must be invalidated by hand. ``captured`` has the tables of sources with other bounds; if they
     are attached, they must be attached again. ``is_restored``: the DAG was undeployed, and
-    continues from its dataset versions.
+    continues from its dataset versions. ``notes`` are those of `knockon validate`.
     """
 
     dag_name: str
@@ -31,6 +32,7 @@ class Deployment:
     leaving: Texts = field(default_factory=dict)
     captured: Mapping[str, str] = field(default_factory=dict)
     is_restored: bool = False
+    notes: tuple[CompiledNote, ...] = ()
 
     @staticmethod
     def of(change: Change, version_id: UUID | None, *, is_restored: bool) -> "Deployment":
@@ -46,6 +48,7 @@ class Deployment:
             leaving=leaving(before, now),
             captured=captured_tables(before, now),
             is_restored=is_restored,
+            notes=now.notes,
         )
 
 

@@ -4,7 +4,7 @@ Names are resolved here by Postgres's rules, and sqlglot serves only as the pars
 resolves an alias before a column of the same name, and omits columns used only in filters or joins.
 """
 
-from engine.lineage.sql.derive import Derived, derive
+from engine.lineage.sql.derive import Derived, derive, find_query_problem
 from engine.lineage.sql.functions import NOTHING_DEFINED, UserDefined
 from engine.lineage.sql.preserved import preserved_columns
 from engine.lineage.sql.relation import Read, Reads, Relation
@@ -17,5 +17,6 @@ __all__ = [
     "Relation",
     "UserDefined",
     "derive",
+    "find_query_problem",
     "preserved_columns",
 ]

@@ -11,7 +11,7 @@ from engine.lineage.sql.parse import check_user_defined, folded, parse
 from engine.lineage.sql.query import Tracer
 from engine.lineage.sql.relation import NOTHING, Read, Reads, Relation
 from engine.lineage.sql.scope import Scope
-from engine.lineage.sql.unresolved import Unresolved
+from engine.lineage.sql.unresolved import NotAQuery, Unresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Derived:
     ``columns`` are the column names, None unless all are known. ``lineage`` maps each column, and
     ``*`` for reads that affect all columns, to the input columns read; None if unknown. ``named``
     are the inputs in a FROM. ``preserved_columns`` has the input columns carried by each column,
-    from `preserved_columns`. ``note`` explains missing names or lineage.
+    from `preserved_columns`. ``note`` explains missing names or lineage, and ``line`` is the line
+    of the SQL that it is about, if known.
     """
 
     columns: tuple[str, ...] | None = None
@@ -29,6 +30,7 @@ class Derived:
     named: frozenset[str] = frozenset()
     preserved_columns: Mapping[str, Reads] = field(default_factory=dict)
     note: str | None = None
+    line: int | None = None
 
 
 def derive(
@@ -51,12 +53,23 @@ def derive(
             Scope({**others, **inputs})
         )
     except Unresolved as error:
-        return Derived(note=f"its columns cannot be derived from the SQL: {error}")
+        return Derived(note=f"its columns cannot be derived from the SQL: {error}", line=error.line)
     except RecursionError:
         return Derived(note="its columns cannot be derived from the SQL: it is nested too deep")
     tables = (table.this for table in query.find_all(exp.Table))
     named = frozenset(folded(name) for name in tables if isinstance(name, exp.Identifier))
     return replace(_derived(relation), named=named & inputs.keys())
+
+
+def find_query_problem(text: str) -> str | None:
+    """Return why a text cannot run as the SELECT of a job; None if it can, or if it is unknown."""
+    try:
+        parse(text)
+    except NotAQuery as error:
+        return str(error)
+    except (Unresolved, RecursionError):
+        pass
+    return None
 
 
 def _derived(relation: Relation) -> Derived:

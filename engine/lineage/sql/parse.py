@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
-from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.errors import ErrorLevel, ParseError, SqlglotError
 from sqlglot.parsers.postgres import PostgresParser
 from sqlglot.tokenizer_core import TokenType
 
@@ -18,10 +18,12 @@ from engine.lineage.sql.accounting import check_complete, check_keywords, check_
 from engine.lineage.sql.functions import UserDefined
 from engine.lineage.sql.grammar import check_grammar
 from engine.lineage.sql.lexer import Token
-from engine.lineage.sql.unresolved import Unresolved
+from engine.lineage.sql.unresolved import NotAQuery, Unresolved
 from engine.model.identifiers import fold, truncate
 
 _KEYWORDS_INSIDE = {"CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM"}
+
+_BEGINNINGS = {"select", "table", "values", "with"}
 
 _IMPLICIT_OPERATORS = "= <> < <= > >= ~~ !~~ ~~* !~~* ~ !~ || ::"
 _IMPLICIT = frozenset(_IMPLICIT_OPERATORS.split())
@@ -61,11 +63,12 @@ def parse(text: str) -> Parsed:
     The tree is cached and shared, so it must not be modified.
     """
     own = lex(text)
+    _check_beginning(own)
     try:
         query = _query(_without_comments(text, own), own)
     except SqlglotError as error:
         first_line = str(error).partition("\n")[0].rstrip(".")
-        raise Unresolved(f"sqlglot cannot read it: {first_line}") from None
+        raise Unresolved(f"sqlglot cannot read it: {first_line}", _line_of(error)) from None
     except RecursionError:
         raise Unresolved("it is nested too deep") from None
     calls = (name_of(left) for left, right in pairwise(own) if right.text == "(")
@@ -104,11 +107,29 @@ def _query(text: str, own: Sequence[Token]) -> exp.Query:
     check_keywords(parsed)
     parser = _Parser(dialect=dialect, error_level=ErrorLevel.IMMEDIATE)
     statements = [statement for statement in parser.parse(parsed, text) if statement]
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+    if len(statements) != 1:
+        raise NotAQuery(f"it has {len(statements)} statements")
+    if isinstance(statements[0], exp.DML):
+        raise NotAQuery(f"it is not a SELECT, but {statements[0].key.upper()}")
+    if not isinstance(statements[0], exp.Query):
         raise Unresolved("it is not one SELECT")
     check_grammar(statements[0])
     check_complete(own, parsed, statements[0])
     return statements[0]
+
+
+def _check_beginning(own: Sequence[Token]) -> None:
+    """Check that the first word begins a query. Raises NotAQuery."""
+    first = next((token for token in own if token.text != "("), None)
+    if first is None:
+        raise NotAQuery("it has no statement")
+    if fold(first.text) not in _BEGINNINGS:
+        raise NotAQuery(f"it is not a SELECT: it begins with {first.text[:40]!r}")
+
+
+def _line_of(error: SqlglotError) -> int | None:
+    details = error.errors if isinstance(error, ParseError) else ()
+    return next((each["line"] for each in details if each.get("line")), None)
 
 
 def name_of(token: Token) -> str:

@@ -71,7 +71,12 @@ def test_validate_shows_derived_lineage_and_notes(tmp_path: Path) -> None:
     file = tmp_path / "dag.yaml"
     file.write_text(DERIVED)
     text = knockon("validate", file, "--columns").out
-    assert "note: odd: its columns cannot be derived from the SQL: sqlglot cannot read it" in text
+    note = (
+        f"note: {file}:14: odd: its columns cannot be derived from the SQL: sqlglot cannot read it"
+    )
+    assert note in text
+    deployed = knockon("deploy", file, "--dry-run").out
+    assert "odd: its columns cannot be derived" in deployed
     assert "total ← a.amount" in text
     assert "all columns ← a.id" in text
     assert "columns unknown: any change counts" in text

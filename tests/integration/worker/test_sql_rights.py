@@ -121,7 +121,11 @@ async def test_a_user_function_has_no_more_privileges_than_the_job(
         "WITH gone AS (DELETE FROM public.orders RETURNING 1) SELECT 1 AS a FROM orders",
     ],
 )
-async def test_sql_is_limited_to_one_reading_statement(database: Database, text: str) -> None:
+async def test_sql_is_limited_to_one_reading_statement(
+    database: Database, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Earlier releases deployed such SQL.
+    monkeypatch.setattr("engine.lineage.check_job.find_query_problem", lambda text: None)
     async with database.connection() as conn:
         await conn.execute("ALTER TABLE public.orders OWNER TO " + await _role(database))
     world = await _attempted(database, text, "multi-query|syntax error|data-modifying")

@@ -33,6 +33,26 @@ KINDS = CatalogEntry(
 # Replacement of a text in DAG, and the start of a line in the error.
 CONTRADICTIONS = [
     (
+        "sql: SELECT 1",
+        "sql: SELEC 1",
+        "13:14: jobs[1].config.sql: it is not a SELECT: it begins with 'SELEC'; a job has one",
+    ),
+    (
+        "{sql: SELECT 1}",
+        '{sql: {mart: "WITH x AS (SELECT 1) DELETE FROM x"}}',
+        "13:20: jobs[1].config.sql.mart: it is not a SELECT, but DELETE; a job has one SELECT",
+    ),
+    (
+        "sql: SELECT 1",
+        "sql: SELECT 1; SELECT 2",
+        "13:14: jobs[1].config.sql: it has 2 statements; a job has one SELECT",
+    ),
+    (
+        "sql: SELECT 1",
+        "sql: -- nothing",
+        "13:14: jobs[1].config.sql: it has no statement; a job has one SELECT",
+    ),
+    (
         "source: {kind: manual}",
         "description: a source",
         "3:5: jobs[0]: a source job needs `source:`",

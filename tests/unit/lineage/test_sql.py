@@ -199,8 +199,8 @@ def test_column_names_equal_those_of_postgres(text: str, columns: tuple[str, ...
     [
         ("SELECT FROM WHERE", "sqlglot cannot read it: "),
         ("SELECT 'a", "PostgreSQL cannot read it: "),
-        ("SELECT 1 AS x; SELECT 2 AS x", "it is not one SELECT"),
-        ("DELETE FROM u", "it is not one SELECT"),
+        ("SELECT 1 AS x; SELECT 2 AS x", "it has 2 statements"),
+        ("DELETE FROM u", "it is not a SELECT: it begins with"),
         ("SELECT nothing FROM u", "no table here is known to have the column 'nothing'"),
         ("SELECT u.nothing FROM u", "'u' has no column 'nothing' that is known"),
         ("SELECT 1 AS x FROM pg_class", "it reads pg_class, which is none of the job's inputs"),

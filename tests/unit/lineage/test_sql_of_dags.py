@@ -136,6 +136,33 @@ def test_underivable_lineage_is_noted_and_counts_as_reading_everything() -> None
     assert CompiledDag.from_json(dag.to_json()) == dag
 
 
+def test_notes_have_the_line_in_the_file() -> None:
+    literal = """dag: d
+jobs:
+  - name: src
+    activation: source
+    source: {kind: manual}
+    outputs: [{dataset: src}]
+  - name: odd
+    inputs: [src]
+    outputs: [{dataset: odd}]
+    config:
+      sql: |
+        SELECT a
+        FROM src
+        WHERE a SOUNDS 1
+"""
+    plain = literal.replace("|\n        ", "").replace("\n        ", " ")
+    for text, line in ((literal, 14), (plain, 11)):
+        (note,) = compile_dag(parse_dag(text, where="f.yaml"), {}).notes
+        assert str(note).startswith(f"f.yaml:{line}: odd: its columns cannot be derived")
+
+
+@pytest.mark.parametrize("select", ["VALUES (1)", "TABLE src", "((SELECT 1))", "SELECT 1; -- end"])
+def test_other_queries_are_accepted(select: str) -> None:
+    compiled(source(["a"]), sql("made", select, "src"))
+
+
 @pytest.mark.parametrize("operator", ["python", "shell"])
 def test_other_operators_have_no_sql(operator: str) -> None:
     dag = compiled(source(["a"]), sql("made", "SELECT a FROM src", "src") | {"operator": operator})
