@@ -51,7 +51,7 @@ def _tree(view: Undeployed, done: bool) -> RenderableType:
         state = "was undeployed before"
     tree = Tree(Text.assemble((view.dag_name, "bold"), f" {state}"))
     if view.effects is not None:
-        for line in _effects(view.effects):
+        for line in (*_effects(view.effects), *_captured(view.effects, view.captured)):
             tree.add(line)
     fate = "dropped" if view.drops_tables else "kept"
     if view.created:
@@ -68,6 +68,12 @@ def _effects(effects: Undeployment) -> Iterator[str]:
         yield f"topics no longer read: {some(effects.topics, most=20)}"
     if effects.schedules:
         yield f"schedules ended: {some(effects.schedules, most=20)}"
-    if effects.tables:
+
+
+def _captured(effects: Undeployment, captured: tuple[str, ...] | None) -> Iterator[str]:
+    remedy = "'knockon detach' ends that"
+    if captured:
+        yield f"tables still captured: {some(captured, most=20)}; {remedy}"
+    elif captured is None:
         names = some(effects.tables, most=20)
-        yield f"tables still captured: {names}; 'knockon detach' ends that"
+        yield f"tables still captured if attached: {names}; {remedy}"

@@ -14,6 +14,8 @@ from psycopg import AsyncConnection
 from consumers.postgres import attach as attaching
 from consumers.postgres import readers
 from consumers.postgres.attach import check_declared
+from consumers.postgres.attachments import stored_attachments
+from consumers.postgres.schema import is_current
 from consumers.postgres.triggers import Tenant
 from engine.errors import Forbidden, InvalidInput, ServiceUnavailable
 from engine.flow.shared.org_context import OrgContext
@@ -100,6 +102,18 @@ async def forget_reader(
     """
     async with _source(_address(caller, service, source_url)) as source:
         return ForgottenReader(reader, await readers.forget(source, reader))
+
+
+async def attached_tables(caller: Caller, service: Service) -> list[tuple[str, str]]:
+    """List the tables attached in the configured source database, with their datasets.
+
+    Raises ServiceUnavailable, or an error of psycopg.
+    """
+    async with _source(service.source_url) as source:
+        if not await is_current(source):
+            return []
+        rows = await stored_attachments(source, str(caller.org.id))
+    return [(row.table, row.dataset) for row in rows]
 
 
 async def _declared_table(conn: Connection, org: OrgContext, dataset: str) -> str:

@@ -1,7 +1,9 @@
 """Undeploy DAGs."""
 
 import msgspec
+import psycopg
 
+from engine.errors import ServiceUnavailable
 from engine.flow.deployment import created_tables as created
 from engine.flow.deployment import undeploy as undeployment
 from engine.flow.deployment.created_tables import created_tables
@@ -12,6 +14,7 @@ from engine.lineage.compiled import CompiledDag
 from engine.model.states import Role
 from engine.model.tables import TableName
 from engine.service.caller import Caller, requires
+from engine.service.commands.attachments import attached_tables
 from engine.service.service import Service
 from engine.store.database import Connection
 
@@ -22,13 +25,15 @@ class Undeployed(msgspec.Struct, frozen=True):
     """Result or preview of an undeploy.
 
     ``effects`` is None if the DAG was undeployed before, and only its tables remained. ``created``
-    are the tables created by Knockon; ``drops_tables``: they are dropped.
+    are the tables created by Knockon; ``drops_tables``: they are dropped. ``captured`` are the
+    tables that remain attached; None if the source database cannot be asked.
     """
 
     dag_name: str
     effects: Undeployment | None
     created: tuple[str, ...]
     drops_tables: bool
+    captured: tuple[str, ...] | None
 
 
 @requires(Role.ADMIN)
@@ -39,7 +44,8 @@ async def preview_undeploy_of(
     async with service.snapshot(caller) as (conn, org):
         effects, compiled = await _subject(conn, org, dag, drop_tables)
         tables = await created_tables(conn, org, compiled)
-    return _result(dag, effects, tables, drop_tables)
+    captured = await _captured(caller, service, effects)
+    return _result(dag, effects, tables, drop_tables, captured)
 
 
 @requires(Role.ADMIN)
@@ -62,7 +68,8 @@ async def undeploy(
             await undeployment.rebuild_later(conn, org, dag)
     if drop_tables:
         await _drop(caller, service, tables)
-    return _result(dag, effects, tables, drop_tables)
+    captured = await _captured(caller, service, effects)
+    return _result(dag, effects, tables, drop_tables, captured)
 
 
 async def _subject(
@@ -85,7 +92,25 @@ async def _drop(caller: Caller, service: Service, tables: list[TableName]) -> No
             raise
 
 
+async def _captured(
+    caller: Caller, service: Service, effects: Undeployment | None
+) -> tuple[str, ...] | None:
+    """Return the tables attached to datasets of the DAG; None if their database does not answer."""
+    if effects is None or not effects.tables:
+        return ()
+    try:
+        attached = await attached_tables(caller, service)
+    except (ServiceUnavailable, psycopg.Error):
+        return None
+    datasets = set(effects.datasets)
+    return tuple(sorted({table for table, dataset in attached if dataset in datasets}))
+
+
 def _result(
-    dag: str, effects: Undeployment | None, tables: list[TableName], drops: bool
+    dag: str,
+    effects: Undeployment | None,
+    tables: list[TableName],
+    drops: bool,
+    captured: tuple[str, ...] | None,
 ) -> Undeployed:
-    return Undeployed(dag, effects, tuple(sorted(map(str, tables))), drops)
+    return Undeployed(dag, effects, tuple(sorted(map(str, tables))), drops, captured)

@@ -5,9 +5,11 @@ import pytest
 from engine.errors import Forbidden, InvalidInput
 from engine.model.states import DeployKind, Role
 from engine.service.caller import Caller
+from engine.service.commands.attachments import attach
 from engine.service.commands.undeploys import Undeployed, preview_undeploy_of, undeploy
 from engine.service.queries.history import history
 from engine.service.queries.status import status
+from engine.service.service import Service
 from engine.store.database import Database
 from tests.support.workers import sql_job, work
 from tests.support.worlds import World, source
@@ -65,6 +67,21 @@ async def test_tables_of_an_undeployed_dag_are_dropped_later(world: World) -> No
     assert (done.effects, done.created) == (None, TABLE)
     assert not await has_table(world)
     assert not (await world.deploy(source("orders"), COPY)).dags[0].is_restored
+
+
+async def test_only_attached_tables_are_reported_as_captured(database: Database) -> None:
+    async with database.connection() as conn:
+        await conn.execute("CREATE TABLE orders (id int)")
+    tables = ("orders", "never")
+    jobs = [source(each, {}, source={"kind": "postgres", "table": each}) for each in tables]
+    world = await World.made(database, *jobs)
+    service = Service(world.database, source_url=database.url)
+    shown = await preview_undeploy_of(world.caller, service, "w")
+    assert (shown.effects.tables, shown.captured) == (("never", "orders"), ())
+    await attach(world.caller, service, "orders", "orders")
+    assert (await preview_undeploy_of(world.caller, service, "w")).captured == ("public.orders",)
+    nowhere = Service(world.database, source_url="postgresql://127.0.0.1:1/none")
+    assert (await undeploy(world.caller, nowhere, "w")).captured is None
 
 
 async def test_a_table_that_others_depend_on_is_kept(world: World) -> None:
