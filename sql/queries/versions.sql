@@ -20,8 +20,12 @@ WHERE d.org_id = %(org_id)s AND (%(dag)s::text IS NULL OR d.dag_name = %(dag)s)
 ORDER BY d.id DESC LIMIT %(limit)s
 
 -- :name contents
--- The contents of DAG versions.
-SELECT id, content FROM knockon.dag_versions WHERE id = ANY(%(ids)s)
+-- The contents of DAG versions, with the dataset versions of each by name.
+SELECT v.id, v.content, (
+        SELECT coalesce(jsonb_object_agg(s.name, p.dataset_version), '{}')
+        FROM knockon.dag_version_datasets p JOIN knockon.datasets s ON s.id = p.dataset_uuid
+        WHERE p.dag_version_id = v.id) AS datasets
+FROM knockon.dag_versions v WHERE v.id = ANY(%(ids)s)
 
 -- :name file
 -- One version of a DAG, with its text as written.

@@ -75,6 +75,7 @@ def _changes_text(deploy: PastDeploy) -> Text:
     parts = [f"+ {name}" for name in changes.added]
     parts += [f"~ {name} ({', '.join(keys)})" for name, keys in changes.changed.items()]
     parts += [f"- {name}" for name in changes.removed]
+    parts += [f"~ {key} of the DAG" for key in deploy.changed_keys]
     text = Text(some(parts) if parts else "no job")
     if changes.regenerated:
         rebuilt = counted(len(changes.regenerated), "new dataset version")

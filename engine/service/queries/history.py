@@ -1,6 +1,7 @@
 """History of the deploys of DAGs, and the files of DAG versions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -23,7 +24,9 @@ class PastDeploy(msgspec.Struct, frozen=True):
     """A deploy, by which a version of a DAG became the current one, or an undeploy of the version.
 
     ``changes`` are those from the version current before; None for an undeploy, or if that version
-    was removed after its retention period. ``by`` is None if unknown.
+    was removed after its retention period. Their new dataset versions include those caused by
+    other DAGs deployed together. ``changed_keys`` are those of the DAG itself. ``by`` is None if
+    unknown.
     """
 
     dag: str
@@ -34,6 +37,7 @@ class PastDeploy(msgspec.Struct, frozen=True):
     by: str | None
     is_current: bool
     changes: DagDiff | None
+    changed_keys: tuple[str, ...] = ()
 
 
 class VersionFile(msgspec.Struct, frozen=True):
@@ -79,17 +83,39 @@ async def file_of_version(caller: Caller, service: Service, dag: str, version: i
     return VersionFile(dag, version, row.id, row.file is not None, file)
 
 
-async def _contents(conn: Connection, rows: Iterable[DeployRow]) -> dict[UUID, CompiledDag]:
+@dataclass(frozen=True, slots=True)
+class _Version:
+    dag: CompiledDag
+    datasets: Mapping[str, UUID]
+
+
+async def _contents(conn: Connection, rows: Iterable[DeployRow]) -> dict[UUID, _Version]:
     ids = {id_ for row in rows for id_ in (row.version_id, row.previous_version_id)} - {None}
     found = await fetch(conn, "versions.contents", VersionContent, ids=list(ids))
-    return {row.id: CompiledDag.from_data(row.content) for row in found}
+    return {row.id: _Version(CompiledDag.from_data(row.content), row.datasets) for row in found}
 
 
-def _past_deploy(row: DeployRow, contents: dict[UUID, CompiledDag]) -> PastDeploy:
+def _changes(before: _Version | None, now: _Version) -> DagDiff:
+    """Compare versions; readers of datasets rebuilt by another DAG have new versions as well."""
+    changes = diff(before.dag if before else None, now.dag)
+    if before is None:
+        return changes
+    rebuilt = {
+        name: changes.regenerated.get(name)
+        for name, version in now.datasets.items()
+        if before.datasets.get(name, version) != version
+    }
+    return msgspec.structs.replace(changes, regenerated={**rebuilt, **changes.regenerated})
+
+
+def _past_deploy(row: DeployRow, contents: Mapping[UUID, _Version]) -> PastDeploy:
     previous = row.previous_version_id
-    changes = None
+    changes, keys = None, ()
     if row.kind == DeployKind.DEPLOYED and (previous is None or previous in contents):
-        changes = diff(contents[previous] if previous else None, contents[row.version_id])
+        before, now = contents[previous] if previous else None, contents[row.version_id]
+        changes = _changes(before, now)
+        if before is not None and before.dag.description != now.dag.description:
+            keys = ("description",)
     return PastDeploy(
         dag=row.dag,
         kind=row.kind,
@@ -99,6 +125,7 @@ def _past_deploy(row: DeployRow, contents: dict[UUID, CompiledDag]) -> PastDeplo
         by=row.deployed_by,
         is_current=row.is_current,
         changes=changes,
+        changed_keys=keys,
     )
 
 

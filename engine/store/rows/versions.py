@@ -23,10 +23,11 @@ class DeployRow(msgspec.Struct, frozen=True):
 
 
 class VersionContent(msgspec.Struct, frozen=True):
-    """The compiled content of a DAG version."""
+    """The compiled content of a DAG version, and its dataset versions by name of the dataset."""
 
     id: UUID
     content: Any
+    datasets: dict[str, UUID]
 
 
 class StoredFile(msgspec.Struct, frozen=True):

@@ -7,12 +7,13 @@ import pytest
 
 from engine.cli.runtime.dag_files import read_dag
 from engine.errors import InvalidInput, UnknownName
+from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
 from engine.service.caller import Caller
 from engine.service.commands.deploys import deploy
 from engine.service.queries.history import PastDeploy, VersionFile, file_of_version, history
 from engine.store.database import Database
-from tests.support.worlds import World, job, source
+from tests.support.worlds import WEEKLY, World, job, source
 
 FIRST = """\
 dag: shop
@@ -61,6 +62,23 @@ async def test_deploys_are_listed_with_person_and_changes(world: World) -> None:
     assert second.changes.changed == {"sum": ("config",)}
     assert set(second.changes.regenerated) == {"sums"}
     assert [row.dag for row in await past(world, None)] == ["shop", "shop", "w"]
+
+
+async def test_changes_include_datasets_rebuilt_because_of_another_dag(world: World) -> None:
+    def reader(**more: str) -> DagFile:
+        jobs = [job("c", "b")]
+        return parse_dag(json.dumps({"dag": "r", "jobs": jobs} | more), where="r.yaml")
+
+    await deploy(world.caller, world.service, [reader()])
+    weekly = {"dag": "w", "jobs": [source("a"), job("b", "a", partitioning=WEEKLY)]}
+    both = [parse_dag(json.dumps(weekly), where="w.yaml"), reader()]
+    done = await deploy(world.caller, world.service, both)
+    assert [list(each.diff.regenerated) for each in done.dags] == [["b"], ["c"]]
+    (rebuilt, _) = await past(world, "r")
+    assert rebuilt.changes is not None
+    assert list(rebuilt.changes.regenerated) == ["c"]
+    await deploy(world.caller, world.service, [reader(description="Reads b.")])
+    assert (await past(world, "r"))[0].changed_keys == ("description",)
 
 
 async def test_unchanged_content_is_no_deploy(world: World) -> None:
