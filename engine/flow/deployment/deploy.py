@@ -55,7 +55,7 @@ async def deploy(
                 raise Rollback(attempt)
             tasks = await build(conn, org, prepared, new_id())
             return replace(described, tasks=tasks)
-        plan_id = await store_pending_deploy(conn, org, prepared.changes, described, by)
+        plan_id = await store_pending_deploy(conn, org, prepared, described, by)
         return replace(described.without_versions(), pending_plan=plan_id)
 
 

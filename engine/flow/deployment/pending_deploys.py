@@ -4,7 +4,7 @@ The files are stored with the plan. The approval deploys them, unless one of the
 deployed meanwhile.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from engine.errors import InvalidInput
 from engine.flow.deployment.changes import Change
 from engine.flow.deployment.current_versions import load_current_versions
 from engine.flow.deployment.deployment import Deployed
+from engine.flow.deployment.prepared_deploy import PreparedDeploy
 from engine.flow.deployment.undeploy import last_undeployed
 from engine.flow.planning.pending_approval import insert_pending
 from engine.flow.planning.review import described_steps
@@ -51,16 +52,21 @@ class PendingDeploy(msgspec.Struct, frozen=True):
 async def store_pending_deploy(
     conn: Connection,
     org: OrgContext,
-    changes: Sequence[Change],
+    prepared: PreparedDeploy,
     described: Deployed,
     by: str | None,
 ) -> UUID:
     """Store a deploy as a plan pending approval; return the plan's id.
 
+    Unchanged files are left out, so that a later deploy of one does not prevent the approval.
     The same files have one plan, however often they are deployed. The transaction of the deploy was
     rolled back, so that there are no rows of its jobs.
     """
-    given = [change for change in changes if change.is_given]
+    given = [
+        change
+        for change in prepared.changes
+        if change.is_given and not (change.is_empty and change.dag.dag not in prepared.restored)
+    ]
     hashes = await _hashes(conn, org, [change.dag.dag for change in given])
     pending = PendingDeploy(tuple(_file(change, hashes) for change in given), by)
     event, decision = msgspec.to_builtins(pending), described.decision

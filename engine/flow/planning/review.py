@@ -42,7 +42,10 @@ async def lock_plan(
     if row is None:
         raise UnknownName(f"there is no plan {plan_id} in this org: see 'knockon plans'")
     if row.state not in states:
-        raise InvalidInput(f"plan {plan_id} {_ADVICE[row.state]}")
+        advice = _ADVICE[row.state]
+        if row.state == PlanState.REJECTED and "deploy" in (row.event or {}):
+            advice = "has already been rejected: deploy the files again"
+        raise InvalidInput(f"plan {plan_id} {advice}")
     return row
 
 

@@ -136,6 +136,14 @@ async def test_differences_since_the_deploy_are_returned(world: World) -> None:
     assert done.tasks == 16
 
 
+async def test_unchanged_files_are_no_part_of_a_pending_deploy(world: World) -> None:
+    plan_id = await pending(world, file(job("c", "b"), dag="below"), CHANGED)
+    (plan,) = await world.rows("SELECT event FROM plans WHERE id = %s", plan_id)
+    assert [each["dag"] for each in plan["event"]["deploy"]] == ["above"]
+    await world.deploy(job("c", "b", description="other"), dag="below")
+    assert (await approved(world, plan_id)).tasks == 14
+
+
 async def test_a_dag_deployed_meanwhile_is_not_overwritten(world: World) -> None:
     plan_id = await pending(world, CHANGED)
     await world.deploy(source("a"), job("b", "a"), source("z"), dag="above")
@@ -173,5 +181,5 @@ async def test_a_rejected_deploy_leaves_nothing_stale(world: World) -> None:
     async with world.conn() as conn:
         await reject(conn, world.org, plan_id, "bob")
     assert await world.rows("SELECT * FROM stale_decisions") == []
-    with pytest.raises(InvalidInput, match="rejected"):
+    with pytest.raises(InvalidInput, match="already been rejected: deploy the files again"):
         await approved(world, plan_id)
