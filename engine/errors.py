@@ -107,3 +107,9 @@ class TaskFailed(KnockonError):
     """The code of a job failed; the attempt counts."""
 
     code = "task_failed"
+
+
+class InvalidOutput(TaskFailed):
+    """The rows of a job cannot be its output; the task is not repeated on the same data."""
+
+    code = "invalid_output"

@@ -105,6 +105,11 @@ class DagContext:
         )
 
     @property
+    def has_database(self) -> bool:
+        """True unless files are checked without a database, and so without its DAGs."""
+        return self.user_defined is not NOTHING_DEFINED
+
+    @property
     def datasets(self) -> set[str]:
         """The names of all datasets in the DAG and the catalog."""
         return {*self.catalog, *self.output_paths}

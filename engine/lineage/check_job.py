@@ -238,7 +238,10 @@ def _check_input(job: JobSpec, read: Input, path: Path, context: DagContext) -> 
     if source is None:
         if read.dataset not in context.datasets:
             hint = did_you_mean(read.dataset, context.datasets)
-            yield Problem(path, f"no job of any DAG produces the dataset {read.dataset!r}{hint}")
+            where = "these files or of a deployed DAG" if context.has_database else "these files"
+            more = "" if context.has_database else "; 'knockon deploy' finds those of deployed DAGs"
+            message = f"no job of {where} produces the dataset {read.dataset!r}{hint}{more}"
+            yield Problem(path, message)
         return
     if read.cursor:
         at = (*path, "cursor", "column")

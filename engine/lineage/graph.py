@@ -5,7 +5,7 @@ Every dataset, even a source, has exactly one producing job, so the nodes of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from graphlib import CycleError
@@ -134,6 +134,11 @@ class Lineage:
         """Return the dataset with this id, or None if no current DAG produces it."""
         node = self._nodes.get(dataset.int)
         return node.dataset if node else None
+
+    @property
+    def dataset_names(self) -> Collection[str]:
+        """Return the names of all datasets."""
+        return self._names.keys()
 
     def has_dataset_named(self, name: str) -> bool:
         """Return True if a current DAG produces a dataset with this name."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from engine.errors import InvalidPartition, UnknownName
 from engine.lineage.graph import Lineage
+from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.source_positions import did_you_mean
 from engine.partitions import PartitionSpace
@@ -16,6 +17,14 @@ def require_dag(lineage: Lineage, dag: str) -> None:
     if dag not in deployed:
         hint = did_you_mean(dag, deployed) or "; 'knockon status' lists the deployed DAGs"
         raise UnknownName(f"there is no DAG {dag!r} deployed in this org{hint}")
+
+
+def dataset_named(lineage: Lineage, name: str) -> Dataset:
+    """Return the dataset with a name. Raises UnknownName, with a similar name if there is one."""
+    if not lineage.has_dataset_named(name):
+        hint = did_you_mean(name, lineage.dataset_names) or "; 'knockon datasets' lists them"
+        raise UnknownName(f"there is no dataset {name!r} deployed in this org{hint}")
+    return lineage.dataset_named(name)
 
 
 def require_partition(lineage: Lineage, jobs: Iterable[Job], text: str) -> None:

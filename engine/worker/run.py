@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from engine.errors import InvalidInput, LeaseLost, TaskFailed
+from engine.errors import InvalidInput, InvalidOutput, LeaseLost, TaskFailed
 from engine.model.states import TaskStatus
 from engine.model.task import Lease
 from engine.monitor.metrics import TASK_ATTEMPTS, TASK_SECONDS, WORKER_RUNNING
@@ -60,7 +60,10 @@ async def _attempt(
         raise
     except Exception as error:
         _count(lease, TaskStatus.FAILED)
-        text, retryable = redacted(_message(error)), not isinstance(error, InvalidInput)
+        text, retryable = (
+            redacted(_message(error)),
+            not isinstance(error, InvalidInput | InvalidOutput),
+        )
         log.warning("task failed", why=redacted(str(error)))
         emit(RunEvent("FAIL", lease, error=text))
         await _fail(client, context, text, retryable=retryable)

@@ -134,10 +134,11 @@ def _tree(deployment: Deployment, is_preview: bool) -> Tree:
     change = deployment.diff
     same = not (change.added or change.changed or change.removed or change.regenerated)
     state = "would be deployed" if is_preview else "is deployed"
-    note = ", unchanged" if same else ""
     if deployment.is_restored:
-        note = " again, with the partitions built before"
-    tree = Tree(Text.assemble((deployment.dag_name, "bold"), f" {state}{note}"))
+        state += " again, with the partitions built before"
+    elif same:
+        state = "is unchanged"
+    tree = Tree(Text.assemble((deployment.dag_name, "bold"), f" {state}"))
     _add_jobs(tree, change)
     if change.unchanged and not same:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
@@ -189,7 +190,10 @@ def _growth_text(name: str, partitions: Sequence[str]) -> Text:
 
 
 def _add_versions(tree: Tree, diff: DagDiff) -> None:
-    branch = tree.add(Text(counted(len(diff.regenerated), "new dataset version"), "cyan"))
+    is_own = diff.added or diff.changed or diff.removed
+    reason = "" if is_own else "  because an input in another DAG changed"
+    count = counted(len(diff.regenerated), "new dataset version")
+    branch = tree.add(Text.assemble((count, "cyan"), (reason, "dim")))
     is_first = not (diff.changed or diff.unchanged or diff.removed)
     for name, columns in () if is_first else diff.regenerated.items():
         names = "" if columns is None else f"  {', '.join(columns)}"

@@ -21,6 +21,7 @@ from engine.errors import Forbidden, InvalidInput, ServiceUnavailable
 from engine.flow.shared.org_context import OrgContext
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 from engine.store.addresses import SOURCE_URL, Address
 from engine.store.database import Connection
@@ -63,7 +64,7 @@ async def attach(
     """
     address = _address(caller, service, source_url)
     async with service.snapshot(caller) as (conn, org):
-        partitioning = (await org.lineage(conn)).dataset_named(dataset).partitioning
+        partitioning = dataset_named(await org.lineage(conn), dataset).partitioning
         declared = await _declared_table(conn, org, dataset)
     async with _source(address) as source:
         await check_declared(source, table, dataset, declared)
@@ -122,7 +123,7 @@ async def _declared_table(conn: Connection, org: OrgContext, dataset: str) -> st
     feed = next((row.source for row in rows if dataset in row.datasets), None)
     if feed is None:
         lineage = await org.lineage(conn)
-        job = lineage.producer(lineage.dataset_named(dataset).id)
+        job = lineage.producer(dataset_named(lineage, dataset).id)
         raise InvalidInput(
             f"dataset {dataset!r} is written by job {job.name!r} of DAG {job.dag_name!r}: only "
             "tables of sources can be attached; name a source dataset"

@@ -10,6 +10,7 @@ from engine.model.event import SourceEvent
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import invalidation_id
+from engine.service.names import dataset_named
 from engine.service.service import Service
 
 __all__ = ["Requested", "invalidate", "replay", "replay_all"]
@@ -22,6 +23,7 @@ async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Re
     Raises InvalidInput if the event names something unknown, or the key belongs to another request.
     """
     async with service.transaction(caller) as (conn, org):
+        dataset_named(await org.lineage(conn), event.dataset)
         return await manual.invalidate(conn, org, event)
 
 

@@ -5,6 +5,7 @@ from engine.flow.shared import pauses
 from engine.lineage.job_names import find_job
 from engine.model.states import Activation, PauseKind, Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 from engine.store.rows.pauses import Pause, RequestedPause
 
@@ -39,7 +40,7 @@ async def pause(
                     f"'knockon pause dataset {dataset}'"
                 )
         if kind == PauseKind.DATASET:
-            lineage.dataset_named(subject)
+            dataset_named(lineage, subject)
         return await pauses.pause(conn, org, kind, subject, reason=reason, by=caller.user)
 
 

@@ -9,6 +9,7 @@ from engine.flow.planning.estimate import Estimate
 from engine.model.event import SourceEvent
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.queries.impacted_jobs import ImpactedJob, impacted_jobs
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
 from engine.service.service import Service
@@ -34,6 +35,7 @@ class Impact(msgspec.Struct, frozen=True):
 async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impact:
     """Plan a change without effect, and store the plan. Raises InvalidInput like ingestion."""
     async with service.transaction(caller) as (conn, org):
+        dataset_named(await org.lineage(conn), event.dataset)
         proposal = await plan_change(conn, org, event)
     decision = proposal.decision
     return Impact(

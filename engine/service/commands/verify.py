@@ -7,6 +7,7 @@ from engine.lineage.graph import Lineage
 from engine.model.job import Job
 from engine.model.states import Activation, Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 from engine.worker.operators.sql.recompute import Comparison
 from engine.worker.verification import Outcome, Verified, obstacle
@@ -58,5 +59,5 @@ async def verify(
 
 def _jobs(lineage: Lineage, dataset: str | None) -> list[Job]:
     if dataset is not None:
-        return [lineage.producer(lineage.dataset_named(dataset).id)]
+        return [lineage.producer(dataset_named(lineage, dataset).id)]
     return [job for job in lineage.order if job.activation != Activation.SOURCE]

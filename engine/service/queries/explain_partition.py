@@ -26,7 +26,7 @@ from engine.model.states import Activation, PlanState, Role, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
-from engine.service.names import one_key
+from engine.service.names import dataset_named, one_key
 from engine.service.queries.not_run import PlanNotRun, not_run
 from engine.service.queries.pruned_changes import PrunedChange, pruned_changes
 from engine.service.service import Service
@@ -104,7 +104,7 @@ async def _explain(
     conn: Connection, org: OrgContext, dataset: str, partition: str
 ) -> ExplainedPartition:
     lineage = await org.lineage(conn)
-    row = lineage.dataset_named(dataset)
+    row = dataset_named(lineage, dataset)
     key = one_key(lineage.space(row.id), partition, dataset)
     job = lineage.producer(row.id)
     built = await fetch_one(

@@ -1,6 +1,7 @@
 """Causes of a task: the path from the changed data to the task, edge by edge."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from engine.lineage.graph import Edge, Lineage
 from engine.model.states import Role, TaskStatus
 from engine.planner import path_to
 from engine.service.caller import Caller, requires
-from engine.service.ids import task_id
+from engine.service.ids import plan_id, task_id
 from engine.service.queries.attempts import AttemptSummary, summaries
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
 from engine.service.queries.planned_jobs import load_job_names
@@ -93,7 +94,19 @@ async def explain_task(caller: Caller, service: Service, task: str) -> Explained
     async with service.snapshot(caller) as (conn, org):
         if (await org.lineage(conn)).has_dataset_named(task):
             raise InvalidInput(f"{task!r} is a dataset: name a partition as well, or '*'")
-        return await _explain(conn, org, await task_id(conn, org, task))
+        try:
+            id_ = await task_id(conn, org, task)
+        except UnknownName:
+            await _refuse_plan(conn, org, task)
+            raise
+        return await _explain(conn, org, id_)
+
+
+async def _refuse_plan(conn: Connection, org: OrgContext, text: str) -> None:
+    """Raise InvalidInput if an id is that of a plan."""
+    with suppress(UnknownName):
+        await plan_id(conn, org, text)
+        raise InvalidInput(f"{text} is a plan, not a task: see 'knockon plans show {text}'")
 
 
 async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTask:

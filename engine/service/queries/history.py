@@ -110,7 +110,8 @@ def _changes(before: _Version | None, now: _Version) -> DagDiff:
 
 def _past_deploy(row: DeployRow, contents: Mapping[UUID, _Version]) -> PastDeploy:
     previous = row.previous_version_id
-    changes, keys = None, ()
+    changes: DagDiff | None = None
+    keys: tuple[str, ...] = ()
     if row.kind == DeployKind.DEPLOYED and (previous is None or previous in contents):
         before, now = contents[previous] if previous else None, contents[row.version_id]
         changes = _changes(before, now)

@@ -10,6 +10,7 @@ import msgspec
 from engine.flow.shared.org_context import OrgContext
 from engine.model.states import InvalidationOutcome, Role, ScopeKind
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.run import fetch
@@ -64,7 +65,7 @@ async def invalidations(
             limit=limit,
         )
         if dataset is not None and not rows:
-            (await org.lineage(conn)).dataset_named(dataset)
+            dataset_named(await org.lineage(conn), dataset)
         return rows
 
 

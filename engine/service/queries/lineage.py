@@ -10,6 +10,7 @@ from engine.lineage.columns import ALL_COLUMNS, EVERY
 from engine.lineage.graph import Edge, Lineage
 from engine.model.states import Activation, Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 
 Direction = Literal["down", "up"]
@@ -48,7 +49,7 @@ async def lineage_tree(
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
     builder = _TreeBuilder(lineage, direction)
-    roots = [lineage.dataset_named(dataset).id] if dataset else list(_ends(lineage, direction))
+    roots = [dataset_named(lineage, dataset).id] if dataset else list(_ends(lineage, direction))
     return tuple(builder.node(root, None) for root in roots)
 
 

@@ -18,6 +18,7 @@ from engine.model.states import Activation, Role, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 from engine.store.clock import load_now
 from engine.store.database import Connection
@@ -74,7 +75,7 @@ async def partition_states(caller: Caller, service: Service, dataset: str) -> li
     """
     async with service.connection(caller) as (conn, org):
         lineage = await org.lineage(conn)
-        row = lineage.dataset_named(dataset)
+        row = dataset_named(lineage, dataset)
         job = lineage.producer(row.id)
         texts = await _of_audit(conn, org, row) | await _of_tasks(conn, job)
         existing = expected = await load_existing(conn, lineage, row.id)

@@ -102,7 +102,7 @@ def test_a_repeated_key_writes_one_invalidation(shop: Knockon) -> None:
 
 
 REFUSALS = {
-    ("invalidate", "nowhere"): "there is no dataset nowhere",
+    ("invalidate", "nowhere"): "there is no dataset 'nowhere'",
     ("invalidate", "orders", "-p", "1999-01-01"): "1999-01-01",
     ("impact", "orders", "--rows", "{"): "--rows is not a JSON object",
     ("impact", "orders", "--rows", '{"size": 1}'): "no column 'size'",

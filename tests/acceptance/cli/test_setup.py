@@ -102,7 +102,7 @@ def test_deploy_with_dry_run_once_and_again(knockon: Knockon) -> None:
     text = knockon("deploy", MINIMAL).out
     assert "+ orders" in text
     assert "2 new dataset versions" in text
-    assert knockon("deploy", MINIMAL).out == "minimal is deployed, unchanged\n"
+    assert knockon("deploy", MINIMAL).out == "minimal is unchanged\n"
 
 
 def test_deploy_shows_changes(shop: Knockon, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_deploy_beyond_a_limit_waits_for_approval(shop: Knockon, tmp_path: Pat
     plan = text.split("knockon approve ")[1].split()[0]
     assert "deploy of minimal" in shop("plans").out
     assert f"plan {plan} is applied: 7 tasks" in shop("approve", plan).out
-    assert shop("deploy", file).out == "minimal is deployed, unchanged\n"
+    assert shop("deploy", file).out == "minimal is unchanged\n"
 
 
 def test_files_are_deployed_together_in_any_order(shop: Knockon, tmp_path: Path) -> None:
@@ -139,8 +139,12 @@ def test_files_are_deployed_together_in_any_order(shop: Knockon, tmp_path: Path)
     minimal.write_text(MINIMAL.read_text().replace("dataset: daily_sales", "dataset: sales"))
     text = shop("validate", reader, minimal).out
     assert text.index("✓ reader") < text.index("✓ minimal")
+    assert "of these files" in shop("validate", reader, code=1).err
     reader_first = shop("deploy", reader, minimal, "--json").json["dags"]
     assert [dag["dag_name"] for dag in reader_first] == ["reader", "minimal"]
+    minimal.write_text(minimal.read_text().replace("sum(amount)", "max(amount)"))
+    text = " ".join(shop("deploy", minimal, reader, "--dry-run").out.split())
+    assert "reader is unchanged" in text
     minimal.write_text(MINIMAL.read_text())
     result = shop("deploy", reader, minimal, code=1)
     assert "'sales'" in result.err

@@ -181,6 +181,21 @@ async def test_only_operators_choose_another_source_database(world: World) -> No
         await attach(admin, world.service, "raw.a", "a", source_url="postgresql://elsewhere/x")
 
 
+async def test_an_unknown_dataset_is_reported_with_a_similar_name(database: Database) -> None:
+    world = await World.made(database, source("orders"))
+    message = "there is no dataset 'oders' deployed in this org; did you mean 'orders'"
+    event = SourceEvent(dataset="oders")
+    for attempt in (
+        lambda: invalidate(world.caller, world.service, event),
+        lambda: propose(world.caller, world.service, event),
+        lambda: explain_partition(world.caller, world.service, "oders", DAY),
+        lambda: lineage_tree(world.caller, world.service, "oders"),
+        lambda: attach(world.caller, world.service, "oders", "oders"),
+    ):
+        with pytest.raises(UnknownName, match=message):
+            await attempt()
+
+
 async def test_only_the_table_of_a_source_is_attached(database: Database) -> None:
     raw = source("raw", {}, source={"kind": "postgres", "table": "shop.Orders"})
     world = await World.made(database, raw, source("told", {}), job("made", "raw", partitioning={}))

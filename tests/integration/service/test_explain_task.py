@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from engine.cli.render.explanation import invalidation_text, task_tree
-from engine.errors import UnknownName
+from engine.errors import InvalidInput, UnknownName
 from engine.flow.deployment.apply import apply
 from engine.flow.deployment.propose import propose
 from engine.flow.execution.fail import fail
@@ -45,6 +45,14 @@ async def test_the_path_lists_every_edge_restricted_to_the_task(database: Databa
         "change",
     )
     assert invalidation.source_event["event"]["note"] == "late files"
+
+
+async def test_a_plan_is_not_explained_as_a_task(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    (plan, *_) = await world.rows("SELECT id FROM plans")
+    with pytest.raises(InvalidInput, match="is a plan, not a task: see 'knockon plans show"):
+        await explain_task(world.caller, world.service, str(plan["id"])[-12:])
 
 
 async def test_a_window_is_followed_backwards(database: Database) -> None:

@@ -10,7 +10,7 @@ from engine.errors import InvalidInput, LeaseLost, TaskFailed
 from engine.flow.execution.heartbeat import heartbeat
 from engine.model.task import Lease
 from engine.store.database import Database
-from tests.support.workers import run_lease, sql_job, with_config, work
+from tests.support.workers import run_lease, sql_job, with_config, work, worker
 from tests.support.worlds import World, source
 
 COPY = "SELECT id, amount FROM orders"
@@ -155,6 +155,18 @@ async def test_columns_without_equality_have_a_fingerprint(
     await world.rows("""UPDATE orders SET note = '{"a": 1}' WHERE id = 2 RETURNING id""")
     await _run_again(world)
     assert await _version(world) > version
+
+
+async def test_rows_outside_of_the_partition_are_not_tried_again(orders: Database) -> None:
+    world = await _world(orders, sql="SELECT id, amount, date '2013-02-14' AS dt FROM orders")
+    await world.changed("orders", "2013-02-13")
+    stop = asyncio.Event()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(worker(world).run(stop))
+        while "failed" not in await world.tasks():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        stop.set()
+    assert (await world.task("copy[2013-02-13]", "failed"))["attempts"] == 1
 
 
 @pytest.mark.parametrize("dt", ["date '2013-02-14'", "NULL::date"])

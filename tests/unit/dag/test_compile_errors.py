@@ -152,12 +152,12 @@ CONTRADICTIONS = [
     (
         "{dataset: src}",
         "{dataset: scr, as: src}",
-        "10:9: jobs[1].inputs[0]: no job of any DAG produces the dataset 'scr'; did you mean",
+        "10:9: jobs[1].inputs[0]: no job of these files produces the dataset 'scr'; did you mean",
     ),
     (
         "{dataset: src}",
         "src\n      - kinsd",
-        "11:9: jobs[1].inputs[1]: no job of any DAG produces the dataset 'kinsd'; did you mean",
+        "11:9: jobs[1].inputs[1]: no job of these files produces the dataset 'kinsd'; did you mean",
     ),
     (
         "{dataset: src}",

@@ -12,7 +12,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from engine.errors import TaskFailed
+from engine.errors import InvalidOutput
 from engine.partitions import (
     Dimension,
     Intervals,
@@ -72,7 +72,7 @@ def _text(dimension: Dimension, column: sql.Composable, kind: str) -> sql.Compos
 
 def _member(name: str, dimension: Dimension, text: str | None) -> Intervals | KeySet:
     if text is None:
-        raise TaskFailed(f"the SELECT returned rows with a null {name!r}: exclude these rows")
+        raise InvalidOutput(f"the SELECT returned rows with a null {name!r}: exclude these rows")
     if isinstance(dimension, RangeDimension):
         return Intervals.single(int(text))
     if isinstance(dimension, TimeDimension):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from engine.errors import TaskFailed
+from engine.errors import InvalidOutput
 from engine.partitions import (
     Dimension,
     Intervals,
@@ -66,7 +66,7 @@ def _type_of(column: str, dimension: Dimension) -> str:
         return "date" if dimension.calendar.is_daily else "timestamp with time zone"
     if isinstance(dimension, RangeDimension):
         if dimension.size > 1:
-            raise TaskFailed(
+            raise InvalidOutput(
                 f"the SELECT must give column {column!r}: a partition has {dimension.size} values, "
                 "and only the SELECT determines the value of a row"
             )
@@ -76,7 +76,7 @@ def _type_of(column: str, dimension: Dimension) -> str:
 
 def _value(column: str, dimension: Dimension, members: Intervals | KeySet) -> object:
     if not members.is_finite or members.count() != 1:
-        raise TaskFailed(
+        raise InvalidOutput(
             f"the SELECT must give column {column!r}: this job computes several partitions at once"
         )
     if isinstance(members, KeySet):

@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from engine.errors import TaskFailed
+from engine.errors import InvalidOutput, TaskFailed
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.store.as_org import AsOrg
@@ -41,7 +41,7 @@ class Writing:
         composed = statement.format(**self._parts(), **parts)
         rows = await org.fetch(composed)
         if strays := sum(row["strays"] or 0 for row in rows):
-            raise TaskFailed(
+            raise InvalidOutput(
                 f"the SELECT for {self.dataset.name!r} returned {strays} rows outside of partition "
                 f"{self.unit.text!r}: filter them out, for example with a join on knockon_partition"
             )

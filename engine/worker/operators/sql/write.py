@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from engine.errors import TaskFailed
+from engine.errors import InvalidOutput
 from engine.model.states import UpdateStrategy
 from engine.model.task import Output
 from engine.store.as_org import AsOrg
@@ -91,7 +91,7 @@ async def _append(org: AsOrg, writing: Writing) -> Output:
     await check_null_keys(org, writing, row["nulls"])
     name, partition = writing.dataset.name, writing.unit.text
     if row["moved"]:
-        raise TaskFailed(
+        raise InvalidOutput(
             f"{row['moved']} rows for partition {partition!r} of {name!r} have the unique key of "
             "rows in another partition: add the partition's columns to unique_key"
         )
