@@ -14,7 +14,7 @@ from engine.cli.commands._decisions import By
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import short
-from engine.cli.render.plan import cost_text, estimate_text
+from engine.cli.render.plan import cost_text, estimate_text, job_changes
 from engine.cli.runtime.dag_files import STANDARD_INPUT, read_dags
 from engine.cli.runtime.python_code import with_python_code
 from engine.cli.runtime.session import Session, load_settings, run
@@ -139,7 +139,8 @@ def _tree(deployment: Deployment, is_preview: bool) -> Tree:
     elif same:
         state = "is unchanged"
     tree = Tree(Text.assemble((deployment.dag_name, "bold"), f" {state}"))
-    _add_jobs(tree, change)
+    for line in job_changes(change):
+        tree.add(line)
     if change.unchanged and not same:
         tree.add(Text(f"= {counted(len(change.unchanged), 'job')} unchanged", "dim"))
     if change.regenerated:
@@ -149,15 +150,6 @@ def _tree(deployment: Deployment, is_preview: bool) -> Tree:
     for each in deployment.notes:
         tree.add(Text.assemble(("note: ", "yellow"), str(each)))
     return tree
-
-
-def _add_jobs(tree: Tree, change: DagDiff) -> None:
-    for name in change.added:
-        tree.add(Text.assemble(("+ ", "green"), name))
-    for name, keys in change.changed.items():
-        tree.add(Text.assemble(("~ ", "yellow"), name, (f"  {', '.join(keys)}", "dim")))
-    for name in change.removed:
-        tree.add(Text.assemble(("- ", "red"), name))
 
 
 def _bounds_texts(deployment: Deployment) -> Iterator[Text]:

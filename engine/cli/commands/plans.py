@@ -11,7 +11,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table, pruned_text, short
 from engine.cli.render.explanation import invalidation_text
-from engine.cli.render.plan import estimate_text, subject_of
+from engine.cli.render.plan import estimate_text, job_changes, subject_of
 from engine.cli.runtime.session import run
 from engine.model.states import PlanState
 from engine.service.queries.plans import PlanRow, PlanStep, PlanView
@@ -77,8 +77,7 @@ def _tree(view: PlanView) -> RenderableType:
     head = Text.assemble("plan ", (short(plan.id), "bold"), f"  {plan.state}  ")
     tree = Tree(head.append(f"{ago(plan.created_at)}  {tasks} in {jobs}", "dim"))
     if plan.dags:
-        by = f" by {plan.deployed_by}" if plan.deployed_by else ""
-        tree.add(Text(f"{subject_of(plan)}{by}"))
+        tree.add(_deploy_tree(view))
     for line in _note(plan).splitlines():
         tree.add(Text(line, "yellow"))
     for invalidation in view.invalidations:
@@ -91,6 +90,17 @@ def _tree(view: PlanView) -> RenderableType:
         tree.add(Text(f"and {len(view.steps) - _MAX_LISTED:,} more jobs; --json lists all", "dim"))
     for edge in view.pruned[:_MAX_LISTED]:
         tree.add(pruned_text(edge))
+    return tree
+
+
+def _deploy_tree(view: PlanView) -> Tree:
+    plan = view.plan
+    by = f" by {plan.deployed_by}" if plan.deployed_by else ""
+    tree = Tree(Text(f"{subject_of(plan)}{by}"))
+    for dag, change in view.changes.items():
+        branch = tree.add(Text(dag, "bold"))
+        for job in job_changes(change):
+            branch.add(job)
     return tree
 
 

@@ -1,9 +1,10 @@
 """Plans: expected costs, and differences from an earlier preview."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
+from engine.lineage.diff import DagDiff
 from engine.planner import Difference, DifferenceKind
 from engine.service.queries.plans import Cost, Estimate, PlanRow
 from engine.wording import counted, some, span
@@ -19,6 +20,16 @@ _MARKS = {
 def subject_of(plan: PlanRow) -> str:
     """The changed datasets of a plan, or the DAGs of a deploy."""
     return f"deploy of {some(plan.dags)}" if plan.dags else some(plan.datasets)
+
+
+def job_changes(change: DagDiff) -> Iterator[Text]:
+    """The jobs that a deploy adds, changes and removes, a line each."""
+    for name in change.added:
+        yield Text.assemble(("+ ", "green"), name)
+    for name, keys in change.changed.items():
+        yield Text.assemble(("~ ", "yellow"), name, (f"  {', '.join(keys)}", "dim"))
+    for name in change.removed:
+        yield Text.assemble(("- ", "red"), name)
 
 
 def estimate_text(estimate: Estimate | None) -> str:

@@ -21,6 +21,7 @@ from engine.flow.planning.pending_approval import insert_pending
 from engine.flow.planning.review import described_steps
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.definition import hash_of
+from engine.lineage.diff import DagDiff
 from engine.lineage.version_file import storable_text
 from engine.model.dag import DagFile
 from engine.model.dagfile import reread_dag
@@ -43,10 +44,11 @@ class PendingFile(msgspec.Struct, frozen=True):
 
 
 class PendingDeploy(msgspec.Struct, frozen=True):
-    """Files whose deploy is pending, and the person who deploys them."""
+    """Files whose deploy is pending, the person who deploys them, and the changes of each DAG."""
 
     deploy: tuple[PendingFile, ...]
     by: str | None = None
+    changes: dict[str, DagDiff] = {}
 
 
 async def store_pending_deploy(
@@ -68,7 +70,8 @@ async def store_pending_deploy(
         if change.is_given and not (change.is_empty and change.dag.dag not in prepared.restored)
     ]
     hashes = await _hashes(conn, org, [change.dag.dag for change in given])
-    pending = PendingDeploy(tuple(_file(change, hashes) for change in given), by)
+    files = tuple(_file(change, hashes) for change in given)
+    pending = PendingDeploy(files, by, {change.dag.dag: change.diff for change in given})
     event, decision = msgspec.to_builtins(pending), described.decision
     same = {"org_id": org.id, "deploy": Jsonb(event["deploy"])}
     row = await fetch_one(conn, "plans.pending_deploy", PlanId, **same)

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.flow.planning.estimate import Cost, Estimate
 from engine.flow.shared.org_context import OrgContext
+from engine.lineage.diff import DagDiff
 from engine.model.states import PlanState, Role
 from engine.planner import hops_of, partitions_of
 from engine.service.caller import Caller, requires
@@ -62,13 +63,17 @@ class PlanStep(msgspec.Struct, frozen=True):
 
 
 class PlanView(msgspec.Struct, frozen=True):
-    """A plan with steps, upstream first, pruned edges, and invalidations."""
+    """A plan with steps, upstream first, pruned edges, and invalidations.
+
+    ``changes`` are those of a deploy, by DAG; deploys of earlier releases have none.
+    """
 
     plan: PlanRow
     steps: tuple[PlanStep, ...]
     pruned: tuple[PrunedEdge, ...]
     invalidations: tuple[InvalidationRow, ...]
     more_invalidations: int
+    changes: Mapping[str, DagDiff]
 
 
 @requires(Role.READER)
@@ -94,6 +99,7 @@ async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
         pruned=tuple(pruned_edges(document["pruned"])),
         invalidations=tuple(invalidations),
         more_invalidations=len(ids) - len(invalidations),
+        changes=msgspec.convert((row.event or {}).get("changes", {}), dict[str, DagDiff]),
     )
 
 

@@ -13,6 +13,7 @@ from engine.flow.planning.approve import Review, reject
 from engine.flow.shared.org_context import OrgContext
 from engine.model.dag import DagFile
 from engine.model.dagfile import parse_dag
+from engine.service.queries.plans import plan
 from engine.store.database import Database
 from engine.store.orgs import ensure_org, set_setting
 from tests.support.worlds import World, job, source
@@ -142,6 +143,16 @@ async def test_unchanged_files_are_no_part_of_a_pending_deploy(world: World) -> 
     assert [each["dag"] for each in plan["event"]["deploy"]] == ["above"]
     await world.deploy(job("c", "b", description="other"), dag="below")
     assert (await approved(world, plan_id)).tasks == 14
+
+
+async def test_a_pending_deploy_shows_the_changed_jobs(world: World) -> None:
+    added = job("d", "a")
+    plan_id = await pending(world, file(source("a"), job("b", "a", **OTHER), added))
+    shown = await plan(world.caller, world.service, str(plan_id))
+    assert (shown.changes["above"].added, shown.changes["above"].changed) == (
+        ("d",),
+        {"b": ("config",)},
+    )
 
 
 async def test_a_dag_deployed_meanwhile_is_not_overwritten(world: World) -> None:
