@@ -88,7 +88,8 @@ class Settings(BaseSettings):
     home: Path = Field(
         default=Path(".knockon"),
         description=(
-            "Directory of the embedded database. The embedded broker, with its address and log "
+            "Directory of the embedded database, relative to the directory of the command: another "
+            "directory has another, empty database. The embedded broker, with its address and log "
             "there, keeps messages in memory only, until `knockon up` ends."
         ),
     )

@@ -6,6 +6,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from engine.cli.commands._empty import nothing_deployed
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import empty_table
@@ -25,12 +26,10 @@ def datasets(
 ) -> None:
     """List datasets, each after the datasets upstream, with producers and readers."""
     rows = run(options, lambda session: list_datasets(session.caller(), session.service, dag))
-    show(options, rows, _table)
+    show(options, rows, lambda rows: _table(rows) if rows else nothing_deployed(options))
 
 
 def _table(rows: list[DatasetRow]) -> RenderableType:
-    if not rows:
-        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
     table = empty_table("dataset", "dag", "job", "partitions by", "columns", "read by")
     for row in rows:
         name = Text(row.name, "cyan" if row.is_source else "")

@@ -6,6 +6,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from engine.cli.commands._empty import nothing_deployed
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import counts_text, empty_table
@@ -26,12 +27,10 @@ def jobs(
 ) -> None:
     """List jobs, each after the jobs upstream, with their unfinished tasks."""
     rows = run(options, lambda session: list_jobs(session.caller(), session.service, dag))
-    show(options, rows, _table)
+    show(options, rows, lambda rows: _table(rows) if rows else nothing_deployed(options))
 
 
 def _table(rows: list[JobRow]) -> RenderableType:
-    if not rows:
-        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
     table = empty_table("job", "dag", "kind", "operator", "inputs", "outputs", "unfinished tasks")
     for row in rows:
         table.add_row(

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from engine.cli.commands._empty import nothing_deployed
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import mapping_text
@@ -36,12 +37,10 @@ def lineage(
         options,
         lambda session: lineage_tree(session.caller(), session.service, dataset, direction),
     )
-    show(options, roots, lambda view: _report(view, columns))
+    show(options, roots, lambda view: _report(view, columns) if view else nothing_deployed(options))
 
 
 def _report(roots: tuple[LineageNode, ...], columns: bool) -> RenderableType:
-    if not roots:
-        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
     trees = [Tree(_text(root)) for root in roots]
     for tree, root in zip(trees, roots, strict=True):
         _add_neighbors(tree, root, columns)

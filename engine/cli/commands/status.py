@@ -4,6 +4,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from engine.cli.commands._empty import nothing_deployed
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, counts_text, empty_table, short, status_text
@@ -26,10 +27,10 @@ _ORDER = (*UNFINISHED_STATUSES, *FINISHED_STATUSES)
 def status(options: GlobalOptions) -> None:
     """Show the state of the org: deployed versions, open and stuck work, workers."""
     view = run(options, lambda session: read_status(session.caller(), session.service))
-    show(options, view, _report)
+    show(options, view, lambda view: _report(view, options))
 
 
-def _report(view: Status) -> RenderableType:
+def _report(view: Status, options: GlobalOptions) -> RenderableType:
     tables = (
         (view.pauses, _pauses_table),
         (view.pending_approval, _held_table),
@@ -42,12 +43,11 @@ def _report(view: Status) -> RenderableType:
     )
     gathered = [Text(str(row), "dim") for row in view.gathering]
     shown = (table(view) for rows, table in tables if rows)
-    return Group(_summary(view), *gathered, _tasks(view), *shown)
+    head = _summary(view) if view.dags else nothing_deployed(options)
+    return Group(head, *gathered, _tasks(view), *shown)
 
 
 def _summary(view: Status) -> Text:
-    if not view.dags:
-        return Text("Nothing is deployed yet: knockon deploy FILE", "yellow")
     letters = counted(view.dead_letters, "dead letter")
     style = "yellow" if view.dead_letters else ""
     return Text.assemble(_state(view), "  ", _invalidations(view), "  ", (letters, style))

@@ -22,6 +22,7 @@ from engine.store.database import (
     PATIENCE_SECONDS,
     Connection,
     Database,
+    display_url,
     is_transient,
     reconnecting,
 )
@@ -112,6 +113,14 @@ def load_settings(options: GlobalOptions, *, quiet: bool = True, **overrides: An
     hide_settings(settings)
     configure_logs(settings)
     return settings
+
+
+def database_name(options: GlobalOptions) -> str:
+    """The database of a command, for messages."""
+    settings = load_settings(options)
+    if settings.database_url:
+        return display_url(settings.database_url)
+    return f"the embedded database in {settings.home.resolve()}"
 
 
 @contextmanager

@@ -129,6 +129,8 @@ def test_a_deploy_beyond_a_limit_waits_for_approval(shop: Knockon, tmp_path: Pat
     assert "minimal.daily_sales" in text
     plan = text.split("knockon approve ")[1].split()[0]
     assert "deploy of minimal" in shop("plans").out
+    shown = " ".join(shop("plans", "show", plan).out.split())
+    assert "minimal └── ~ daily_sales" in shown.replace("│ ", "")
     assert f"plan {plan} is applied: 7 tasks" in shop("approve", plan).out
     assert shop("deploy", file).out == "minimal is unchanged\n"
 
@@ -176,6 +178,10 @@ def test_the_first_deploy_creates_the_org(knockon: Knockon) -> None:
     knockon("deploy", MINIMAL, "--org", "acme")
     assert knockon("status", "--org", "acme", "--json").json["dags"][0]["name"] == "minimal"
     assert json.loads(knockon("status", "--json").out)["dags"] == []
+    for command in ("status", "datasets", "jobs", "lineage"):
+        text = knockon(command).out
+        assert "Nothing is deployed yet in " in text
+        assert "/knockon_test_" in text
 
 
 def test_psql_opens_the_database(knockon):

@@ -101,7 +101,7 @@ async def test_a_cycle_through_both_dags_is_rejected(world: World) -> None:
 async def test_a_job_moves_to_the_other_dag(world: World) -> None:
     alone, with_b = dag("above", source("a")), dag("below", job("b", "a"), job("c", "b"))
     await together(world, alone, with_b)
-    await world.run()
+    assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]  # the move rebuilds
     before = len(world.log)
     await world.changed("a", DAY)
     await world.run()
