@@ -12,7 +12,7 @@ from tests.support.compose import ROOT
 
 NAMES = """
 Client Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter InvalidInput
-InvalidMapping
+InvalidMapping InvalidOutput
 InvalidPartition Job KnockonError Lease LeaseLost Operator OutdatedCode Output PositionLost Result
 Runtime SchemaInUse
 ServiceUnavailable SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions UnknownName

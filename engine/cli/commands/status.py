@@ -27,10 +27,11 @@ _ORDER = (*UNFINISHED_STATUSES, *FINISHED_STATUSES)
 def status(options: GlobalOptions) -> None:
     """Show the state of the org: deployed versions, open and stuck work, workers."""
     view = run(options, lambda session: read_status(session.caller(), session.service))
-    show(options, view, lambda view: _report(view, options))
+    head = None if view.dags else nothing_deployed(options)
+    show(options, view, lambda view: _report(view, head))
 
 
-def _report(view: Status, options: GlobalOptions) -> RenderableType:
+def _report(view: Status, head: Text | None = None) -> RenderableType:
     tables = (
         (view.pauses, _pauses_table),
         (view.pending_approval, _held_table),
@@ -43,8 +44,7 @@ def _report(view: Status, options: GlobalOptions) -> RenderableType:
     )
     gathered = [Text(str(row), "dim") for row in view.gathering]
     shown = (table(view) for rows, table in tables if rows)
-    head = _summary(view) if view.dags else nothing_deployed(options)
-    return Group(head, *gathered, _tasks(view), *shown)
+    return Group(head or _summary(view), *gathered, _tasks(view), *shown)
 
 
 def _summary(view: Status) -> Text:

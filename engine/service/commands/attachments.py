@@ -105,6 +105,7 @@ async def forget_reader(
         return ForgottenReader(reader, await readers.forget(source, reader))
 
 
+@requires(Role.ADMIN)
 async def attached_tables(caller: Caller, service: Service) -> list[tuple[str, str]]:
     """List the tables attached in the configured source database, with their datasets.
 

@@ -87,7 +87,7 @@ async def test_partitions_of_a_single_run_job_share_a_state(database: Database) 
 
 async def test_an_unknown_dataset_is_an_error(database: Database) -> None:
     world = await World.made(database, source("a"))
-    with pytest.raises(UnknownName, match="no dataset z"):
+    with pytest.raises(UnknownName, match="no dataset 'z'"):
         await partition_states(world.caller, world.service, "z")
 
 

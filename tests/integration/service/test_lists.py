@@ -45,7 +45,7 @@ async def test_an_unknown_filter_is_rejected(database: Database) -> None:
     ):
         with pytest.raises(UnknownName, match=r"no job 'betta'; did you mean 'beta'\?"):
             await listed
-    with pytest.raises(UnknownName, match="no dataset betta"):
+    with pytest.raises(UnknownName, match="no dataset 'betta'"):
         await invalidations(world.caller, world.service, dataset="betta")
     for listing in (jobs, datasets):
         assert await listing(world.caller, world.service, "w") != []
