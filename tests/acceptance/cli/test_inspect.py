@@ -24,7 +24,7 @@ def test_the_states_of_partitions_are_ranges(shop: Knockon) -> None:
     (row,) = shop("partitions", "daily_sales", "--json").json
     assert row == {"state": "queued", "count": 7, "partitions": ["2026-02-02..2026-02-08"]}
     assert "2026-02-02..2026-02-08" in shop("partitions", "orders").out
-    assert "no dataset daily" in shop("partitions", "daily", code=1).err
+    assert "no dataset 'daily'" in shop("partitions", "daily", code=1).err
 
 
 def test_stale_partitions_are_listed(shop: Knockon) -> None:
