@@ -18,11 +18,11 @@ from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
 from engine.settings import Settings, read_settings
+from engine.store.addresses import display_url
 from engine.store.database import (
     PATIENCE_SECONDS,
     Connection,
     Database,
-    display_url,
     is_transient,
     reconnecting,
 )

@@ -111,7 +111,7 @@ async def attached_tables(caller: Caller, service: Service) -> list[tuple[str, s
 
     Raises ServiceUnavailable, or an error of psycopg.
     """
-    async with _source(service.source_url) as source:
+    async with _source(_address(caller, service, None)) as source:
         if not await is_current(source):
             return []
         rows = await stored_attachments(source, str(caller.org.id))
@@ -141,21 +141,20 @@ def _tenant(caller: Caller) -> Tenant:
     return Tenant(str(caller.org.id), caller.org.consumer_name)
 
 
-def _address(caller: Caller, service: Service, url: str | None) -> str:
+def _address(caller: Caller, service: Service, url: str | None) -> Address:
     """Return the address of the source database, for an operator possibly another one."""
     if url is not None and not caller.is_operator:
         raise Forbidden("a source database other than the configured one is reserved for operators")
-    return url or service.source_url
+    return Address(service.source_url, SOURCE_URL) if url is None else Address(url, "--source-url")
 
 
 @asynccontextmanager
-async def _source(address: str) -> AsyncIterator[AsyncConnection[Any]]:
+async def _source(address: Address) -> AsyncIterator[AsyncConnection[Any]]:
     """Connect to a source database. Raises ServiceUnavailable."""
     try:
-        connection = await AsyncConnection.connect(address, autocommit=True, connect_timeout=5)
+        connection = await AsyncConnection.connect(address.url, autocommit=True, connect_timeout=5)
     except psycopg.Error as error:
-        setting = SOURCE_URL if url is None else "--source-url"
-        problem, remedy = Address(address, setting).failure(error)
+        problem, remedy = address.failure(error)
         raise ServiceUnavailable(f"source: {problem}; {remedy}") from error
     async with connection:
         yield connection
