@@ -29,9 +29,9 @@ from engine.retries import retrying
 from engine.store.addresses import DIRECT_URL, Address, is_hopeless
 from engine.store.poolers import Session, own_session, session_of
 from engine.store.session import (
-    COUNT_PREPARED,
     apply_settings,
-    clean_session,
+    clean_or_close,
+    count_prepared,
     other_settings,
     role_statements,
 )
@@ -169,11 +169,11 @@ class Database:
             try:
                 async with connection.transaction():
                     yield connection
-                    prepared = await _count_prepared(connection)
+                    prepared = await count_prepared(connection)
             except BaseException:
                 await connection.close()
                 raise
-            await _clean_or_close(connection, prepared)
+            await clean_or_close(connection, prepared)
 
     async def listen_connection(self) -> Connection:
         """Open a connection outside the pool, for LISTEN; the caller closes it."""
@@ -380,27 +380,6 @@ async def _require_role_settings(address: Address, connection: Connection) -> No
             "Knockon needs: run 'knockon migrate', which sets them for the role, or execute: "
             f"{statements}. Then have the pooler open new connections: RECONNECT in PgBouncer"
         )
-
-
-async def _count_prepared(connection: Connection) -> int:
-    """Return the number of statements prepared by the driver."""
-    cursor = await connection.execute(COUNT_PREPARED, prepare=False)
-    (row,) = await cursor.fetchall()
-    return int(row["number"])
-
-
-async def _clean_or_close(connection: Connection, prepared: int) -> None:
-    """Clean a session after a commit; a failure closes the connection and is not raised."""
-    is_clean = False
-    try:
-        cursor = await connection.execute(clean_session(connection), prepare=False)
-        rows = [await part.fetchall() async for part in cursor.results() if part.description]
-        is_clean = not rows[-1][0]["prepared"] and await _count_prepared(connection) == prepared
-    except psycopg.Error as error:
-        _log.warning("a session was closed, since it could not be cleaned", why=str(error))
-    finally:
-        if not is_clean:
-            await connection.close()
 
 
 def _has_hung_up(connection: Connection) -> bool:

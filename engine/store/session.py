@@ -7,9 +7,13 @@ defaults of the database or the role. An address may set another search path (in
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import psycopg
+import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
+
+_log = structlog.get_logger(__name__)
 
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -58,6 +62,27 @@ def clean_session(connection: AsyncConnection[DictRow]) -> sql.Composed:
     closing the connection removes.
     """
     return _CLEAN.format(settings=apply_settings(connection))
+
+
+async def count_prepared(connection: AsyncConnection[DictRow]) -> int:
+    """Return the number of statements prepared by the driver."""
+    cursor = await connection.execute(COUNT_PREPARED, prepare=False)
+    (row,) = await cursor.fetchall()
+    return int(row["number"])
+
+
+async def clean_or_close(connection: AsyncConnection[DictRow], prepared: int) -> None:
+    """Clean a session after a commit; a failure closes the connection and is not raised."""
+    is_clean = False
+    try:
+        cursor = await connection.execute(clean_session(connection), prepare=False)
+        rows = [await part.fetchall() async for part in cursor.results() if part.description]
+        is_clean = not rows[-1][0]["prepared"] and await count_prepared(connection) == prepared
+    except psycopg.Error as error:
+        _log.warning("a session was closed, since it could not be cleaned", why=str(error))
+    finally:
+        if not is_clean:
+            await connection.close()
 
 
 async def other_settings(connection: AsyncConnection[DictRow]) -> list[str]:
