@@ -143,7 +143,7 @@ async def _unsettled(
     if await stale_partitions(conn, lineage, [(job, [key])]):
         return "it is stale"
     verdict, reason = (await load_pending_work(conn, org, lineage, job, [key])).of(key)
-    if verdict in (Verdict.IN_HAND, Verdict.WAITING):
+    if verdict == Verdict.IN_HAND:
         return reason
     stale = await stale_partitions(conn, lineage, list(_produced_inputs(lineage, read)))
     names = sorted({lineage.dataset(lineage.job(id_).outputs[0]).name for id_, _ in stale})
