@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -93,14 +94,20 @@ def by_last_change(content: Content, columns: frozenset[str]) -> Mapping[datetim
 
 
 def with_change(content: Content, scope: Scope, at: datetime) -> Content:
-    """Return the content after a change of a scope at a version."""
+    """Return the content after a change of a scope at a version, possibly an earlier one.
+
+    No version decreases.
+    """
     replace = msgspec.structs.replace
+    latest = max(content.changed_at, at)
     others = content.column_versions or {OTHERS: content.changed_at}
-    if scope == EVERYTHING:
+    if scope == EVERYTHING and at == latest:
         return replace(content, changed_at=at, column_versions=None, row_changes=())
     if scope.rows is not None:
-        entry = RowChange(at, scope)
-        listed = (*content.row_changes, entry)
-        return replace(content, changed_at=at, column_versions=others, row_changes=listed)
-    moved = {**others, **dict.fromkeys(scope.columns or (), at)}
-    return replace(content, changed_at=at, column_versions=moved)
+        listed = sorted((*content.row_changes, RowChange(at, scope)), key=attrgetter("at"))
+        return replace(
+            content, changed_at=latest, column_versions=others, row_changes=tuple(listed)
+        )
+    columns = others if scope.columns is None else scope.columns
+    moved = {column: max(at, others.get(column, others[OTHERS])) for column in columns}
+    return replace(content, changed_at=latest, column_versions={**others, **moved})

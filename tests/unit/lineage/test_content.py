@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.lineage.columns import ALL_COLUMNS, PRUNED
-from engine.lineage.content import Content, Written, with_change
+from engine.lineage.content import Content, Written, by_last_change, with_change
 from engine.lineage.content_comparison import compare
 from engine.lineage.scope import Scope
 
@@ -204,3 +206,49 @@ def test_a_run_sets_its_version_only_on_changed_columns() -> None:
     outcome = compare(before, Written("2", {"x": "2", "y": "1"}), None, later)
     assert outcome.columns == {"x"}
     assert outcome.content.column_versions == {"*": before.changed_at, "x": later}
+
+
+SCOPES = st.builds(
+    Scope,
+    st.none() | st.frozensets(st.sampled_from("xyz"), min_size=1),
+    st.none() | st.sampled_from([{"row": "1"}, {"row": "2"}]),
+)
+
+
+@given(st.lists(st.tuples(SCOPES, st.integers(0, 9)), max_size=8))
+def test_versions_never_decrease_whatever_the_order_of_the_changes(
+    changes: list[tuple[Scope, int]],
+) -> None:
+    content = Content(NOON)
+    for scope, hours in changes:
+        before, at = _versions(content), NOON + timedelta(hours=hours)
+        content = with_change(content, scope, at)
+        after = _versions(content)
+        assert content.changed_at == max(after.values())
+        changed = "wxyz" if scope.columns is None else scope.columns
+        for column in "wxyz":
+            assert after[column] == (
+                max(before[column], at) if column in changed else before[column]
+            )
+
+
+def _versions(content: Content) -> dict[str, datetime]:
+    """Return the version of each column, in whichever rows."""
+    groups = by_last_change(content, frozenset("wxyz")).items()
+    return {column: version for version, columns in groups for column in columns}
+
+
+def test_a_change_of_an_earlier_run_does_not_lower_the_version_of_the_content() -> None:
+    earlier, later = NOON + timedelta(hours=1), NOON + timedelta(hours=2)
+    y = Scope(frozenset({"y"}))
+    first = compare(
+        Content(NOON, fingerprint="1"),
+        Written("2", changed_columns=frozenset({"y"})),
+        [Scope(y.columns, {"row": "1"})],
+        earlier,
+    )
+    x = Written("3", changed_columns=frozenset({"x"}))
+    second = compare(first.content, x, [Scope(frozenset({"x"}))], later)
+    third = compare(second.content, Written("3"), [y], later + timedelta(hours=1))
+    assert third.content.changed_at == later
+    assert third.content.column_versions == {"*": NOON, "x": later, "y": earlier}
