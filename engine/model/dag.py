@@ -328,7 +328,8 @@ class DagFile(Spec):
         {}, description="Partitionings by name, shared by outputs."
     )
     jobs: tuple[JobSpec, ...] = Field(
-        min_length=1, max_length=10_000, description="Jobs of the DAG."
+        max_length=10_000,
+        description="Jobs of the DAG; none once all of them have moved to other DAGs.",
     )
 
     _source_map: SourceMap = PrivateAttr(default_factory=SourceMap)

@@ -9,6 +9,7 @@ import pytest
 from engine.errors import InvalidDag
 from engine.flow.deployment.deploy import preview
 from engine.flow.deployment.undeploy import undeploy
+from engine.flow.planning.audit import audit_all
 from engine.model.dag import DagFile
 from engine.service.commands.deploys import deploy as deploy_by_service
 from engine.store.database import Database
@@ -106,6 +107,20 @@ async def test_a_job_moves_to_the_other_dag(world: World) -> None:
     await world.changed("a", DAY)
     await world.run()
     assert world.log[before:] == [f"b[{DAY}]", f"c[{DAY}]"]
+
+
+async def test_all_jobs_move_to_another_dag_and_theirs_is_undeployed(world: World) -> None:
+    whole = dag("below", source("a"), job("b", "a"), job("c", "b"))
+    await together(world, dag("above"), whole)
+    await world.run()
+    async with world.conn() as conn, conn.transaction():
+        await undeploy(conn, world.org, "above", by="me")
+    before = len(world.log)
+    await world.changed("a", DAY)
+    await world.run()
+    assert world.log[before:] == [f"b[{DAY}]", f"c[{DAY}]"]
+    async with world.conn() as conn:
+        assert (await audit_all(conn, world.org)).lost == 0
 
 
 async def test_a_rejected_file_deploys_none(world: World) -> None:
