@@ -61,7 +61,8 @@ def _tree(view: Undeployed, done: bool) -> RenderableType:
 
 def _effects(effects: Undeployment) -> Iterator[str]:
     yield f"{counted(effects.jobs, 'job')} of version {effects.version}"
-    yield f"{counted(len(effects.datasets), 'dataset')}: {some(effects.datasets, most=20)}"
+    named = f": {some(effects.datasets, most=20)}" if effects.datasets else ""
+    yield f"{counted(len(effects.datasets), 'dataset')}{named}"
     yield f"{counted(effects.tasks, 'task')} canceled"
     yield f"{counted(effects.invalidations, 'open invalidation')} closed"
     if effects.topics:
