@@ -256,8 +256,9 @@ class Authors:
         now, ledger, name = self.state.now, self.state.ledger, job.outputs[0].name
         previous = before.by_name.get(job.name)
         if job.is_source:
-            if previous is not None and {*universe(previous.space)} - {*universe(job.space)}:
-                self.upstream.narrow(job)
+            # Events were rejected while the source was removed, as are those out of its bounds.
+            if previous is None or {*universe(previous.space)} - {*universe(job.space)}:
+                self.upstream.announce_again(job)
             if previous is not None:
                 for columns in _changed_by_deploy(previous, job):
                     ledger.declared[name].append(Declared(now, None, columns))

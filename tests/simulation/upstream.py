@@ -203,8 +203,8 @@ class Upstream:
             f"{edit.verb} {dataset}{[*map(list, edit.keys)]}: {described}", edit.verb
         )
 
-    def narrow(self, job: Job) -> None:
-        """Drop rows outside the narrowed bounds of a source, and announce the remaining partitions.
+    def announce_again(self, job: Job) -> None:
+        """Drop rows outside the bounds of a source, and announce the remaining partitions.
 
         Events naming any partition outside the bounds are rejected entirely.
         """
