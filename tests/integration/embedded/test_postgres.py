@@ -52,6 +52,14 @@ def _wait_until_gone(server: EmbeddedPostgres) -> None:
         time.sleep(0.02)
 
 
+def _wait_until_refused(server: EmbeddedPostgres) -> None:
+    """Wait until a server begins to shut down, which it does some time after its starter."""
+    deadline = time.monotonic() + 10
+    while postgres._ping(server.url) is postgres.Ping.OK:
+        assert time.monotonic() < deadline, "the server outlived its starter"
+        time.sleep(0.005)
+
+
 def test_a_new_server_orders_text_by_code_point(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path / "pg", durable=True) as server:
         assert _ask(server, "SHOW server_encoding") == "UTF8"
@@ -139,6 +147,7 @@ def test_a_server_starts_again_after_its_starter_ended(data_dir: Path, how: sign
         assert starter.stdout is not None
         assert starter.stdout.readline() == b"up\n"
         starter.send_signal(how)
+    _wait_until_refused(EmbeddedPostgres(data_dir, durable=False))
     with EmbeddedPostgres(data_dir, durable=False) as next_one:  # during shutdown of the old server
         assert _ask(next_one, "SELECT 1") == 1
 
