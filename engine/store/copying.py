@@ -29,19 +29,16 @@ _INT = Struct("!ii").pack
 _OF_UUID = _LENGTH(16)
 
 
-async def copy_in(
-    conn: Connection, name: str, columns: int, rows: Iterable[tuple[Field, ...]]
-) -> None:
-    """Write rows with the named COPY statement of so many columns. Raises psycopg's errors."""
+async def copy_in(conn: Connection, name: str, rows: Iterable[tuple[Field, ...]]) -> None:
+    """Write rows with the named COPY statement. Raises psycopg's errors."""
     async with conn.cursor() as cursor, cursor.copy(query(name).encode()) as copy:
-        for part in encoded(columns, rows):
+        for part in encoded(rows):
             await copy.write(part)
 
 
-def encoded(columns: int, rows: Iterable[tuple[Field, ...]]) -> Iterator[bytes]:
+def encoded(rows: Iterable[tuple[Field, ...]]) -> Iterator[bytes]:
     """Yield the data of a COPY in parts of a bounded number of rows."""
-    count = _COUNT(columns)
-    lines = (b"".join((count, *row)) for row in rows)
+    lines = (b"".join((_COUNT(len(row)), *row)) for row in rows)
     yield _SIGNATURE
     while part := b"".join(islice(lines, _ROWS_AT_ONCE)):
         yield part

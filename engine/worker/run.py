@@ -60,10 +60,8 @@ async def _attempt(
         raise
     except Exception as error:
         _count(lease, TaskStatus.FAILED)
-        text, retryable = (
-            redacted(_message(error)),
-            not isinstance(error, InvalidInput | InvalidOutput),
-        )
+        text = redacted(_message(error))
+        retryable = not isinstance(error, InvalidInput | InvalidOutput)
         log.warning("task failed", why=redacted(str(error)))
         emit(RunEvent("FAIL", lease, error=text))
         await _fail(client, context, text, retryable=retryable)

@@ -57,7 +57,7 @@ async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Prop
                 decision,
                 continued,
                 await costs(conn, decision, continued),
-                await limits_exceeded(conn, org, decision),
+                await limits_exceeded(conn, org, decision, continued),
             )
             await execute(
                 conn,

@@ -140,10 +140,12 @@ def _objection(
             f"{relation} has the rule {relation.rule}, which rewrites what the job writes: drop it"
         )
     own = [claim for claim in claims if claim.is_captured and claim not in others]
-    objection = _taken(target, rows, others) or _captured(target, rows, own)
-    if objection := objection or _cascading(target, rows):
-        return objection
-    return _unmarked(target, relation) if relation is not None else None
+    return (
+        _taken(target, rows, others)
+        or _captured(target, rows, own)
+        or _cascading(target, rows)
+        or (_unmarked(target, relation) if relation is not None else None)
+    )
 
 
 def _taken(target: _Target, rows: Iterable[ReachedTable], claims: Collection[Claim]) -> str | None:

@@ -175,13 +175,13 @@ async def _create(
         )
         for task in tasks
     )
-    await copy_in(conn, "tasks.copy_in", 12, rows)
+    await copy_in(conn, "tasks.copy_in", rows)
     dependencies = (
         (uuid(task.id), uuid(blocker), datasets(dirty))
         for task in tasks
         for blocker, dirty in task.blockers.items()
     )
-    await copy_in(conn, "tasks.copy_dependencies", 3, dependencies)
+    await copy_in(conn, "tasks.copy_dependencies", dependencies)
 
 
 def _uuids(datasets: tuple[UUID, ...]) -> bytes:

@@ -1,5 +1,6 @@
 """Estimate the cost of a plan's tasks from earlier runs of the same jobs."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -59,11 +60,8 @@ async def costs(
     sample = max(1, min(_SAMPLE, _MOST // max(len(datasets), 1)))
     rows = await fetch(conn, "plans.costs", PartitionCost, datasets=datasets, sample=sample)
     known = {row.dataset: row for row in rows}
-    counts = {
-        step.job: step.partitions.count()
-        + (continued[step.job].count() if step.job in continued else 0)
-        for step in decision.plan.steps
-    }
+    counts = Counter({step.job: step.partitions.count() for step in decision.plan.steps})
+    counts.update({job: partitions.count() for job, partitions in continued.items()})
     return {job: _cost(jobs[job], count, known) for job, count in counts.items()}
 
 

@@ -16,6 +16,7 @@ from engine.flow.planning.decision import Decision
 from engine.flow.planning.estimate import Estimate, costs
 from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.org_context import OrgContext
+from engine.partitions import PartitionSet
 from engine.planner import LimitExceeded, Plan, exceeded_limits
 from engine.store.database import Connection
 from engine.store.ids import new_id
@@ -24,17 +25,22 @@ from engine.store.run import execute
 
 
 async def limits_exceeded(
-    conn: Connection, org: OrgContext, decision: Decision
+    conn: Connection,
+    org: OrgContext,
+    decision: Decision,
+    continued: Mapping[UUID, PartitionSet] | None = None,
 ) -> list[LimitExceeded]:
     """Return the limits exceeded by a plan, both of its org and of its jobs.
 
-    Partitions that its changes may reach later along chains count as well.
+    The ``continued`` partitions, which its changes may reach later along chains, count as well;
+    None: they are loaded if there is a limit.
     """
     lineage, plan = decision.lineage, decision.plan
     limit = (await settings(conn, org.id)).blast_radius
-    jobs = (lineage.job(step.job) for step in plan.steps)
-    is_limited = limit is not None or any(job.blast_radius is not None for job in jobs)
-    continued = await load_continued(conn, lineage, plan) if is_limited else {}
+    if continued is None:
+        jobs = (lineage.job(step.job) for step in plan.steps)
+        is_limited = limit is not None or any(job.blast_radius is not None for job in jobs)
+        continued = await load_continued(conn, lineage, plan) if is_limited else {}
     return list(exceeded_limits(plan, lineage, limit, continued))
 
 

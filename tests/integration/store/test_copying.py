@@ -27,7 +27,7 @@ async def test_binary_values_are_read_back_unchanged(database: Database, keys: l
             connection.cursor() as cursor,
             cursor.copy("COPY c FROM STDIN (FORMAT binary)") as copy,
         ):
-            for part in encoded(len(row), [row] * ROWS):
+            for part in encoded([row] * ROWS):
                 await copy.write(part)
         read = await (await connection.execute("SELECT DISTINCT * FROM c")).fetchall()
         count = await (await connection.execute("SELECT count(*) AS n FROM c")).fetchone()
