@@ -1,4 +1,4 @@
-"""`make simulate SECONDS=3600 SEED=1`: run worlds in sequence, from a seed on, for a args time."""
+"""`make simulate SECONDS=3600 SEED=1`: run worlds in sequence, from a seed on, for a given time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 async def _simulate(url: str, seed: int, seconds: float, max_attempts: int) -> int:
-    """Run a single world if no time is args, else worlds until time is up or a world fails."""
+    """Run a single world if no time is given, else worlds until time is up or a world fails."""
     tally = Tally()
     async with await Database.open(url) as database:
         for current in range(seed, 2**63):

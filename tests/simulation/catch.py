@@ -1,8 +1,8 @@
 """`python -m tests.simulation.catch [NAME…]`: how soon the simulator detects each mutation.
 
 Prints for each mutation the number of worlds run, the CPU seconds of the simulator itself, and the
-violated law. With `--mend`, for mutations that lose
-work, the audit repairs the loss at each rest and every world must end with correct tables.
+violated law. With `--mend`, for mutations that lose work, the audit repairs the loss at each rest
+and every world must end with correct tables.
 """
 
 from __future__ import annotations
