@@ -4,7 +4,7 @@ INSERT INTO knockon.task_attempts
     (task_id, number, org_id, worker_id, started_at, ended_at, outcome, error_message, log)
 SELECT t.id, t.earlier_attempts + t.attempts, t.org_id, t.worker_id, t.started_at, clock_timestamp(),
     %(outcome)s, %(error)s, %(log)s
-FROM knockon.tasks t WHERE t.id = %(id)s AND t.status = 'running'
+FROM knockon.tasks t WHERE t.id = %(id)s AND t.status COLLATE "C" = 'running'
 ON CONFLICT DO NOTHING
 
 -- :name add_log

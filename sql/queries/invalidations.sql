@@ -80,6 +80,8 @@ GROUP BY v.dataset_uuid
 -- Lock the oldest invalidations that are not planned yet. Invalidations of plans pending approval
 -- wait for a review, those set aside for a replay, those of paused datasets for a resume, those of
 -- datasets with a debounce until they are gathered, and those of later partitions for earlier ones.
+-- The limit is unknown to the query planner, which otherwise would sort all of a new wave, if its
+-- statistics promise only a few.
 SELECT i.id, i.dataset_uuid, i.dataset_version, i.partition_key, i.row_filter, i.reason,
        i.columns, i.processed_by, i.fingerprint
 FROM knockon.data_invalidations i

@@ -148,7 +148,8 @@ SELECT t.id, t.job_id, t.partitions FROM knockon.tasks t
 WHERE t.org_id = %(org_id)s AND t.job_id = ANY(%(jobs)s) AND t.status = 'blocked'
   AND t.waiting_for IS NULL
   AND NOT EXISTS (SELECT FROM knockon.task_dependencies d JOIN knockon.tasks f ON f.id = d.depends_on
-                  WHERE d.task_id = t.id AND f.status IN ('blocked', 'queued', 'running', 'failed'))
+                  WHERE d.task_id = t.id
+                    AND f.status COLLATE "C" IN ('blocked', 'queued', 'running', 'failed'))
 ORDER BY t.id LIMIT 1000
 FOR UPDATE OF t SKIP LOCKED
 

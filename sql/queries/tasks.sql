@@ -70,12 +70,15 @@ WHERE NOT excluded.datasets <@ d.datasets
 
 -- :name block_behind
 -- Block queued tasks, locked before, behind tasks of earlier partitions that they read.
-UPDATE knockon.tasks SET status = 'blocked' WHERE id = ANY(%(ids)s) AND status = 'queued'
+UPDATE knockon.tasks SET status = 'blocked' WHERE id = ANY(%(ids)s) AND status COLLATE "C" = 'queued'
 
 -- :name candidates
 -- Lock the most urgent queued tasks that are due and whose block has no running task. Each runtime
 -- is queried separately, so that the index returns its tasks in order and a long queue costs no
 -- more than a short one. Tasks of paused jobs stay queued.
+-- Both hold whatever the statistics say, which may be those of a quiet time: a limit unknown to the
+-- query planner makes it read the first rows of the index rather than sort the queue, and a running
+-- task of the block is looked up for each row, where a join would compare it with all running tasks.
 SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts
 FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts, t.priority
@@ -85,10 +88,10 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
       AND (%(served)s::uuid[] IS NULL OR t.job_id = ANY(%(served)s))
       AND NOT t.job_id = ANY(%(closed)s)
       AND t.job_id <> ALL (ARRAY(SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = %(org_id)s))
-      AND NOT EXISTS (SELECT FROM knockon.tasks r
-                      WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running')
+      AND (SELECT r.id FROM knockon.tasks r
+           WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running') IS NULL
     ORDER BY t.priority DESC, t.id
-    LIMIT %(limit)s
+    LIMIT (SELECT %(limit)s)
     FOR UPDATE OF t SKIP LOCKED) AS t
 ORDER BY t.priority DESC, t.id
 LIMIT %(limit)s
@@ -105,8 +108,8 @@ SELECT job_id, count(*) AS running FROM knockon.tasks
 WHERE status = 'running' AND job_id = ANY(%(jobs)s) GROUP BY job_id
 
 -- :name lease
--- Lease tasks: each gets a token, one more attempt, and the content versions of its inputs at this
--- time.
+-- Lease candidates, locked before: each gets a token, one more attempt, and the content versions of
+-- its inputs at this time.
 UPDATE knockon.tasks t
 SET status = 'running', lease_token = gen_random_uuid(), worker_id = %(worker_id)s,
     attempts = t.attempts + 1, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
@@ -114,26 +117,26 @@ SET status = 'running', lease_token = gen_random_uuid(), worker_id = %(worker_id
     input_versions = v.input_versions, next_retry_at = NULL, error_message = NULL
 FROM unnest(%(ids)b::uuid[], %(lease_seconds)b::int[], %(input_versions)b::jsonb[])
     AS v(id, lease_seconds, input_versions)
-WHERE t.id = v.id AND t.status = 'queued'
+WHERE t.id = v.id
 RETURNING t.id, t.lease_token, t.attempts, t.lease_expires_at,
     extract(epoch FROM t.started_at - t.queued_at)::float8 AS waited_seconds
 
 -- :name heartbeat
--- Extend the leases of live workers.
+-- Extend the leases of live workers; only running tasks have a token.
 UPDATE knockon.tasks t
 SET last_heartbeat = clock_timestamp(),
     lease_expires_at = clock_timestamp() + v.lease_seconds * interval '1 second'
 FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[], %(lease_seconds)b::int[])
     AS v(id, token, lease_seconds)
-WHERE t.id = v.id AND t.lease_token = v.token AND t.status = 'running'
+WHERE t.id = v.id AND t.lease_token = v.token
 RETURNING t.id, t.lease_expires_at
 
 -- :name lock_leased
--- Lock the running tasks with valid lease tokens, so that nothing else ends them.
+-- Lock the tasks that hold these lease tokens, so that nothing else ends them.
 SELECT t.id, t.lease_token, t.propagated
-FROM knockon.tasks t JOIN unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token) ON t.id = v.id
-WHERE t.lease_token = v.token AND t.status = 'running'
-FOR UPDATE OF t
+FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token), LATERAL (
+    SELECT t.id, t.lease_token, t.propagated FROM knockon.tasks t
+    WHERE t.id = v.id AND t.lease_token = v.token FOR UPDATE) AS t
 
 -- :name succeed
 -- Record successful runs, with their attempts; the leases end.
@@ -165,20 +168,23 @@ DO UPDATE SET input_version = EXCLUDED.input_version, version_before_raise = NUL
 -- Lock the blocked tasks that depend directly on these tasks. All transactions lock in one order,
 -- so that of two blockers ending at once the later sees the earlier. Rows are fetched one by one,
 -- here and below: a new wave has no statistics yet, and the query planner would take its tables for
--- empty.
+-- empty. For the same reason, statements compare the status of tasks looked up by their ids with
+-- another collation than that of the partial indexes: each look-up would read all tasks of a wave.
 SELECT t.id
 FROM (SELECT DISTINCT d.task_id FROM knockon.task_dependencies d
       WHERE d.depends_on = ANY(%(ended)s) ORDER BY d.task_id) AS d,
     LATERAL (SELECT t.id FROM knockon.tasks t
-             WHERE t.id = d.task_id AND t.status = 'blocked' FOR UPDATE) AS t
+             WHERE t.id = d.task_id AND t.status COLLATE "C" = 'blocked' FOR UPDATE) AS t
 
 -- :name blocked_by
 -- The blocked tasks, locked before, that depend on these tasks, with the jobs of both.
 SELECT t.id, t.job_id, d.depends_on, b.job_id AS blocker_job_id
-FROM knockon.task_dependencies d
-JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
-JOIN knockon.tasks b ON b.id = d.depends_on
-WHERE d.depends_on = ANY(%(blockers)s::uuid[])
+FROM unnest(%(blockers)s::uuid[]) AS v(id)
+JOIN LATERAL (SELECT d.task_id, d.depends_on FROM knockon.task_dependencies d
+              WHERE d.depends_on = v.id OFFSET 0) AS d ON true
+JOIN LATERAL (SELECT t.id, t.job_id, t.status FROM knockon.tasks t
+              WHERE t.id = d.task_id OFFSET 0) AS t ON t.status = 'blocked'
+JOIN knockon.tasks b ON b.id = v.id
 
 -- :name failed
 -- The failed tasks of an org.
@@ -211,8 +217,11 @@ UPDATE knockon.tasks SET propagated = '{}' WHERE id = ANY(%(ids)s)
 -- through this dataset.
 UPDATE knockon.tasks t SET row_filters = '[null]'
 FROM unnest(%(ended)s::uuid[], %(datasets)s::uuid[], %(jobs)s::uuid[]) AS v(ended, dataset, job)
-JOIN knockon.task_dependencies d ON d.depends_on = v.ended AND v.dataset = ANY(d.datasets)
-WHERE t.id = d.task_id AND t.job_id = v.job AND t.status = 'blocked'
+JOIN LATERAL (SELECT d.task_id, d.datasets FROM knockon.task_dependencies d
+              WHERE d.depends_on = v.ended OFFSET 0) AS d ON v.dataset = ANY(d.datasets)
+JOIN LATERAL (SELECT b.id, b.job_id, b.status FROM knockon.tasks b
+              WHERE b.id = d.task_id OFFSET 0) AS b ON b.job_id = v.job AND b.status = 'blocked'
+WHERE t.id = b.id
 RETURNING t.job_id
 
 -- :name forget_propagated
@@ -225,8 +234,11 @@ WHERE job_id = ANY(%(jobs)s) AND status IN ('blocked', 'queued', 'running', 'fai
 -- :name triggered_dependents
 -- The blocked tasks, locked before, that depend on these tasks over triggering edges.
 SELECT d.depends_on, d.datasets, t.id, t.job_id, t.partitions
-FROM knockon.task_dependencies d JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
-WHERE d.depends_on = ANY(%(ended)s) AND d.datasets <> '{}'
+FROM unnest(%(ended)s::uuid[]) AS v(id)
+JOIN LATERAL (SELECT d.task_id, d.depends_on, d.datasets FROM knockon.task_dependencies d
+              WHERE d.depends_on = v.id AND d.datasets <> '{}' OFFSET 0) AS d ON true
+JOIN LATERAL (SELECT t.id, t.job_id, t.partitions, t.status FROM knockon.tasks t
+              WHERE t.id = d.task_id OFFSET 0) AS t ON t.status = 'blocked'
 
 -- :name unblock
 -- Queue tasks without unfinished blockers if they must run, else skip them. First runs of jobs that
@@ -241,7 +253,8 @@ WITH c AS MATERIALIZED (
               AND (SELECT f.status FROM knockon.tasks f WHERE f.id = d.depends_on)
                   IN ('blocked', 'queued', 'running', 'failed')) AS waits
     FROM unnest(%(ids)s::uuid[]) AS v(id)
-    JOIN knockon.tasks b ON b.id = v.id AND b.status = 'blocked'
+    JOIN LATERAL (SELECT b.id, b.job_id, b.status, b.must_run FROM knockon.tasks b
+                  WHERE b.id = v.id OFFSET 0) AS b ON b.status = 'blocked'
     JOIN knockon.jobs j ON j.id = b.job_id
 )
 UPDATE knockon.tasks t
@@ -273,12 +286,12 @@ WHERE id = %(id)s
 -- :name queue_first_runs
 -- Queue first runs with enough existing inputs.
 UPDATE knockon.tasks SET status = 'queued', queued_at = clock_timestamp(), waiting_for = NULL
-WHERE id = ANY(%(ids)s) AND status = 'blocked'
+WHERE id = ANY(%(ids)s) AND status COLLATE "C" = 'blocked'
 
 -- :name lock_running
 -- Lock a running task by its current lease token, to record a failed attempt.
 SELECT id, job_id, block_key, attempts, partitions FROM knockon.tasks
-WHERE id = %(id)s AND lease_token = %(token)s AND status = 'running' FOR UPDATE
+WHERE id = %(id)s AND lease_token = %(token)s FOR UPDATE
 
 -- :name lock_expired
 -- Lock running tasks with expired leases, after an id.
@@ -312,7 +325,7 @@ WHERE id = %(id)s
 UPDATE knockon.tasks
 SET status = 'failed', error_message = %(error)s, completed_at = clock_timestamp(),
     outcome = %(outcome)s
-WHERE id = %(id)s AND status = 'queued'
+WHERE id = %(id)s AND status COLLATE "C" = 'queued'
 
 -- :name hand_over
 -- Cancel a task that ended without a result, and move its work and its dependents to its successor.
@@ -382,7 +395,7 @@ ORDER BY t.id LIMIT %(limit)s
 -- Lock tasks that are still in some statuses, in the order in which completions lock.
 SELECT t.id, t.job_id, t.block_key, t.status, t.partitions, t.row_filters
 FROM knockon.tasks t
-WHERE t.id = ANY(%(ids)s) AND t.status = ANY(%(statuses)s::text[])
+WHERE t.id = ANY(%(ids)s) AND t.status COLLATE "C" = ANY(%(statuses)s::text[])
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE OF t
 
@@ -406,7 +419,7 @@ ORDER BY t.id
 UPDATE knockon.tasks
 SET status = 'canceled', lease_token = NULL, lease_expires_at = NULL,
     completed_at = clock_timestamp(), outcome = %(outcome)s, waiting_for = NULL
-WHERE id = ANY(%(ids)s) AND status IN ('blocked', 'queued', 'running', 'failed')
+WHERE id = ANY(%(ids)s) AND status COLLATE "C" IN ('blocked', 'queued', 'running', 'failed')
 
 -- :name repoint
 -- Move unfinished tasks of jobs retained by a deploy to the new job rows, which may have another
@@ -450,7 +463,7 @@ ORDER BY id FOR UPDATE
 -- :name trim
 -- Leave a task that is not running with these partitions.
 UPDATE knockon.tasks SET partitions = %(partitions)s
-WHERE id = %(id)s AND status IN ('blocked', 'queued', 'running', 'failed') AND status <> 'running'
+WHERE id = %(id)s AND status COLLATE "C" IN ('blocked', 'queued', 'failed')
 
 -- :name block_first_runs
 -- Block the unstarted tasks of jobs that wait for inputs, so that their inputs are checked again.

@@ -72,11 +72,11 @@ WITH RECURSIVE stuck AS (
 ), dependents(root, id) AS (
     SELECT s.id, t.id FROM stuck s
     JOIN knockon.task_dependencies d ON d.depends_on = s.id
-    JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
+    JOIN knockon.tasks t ON t.id = d.task_id AND t.status COLLATE "C" = 'blocked'
     UNION
     SELECT b.root, t.id FROM dependents b
     JOIN knockon.task_dependencies d ON d.depends_on = b.id
-    JOIN knockon.tasks t ON t.id = d.task_id AND t.status = 'blocked'
+    JOIN knockon.tasks t ON t.id = d.task_id AND t.status COLLATE "C" = 'blocked'
 )
 SELECT t.id, j.name AS job, t.block_key, t.status, t.attempts, t.error_message, t.waiting_for,
        (SELECT count(*) FROM dependents b WHERE b.root = t.id) AS blocks
@@ -149,7 +149,7 @@ WITH RECURSIVE invalidations AS (
     SELECT t.id, t.status, t.waiting_for FROM upstream u
     JOIN knockon.task_dependencies d ON d.task_id = u.id
     JOIN knockon.tasks t ON t.id = d.depends_on
-        AND t.status IN ('blocked', 'queued', 'running', 'failed')
+        AND t.status COLLATE "C" IN ('blocked', 'queued', 'running', 'failed')
 )
 SELECT coalesce(bool_or(status = 'blocked' AND waiting_for IS NOT NULL), false) AS missing_inputs,
        coalesce(bool_or(status = 'failed'), false) AS failed_tasks
@@ -169,7 +169,7 @@ WITH RECURSIVE invalidations AS (
     SELECT t.id, t.job_id, t.status, t.runtime, t.next_retry_at FROM upstream u
     JOIN knockon.task_dependencies d ON d.task_id = u.id
     JOIN knockon.tasks t ON t.id = d.depends_on
-        AND t.status IN ('blocked', 'queued', 'running', 'failed')
+        AND t.status COLLATE "C" IN ('blocked', 'queued', 'running', 'failed')
 )
 SELECT j.dag_name, j.name AS job, u.status, u.runtime, count(*) AS tasks,
        count(*) FILTER (WHERE u.next_retry_at > clock_timestamp()) AS delayed

@@ -46,8 +46,12 @@ def a_stale_token_is_accepted(patch: Patch) -> None:
 @mutation
 def a_reaped_lease_is_still_valid(patch: Patch) -> None:
     """Let the previous holder complete a task until the next claim."""
-    lock = "WHERE t.lease_token = v.token AND t.status = 'running'"
-    statement(patch, "tasks.lock_leased", lock, "WHERE t.status IN ('running', 'queued')")
+    statement(
+        patch,
+        "tasks.lock_leased",
+        "AND t.lease_token = v.token",
+        "AND t.status IN ('running', 'queued')",
+    )
 
 
 @classified(LOST_WORK)
