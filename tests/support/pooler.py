@@ -18,7 +18,7 @@ from engine.embedded.drop_privileges import drop_privileges
 
 _POOLER = """
 [databases]
-* = host={host} port={port} user=postgres
+* = host={host} port={port} user={user}{password}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {listen_port}
@@ -48,7 +48,13 @@ async def pooler(
         pytest.skip("install PgBouncer")
     server, port = conninfo_to_dict(url), free_port()
     file = directory / "pgbouncer.ini"
-    settings = {"host": server["host"], "port": server.get("port", 5432), "listen_port": port}
+    settings = {
+        "host": server["host"],
+        "port": server.get("port", 5432),
+        "user": server.get("user", "postgres"),
+        "password": f" password={server['password']}" if "password" in server else "",
+        "listen_port": port,
+    }
     file.write_text(
         _POOLER.format(**settings)
         + f"pool_mode = {pool_mode}\ndefault_pool_size = {default_pool_size}\n"

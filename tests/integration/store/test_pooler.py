@@ -197,12 +197,13 @@ async def test_the_direct_address_must_be_of_the_same_database(
     pooled_url: str, database_url: str, empty_database_url: str
 ) -> None:
     await set_role_settings(pooled_url, database_url)
-    other = make_conninfo(empty_database_url, password="secret")
+    password = conninfo_to_dict(empty_database_url).get("password", "secret")
+    other = make_conninfo(empty_database_url, password=password)
     with pytest.raises(ServiceUnavailable, match="different databases") as caught:
         await Database.open(pooled_url, direct_url=other, retry=False)
     for url in (pooled_url, other):
         assert display_url(url) in str(caught.value)
-    assert "secret" not in str(caught.value)
+        assert f":{password}" not in display_url(url)
 
 
 async def test_the_direct_address_must_be_of_the_same_server(
