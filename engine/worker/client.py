@@ -18,7 +18,7 @@ from uuid import UUID
 
 from engine.flow.execution.attempts import add_log
 from engine.flow.execution.claim import Claimant, claim
-from engine.flow.execution.complete import complete
+from engine.flow.execution.complete import complete_all
 from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
 from engine.flow.shared.org_context import OrgContext
@@ -27,6 +27,7 @@ from engine.model.presence import Presence, ProcessKind
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
 from engine.store.orgs import org_id
+from engine.worker.completer import Completer
 from engine.worker.lease_keeper import LeaseKeeper
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Client:
         self._org = org
         self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
         self._keeper = LeaseKeeper(self._renew, lease_seconds)
+        self._completer = Completer(self._complete_all)
 
     @classmethod
     @asynccontextmanager
@@ -138,9 +140,11 @@ class Client:
         *,
         log: str = "",
     ) -> None:
-        """Record a success, with the run's output. Raises LeaseLost: discard the result."""
-        completion = Completion(lease, tuple(outputs), cursors or {}, log)
-        await self._with_retries(lambda conn: complete(conn, self._org, completion), "complete")
+        """Record a success, with the run's output. Raises LeaseLost: discard the result.
+
+        Successes of concurrent runs are recorded in common transactions.
+        """
+        await self._completer.complete(Completion(lease, tuple(outputs), cursors or {}, log))
 
     async def fail(
         self, lease: Lease, error: str, *, retryable: bool = True, log: str = ""
@@ -156,7 +160,13 @@ class Client:
 
     async def close(self) -> None:
         """Stop renewing leases; unfinished leases expire."""
+        await self._completer.close()
         await self._keeper.close()
+
+    async def _complete_all(self, completions: Sequence[Completion]) -> set[UUID]:
+        return await self._with_retries(
+            lambda conn: complete_all(conn, self._org, completions), "complete"
+        )
 
     async def _renew(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
         """Renew once, without retries: leases expire meanwhile."""

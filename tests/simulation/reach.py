@@ -109,6 +109,7 @@ FAILURES = (
     *(f"interruption of {verb}" for verb in ("ingest", "plan", "claim", "finish")),
     *(f"interruption of {verb}" for verb in ("fail", "reap", "deploy")),
     *("expired leases", "completion with a lost lease", "heartbeat with a lost lease"),
+    "runs completed together",
     *("worker crashed", "failed attempt", "retried attempt", "lock timeout"),
     *("outdated stream position", "clock jumps ahead", "clock jumps back"),
 )

@@ -5,16 +5,18 @@ A run reads its inputs at a random time, and its output exists once the completi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
+from typing import Any
+from uuid import UUID
 
 import psycopg
 
 from engine.errors import InvalidInput, LeaseLost
 from engine.flow.execution.claim import Claimant, claim
-from engine.flow.execution.complete import complete
+from engine.flow.execution.complete import complete, complete_all
 from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
 from engine.model.states import PauseKind
@@ -179,7 +181,11 @@ class Workers:
             await self._reader.content(rng.choice(self.runs))
 
     async def finish(self, rng: Random) -> None:
-        for _ in range(rng.choice([1, 1, 2, 5])):
+        count = rng.choice([1, 1, 2, 5])
+        if rng.random() < 0.5:
+            await self._end_together(count, rng)
+            return
+        for _ in range(count):
             if self.runs:
                 await self._end(rng.choice(self.runs), rng)
 
@@ -212,6 +218,39 @@ class Workers:
             raise
         else:
             self._outputs.accept(run, content)
+
+    async def _end_together(self, count: int, rng: Random) -> None:
+        """Complete runs of different tasks in one transaction; the lost ones fail alone."""
+        by_task = {run.lease.task_id: run for run in rng.sample(self.runs, len(self.runs))}
+        runs = list(by_task.values())[:count]
+        if not runs:
+            return
+        contents = [await self._reader.content(run) for run in runs]
+        completions = [completion_of(*each) for each in zip(runs, contents, strict=True)]
+        self.state.log_line(f"finish together {', '.join(lease_text(run.lease) for run in runs)}")
+        org = self.state.org_context(rng)
+        try:
+            completed = await self.state.do(
+                "finish", lambda conn: complete_all(conn, org, completions), rng
+            )
+        except ResponseLost as lost:
+            self._accept_completed(runs, contents, lost.response)
+            raise
+        self.runs = [run for run in self.runs if run not in runs]
+        self._accept_completed(runs, contents, completed)
+        self.state.counts["runs completed together"] += len(completed) > 1
+        for run in runs:
+            if run.lease.task_id not in completed:
+                self.state.log_line("… lease lost", "completion with a lost lease")
+                if await self.state.rows(_LEASED, id=run.lease.task_id, token=run.lease.token):
+                    raise Broken("a valid lease was rejected", lease_text(run.lease))
+
+    def _accept_completed(
+        self, runs: Sequence[Run], contents: Sequence[Any], completed: Collection[UUID]
+    ) -> None:
+        for run, content in zip(runs, contents, strict=True):
+            if run.lease.task_id in completed:
+                self._outputs.accept(run, content)
 
     async def _misreport(self, job: Job, completion: Completion) -> None:
         """Report an output not produced by the task, and check that the report is rejected."""

@@ -34,11 +34,15 @@ async def complete(conn: Connection, org: OrgContext, completion: Completion) ->
     """Record one successful run. Raises LeaseLost and writes nothing if the lease has been lost."""
     completed = await complete_all(conn, org, [completion])
     if not completed:
-        lease = completion.lease
-        raise LeaseLost(
-            f"task {lease.task_id} is no longer leased by {lease.worker_id!r}: the lease expired, "
-            "or the task was canceled; discard the result"
-        )
+        raise lease_lost(completion.lease)
+
+
+def lease_lost(lease: Lease) -> LeaseLost:
+    """Return the error for a success that was not recorded."""
+    return LeaseLost(
+        f"task {lease.task_id} is no longer leased by {lease.worker_id!r}: the lease expired, "
+        "or the task was canceled; discard the result"
+    )
 
 
 async def complete_all(
