@@ -91,7 +91,7 @@ WHERE i.org_id = %(org_id)s AND i.processed_at IS NULL AND i.plan_id IS NULL
   AND i.dataset_uuid <> ALL (ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
   AND (i.after_partition IS NULL
        OR NOT EXISTS (SELECT FROM knockon.waiting_invalidations w WHERE w.id = i.id))
-ORDER BY i.id LIMIT %(limit)s
+ORDER BY i.id LIMIT (SELECT %(limit)s::bigint)
 FOR UPDATE SKIP LOCKED
 
 -- :name are_waiting

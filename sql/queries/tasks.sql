@@ -91,7 +91,7 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
       AND (SELECT r.id FROM knockon.tasks r
            WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running') IS NULL
     ORDER BY t.priority DESC, t.id
-    LIMIT (SELECT %(limit)s)
+    LIMIT (SELECT %(limit)s::bigint)
     FOR UPDATE OF t SKIP LOCKED) AS t
 ORDER BY t.priority DESC, t.id
 LIMIT %(limit)s

@@ -89,12 +89,13 @@ async def _record(
     propagated = {id_: parse_propagated(row.propagated) for id_, row in leased.items()}
     changed, late = await write_contents(conn, lineage, written, propagated)
     changes = Changes.of(lineage, completions, written, changed)
+    has_changed = changes.tasks()
     await execute(
         conn,
         "tasks.succeed",
         ids=ids,
         outputs=[Jsonb(summaries(completion)) for completion in completions],
-        has_changed=[task in changes.tasks for task in ids],
+        has_changed=[task in has_changed for task in ids],
         logs=[bounded_tail(completion.log, MAX_LOG_BYTES) for completion in completions],
     )
     await execute(conn, "tasks.record_inputs", **_inputs(completions))

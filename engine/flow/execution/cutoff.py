@@ -65,7 +65,6 @@ class Changes:
                 parts[report.task_id][report.dataset_uuid, report.partition_key] = change.columns
         return Changes(whole, parts, rewritten_outputs(completions, changed))
 
-    @property
     def tasks(self) -> set[UUID]:
         """Return all tasks with a changed output."""
         return {*self.whole, *self.parts}
