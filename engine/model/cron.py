@@ -53,6 +53,12 @@ def previous_times(expression: str, now: datetime) -> Iterator[datetime]:
     return (time for time in in_utc if time < now)
 
 
+def next_time(expression: str, since: datetime) -> datetime:
+    """Return the first time after ``since`` in UTC; see `previous_time`."""
+    times = (time.astimezone(UTC) for time in _simulation(expression, since))
+    return next(time for time in times if time > since)
+
+
 def _simulation(expression: str, start: datetime, *, reverse: bool = False) -> CronSim:
     fields = len(expression.split())
     if fields != _FIELDS:

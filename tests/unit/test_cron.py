@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from engine.model.cron import previous_time
+from engine.model.cron import next_time, previous_time, previous_times
 
 NEW_YORK, BERLIN = "America/New_York", "Europe/Berlin"
 
@@ -88,3 +89,15 @@ def test_a_time_of_the_first_pass_through_the_repeated_hour_is_previous_in_the_s
     found = previous_time(cron, local)
     assert found is not None
     assert f"{found:%Y-%m-%dT%H:%M}" == time
+
+
+@pytest.mark.parametrize("cron", ["30 1 * * *", "30 2 * * *", "30 * * * *", "*/20 1-3 * * *"])
+@pytest.mark.parametrize(("month", "day"), [(3, 29), (10, 25)])
+@pytest.mark.parametrize("minutes", range(-30, 330, 10))
+def test_the_next_time_is_the_first_of_the_later_previous_times(
+    cron: str, month: int, day: int, minutes: int
+) -> None:
+    since = datetime(2026, month, day, tzinfo=UTC) - timedelta(hours=1) + timedelta(minutes=minutes)
+    now = (since + timedelta(days=2)).astimezone(ZoneInfo(BERLIN))
+    later = [time for time in islice(previous_times(cron, now), 1000) if time > since]
+    assert next_time(cron, since.astimezone(ZoneInfo(BERLIN))) == later[-1]

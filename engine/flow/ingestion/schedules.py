@@ -10,7 +10,7 @@ from engine.errors import PositionLost
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.schedules import covered, covers_all
-from engine.model.cron import previous_times
+from engine.model.cron import next_time, previous_times
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import Reason
 from engine.partitions import PartitionSpace
@@ -72,18 +72,26 @@ async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSourc
 
 def _due_times(row: ScheduledSource) -> list[datetime]:
     """Return the last times that have not fired yet, in ascending order."""
-    now, since = row.now.astimezone(ZoneInfo(row.source.get("zone", "UTC"))), _since(row)
+    now, since = row.now.astimezone(_zone(row)), _since(row)
     later = takewhile(lambda time: time > since, previous_times(row.source["cron"], now))
     return list(islice(later, _MOST_TIMES))[::-1]
+
+
+def _first_due(row: ScheduledSource) -> datetime:
+    return next_time(row.source["cron"], _since(row).astimezone(_zone(row)))
 
 
 def _since(row: ScheduledSource) -> datetime:
     return datetime.fromisoformat(row.position or row.since.isoformat())
 
 
+def _zone(row: ScheduledSource) -> ZoneInfo:
+    return ZoneInfo(row.source.get("zone", "UTC"))
+
+
 def _due(row: ScheduledSource, times: Sequence[datetime], space: PartitionSpace) -> _Due:
     is_gapless = len(times) < _MOST_TIMES
-    first = [] if is_gapless else [_since(row)]
+    first = [] if is_gapless else [_first_due(row)]
     partitions = covered(space, row.source, [*first, *times], is_gapless=is_gapless)
     # Windows are named, even if they are all of the dataset: some may not be known yet.
     texts = None if covers_all(space, row.source) else tuple(space.texts(partitions))

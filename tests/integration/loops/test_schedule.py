@@ -160,6 +160,15 @@ async def test_missed_times_cover_the_windows_of_each(database: Database) -> Non
     assert days == sorted(days)
 
 
+async def test_thousands_of_missed_times_begin_with_the_first_missed(database: Database) -> None:
+    """The window of the last time that has fired is not covered again."""
+    nightly = source("a", DAYS, source={"kind": "schedule", "cron": passed()})
+    world = await World.made(database, nightly)
+    await missed_since(world, 1500)
+    assert await fire(world) == 1
+    assert await keys(world) == [f"{day(-1500)}..{day(-1)}"]
+
+
 async def test_a_time_beyond_the_bounds_changes_nothing(database: Database) -> None:
     past = {"dt": {"time": "day", "start": "2013-01-01", "end": "2013-02-01"}}
     world = await World.made(
