@@ -138,13 +138,13 @@ async def _write_received(
     """Write invalidations; on a data error, reject the faulty deliveries."""
     if not received:
         return Ingested((), ())
-    await org.lineage(conn)  # outside the try: a lineage error is not the deliveries' fault
     try:
         async with conn.transaction():
             return await _ingest_events(conn, org, received)
     except Exception as error:
         if not is_due_to_data(error):
             raise
+        await org.lineage(conn)  # an error of the lineage is not the deliveries' fault
         halves = halved(received)
         if halves is None:
             return Ingested((), tuple(_refusals(received, reason_of(error))))

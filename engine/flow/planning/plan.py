@@ -103,9 +103,6 @@ async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Pl
     )
     if not rows:
         return None
-    # Errors of the whole org are raised here, before any invalidation can be blamed.
-    await org.lineage(conn)
-    await settings(conn, org.id)
     return reduce(add, await _plan_halving(conn, org, rows))
 
 
@@ -130,6 +127,7 @@ async def _plan_halving(
     except Exception as error:
         if not is_due_to_data(error):
             raise
+        await _raise_errors_of_org(conn, org)
         if len(rows) == 1:
             await set_aside(conn, rows[0], error)
             return [Planned(None, 0, 0, set_aside=(rows[0].id,))]
@@ -138,6 +136,12 @@ async def _plan_halving(
         *await _plan_halving(conn, org, rows[:middle]),
         *await _plan_halving(conn, org, rows[middle:]),
     ]
+
+
+async def _raise_errors_of_org(conn: Connection, org: OrgContext) -> None:
+    """Raise an error of the whole org, for which no invalidation is to blame."""
+    await org.lineage(conn)
+    await settings(conn, org.id)
 
 
 async def decide_own(

@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, InvalidPartition
 from engine.flow.deployment.propose import propose
 from engine.flow.planning import decision, set_aside
 from engine.flow.planning.approve import approve, reject
@@ -229,6 +231,50 @@ async def test_a_lost_session_sets_nothing_aside(world: World) -> None:
         with pytest.raises(psycopg.OperationalError):
             await plan(conn, world.org)
     assert await open_count(world) == 1
+
+
+async def test_no_invalidation_is_to_blame_for_settings_that_cannot_be_read(world: World) -> None:
+    await world.change("a", "2013-02-13")
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", "many")
+    with pytest.raises(msgspec.ValidationError):
+        await world.plan()
+    assert await open_count(world) == 1
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", None)
+    assert (await planned(world)).tasks == 1
+
+
+async def test_nothing_is_to_blame_for_a_lineage_that_cannot_be_read(world: World) -> None:
+    await world.change("a", "2013-02-13")
+    before = await spoil_lineage(world, {"dt": {"time": "never"}})
+    with pytest.raises(InvalidPartition):
+        await world.plan()
+    with pytest.raises(InvalidPartition):
+        await world.change("z", "2013-02-13")
+    await spoil_lineage(world, before)
+    assert await world.rows("SELECT FROM dead_letters") == []
+    assert (await planned(world)).tasks == 1
+
+
+async def spoil_lineage(world: World, partitioning: Any) -> Any:
+    """Replace the partitioning of a dataset behind Knockon's back; return the one before."""
+    ((before,),) = [
+        row.values()
+        for row in await world.rows(
+            "SELECT partitioning FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_uuid"
+            " WHERE d.name = 'z'"
+        )
+    ]
+    await world.rows(
+        "UPDATE dataset_versions v SET partitioning = %s::json FROM datasets d"
+        " WHERE d.id = v.dataset_uuid AND d.name = 'z' RETURNING 1",
+        Jsonb(partitioning),
+    )
+    await world.rows(
+        "UPDATE orgs SET lineage_epoch = nextval('knockon.lineage_epochs') RETURNING 1"
+    )
+    return before
 
 
 async def test_a_deploy_that_cannot_be_planned_is_rejected(
