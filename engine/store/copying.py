@@ -19,7 +19,8 @@ Field = bytes
 NULL: Field = b"\xff\xff\xff\xff"
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
-_ROWS_AT_ONCE = 500
+_ROWS_AT_ONCE = 100
+"""Rows of a part: few, so that the server stores the first while the next are encoded."""
 _JSONB_VERSION = b"\x01"
 _TEXT, _UUID = 25, 2950
 _HEAD = Struct("!iiIii").pack
