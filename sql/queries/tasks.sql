@@ -4,10 +4,13 @@
 -- in which completions lock: the completed task, then its dependents.
 SELECT t.id, t.job_id, t.block_key, t.status
 FROM knockon.tasks t
-WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
-  AND (t.job_id, t.block_key) IN (
-      SELECT u.job_id, u.block_key
-      FROM unnest(%(jobs)b::text[]::uuid[], %(block_keys)b::text[]) AS u(job_id, block_key))
+WHERE t.id = ANY (ARRAY(
+    SELECT l.id
+    FROM unnest(%(jobs)b::text[]::uuid[], %(block_keys)b::text[]) AS u(job_id, block_key),
+        LATERAL (SELECT l.id FROM knockon.tasks l
+                 WHERE l.job_id = u.job_id AND l.block_key = u.block_key
+                   AND l.status IN ('blocked', 'queued', 'running', 'failed') OFFSET 0) AS l))
+  AND t.status COLLATE "C" IN ('blocked', 'queued', 'running', 'failed')
 ORDER BY t.status = 'running' DESC, t.id
 FOR UPDATE
 

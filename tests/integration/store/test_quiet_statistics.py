@@ -156,6 +156,14 @@ async def test_a_statement_on_a_few_rows_reads_a_few_rows(world: World, name: st
         assert await _rows_read(conn, query(name), params) < 20 * _FEW
 
 
+async def test_a_plan_for_a_few_blocks_reads_their_tasks(world: World) -> None:
+    (row,) = await world.rows("SELECT job_id FROM tasks LIMIT 1")
+    blocks = [f"queued{number}" for number in range(1, _FEW + 1)]
+    params = {"jobs": [str(row["job_id"])] * _FEW, "block_keys": blocks}
+    async with world.conn() as conn:
+        assert await _rows_read(conn, query("tasks.lock_unfinished"), params) < 20 * _FEW
+
+
 @pytest.mark.parametrize("world", [0], indirect=True)
 async def test_a_statement_that_reads_the_wave_would_be_noticed(world: World) -> None:
     statement = query("tasks.cancel").replace(' COLLATE "C"', "")
