@@ -13,6 +13,9 @@ from tests.support.apache_kafka import ApacheKafka
 from tests.support.apache_kafka.broker import SecureBroker
 from tests.support.compose import image_of
 
+_AS_EMBEDDED = "postgres -c fsync=off -c max_connections=200 -c jit=off -c random_page_cost=1.1"
+"""Command of a container with the settings of the embedded server, for the same query plans."""
+
 
 @contextmanager
 def postgres_server(cache_dir: Path, data_dir: Path) -> Iterator[str]:
@@ -23,9 +26,9 @@ def postgres_server(cache_dir: Path, data_dir: Path) -> Iterator[str]:
     elif docker_answers():
         from testcontainers.community.postgres import PostgresContainer
 
-        unsafe_but_fast = "postgres -c fsync=off -c max_connections=200"
-        container = PostgresContainer(image_of("postgres"), driver=None)
-        with container.with_command(unsafe_but_fast) as server:
+        container = PostgresContainer(image_of("postgres"), username="postgres", driver=None)
+        container.with_env("POSTGRES_HOST_AUTH_METHOD", "trust")  # tests connect as other roles
+        with container.with_command(_AS_EMBEDDED) as server:
             yield server.get_connection_url()
     else:
         copy_template(cache_dir, data_dir)
