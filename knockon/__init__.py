@@ -28,13 +28,14 @@ from engine.errors import (
 from engine.model.dataset import Dataset
 from engine.model.event import SourceEvent
 from engine.model.job import Job
-from engine.model.task import Lease, Output
+from engine.model.task import Completion, Lease, Output
 from engine.worker import Client, Context, Result
 from engine.worker.operators import Operator
 from engine.worker.runtimes import Runtime
 
 __all__ = [
     "Client",
+    "Completion",
     "Context",
     "Dataset",
     "Forbidden",

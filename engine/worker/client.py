@@ -18,7 +18,7 @@ from uuid import UUID
 
 from engine.flow.execution.attempts import add_log
 from engine.flow.execution.claim import Claimant, claim
-from engine.flow.execution.complete import complete_all
+from engine.flow.execution.complete import complete, complete_all
 from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
 from engine.flow.shared.org_context import OrgContext
@@ -27,7 +27,6 @@ from engine.model.presence import Presence, ProcessKind
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
 from engine.store.orgs import org_id
-from engine.worker.completer import Completer
 from engine.worker.lease_keeper import LeaseKeeper
 
 T = TypeVar("T")
@@ -51,7 +50,6 @@ class Client:
         self._org = org
         self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
         self._keeper = LeaseKeeper(self._renew, lease_seconds)
-        self._completer = Completer(self._complete_all)
 
     @classmethod
     @asynccontextmanager
@@ -140,11 +138,19 @@ class Client:
         *,
         log: str = "",
     ) -> None:
-        """Record a success, with the run's output. Raises LeaseLost: discard the result.
+        """Record a success, with the run's output. Raises LeaseLost: discard the result."""
+        completion = Completion(lease, tuple(outputs), cursors or {}, log)
+        await self._with_retries(lambda conn: complete(conn, self._org, completion), "complete")
 
-        Successes of concurrent runs are recorded in common transactions.
+    async def complete_all(self, completions: Sequence[Completion]) -> set[UUID]:
+        """Record the successes of several runs in one transaction; return the completed tasks.
+
+        A task missing in the result has lost its lease: discard its result. If one success is
+        rejected, the error is raised and none is recorded.
         """
-        await self._completer.complete(Completion(lease, tuple(outputs), cursors or {}, log))
+        return await self._with_retries(
+            lambda conn: complete_all(conn, self._org, completions), "complete"
+        )
 
     async def fail(
         self, lease: Lease, error: str, *, retryable: bool = True, log: str = ""
@@ -160,13 +166,7 @@ class Client:
 
     async def close(self) -> None:
         """Stop renewing leases; unfinished leases expire."""
-        await self._completer.close()
         await self._keeper.close()
-
-    async def _complete_all(self, completions: Sequence[Completion]) -> set[UUID]:
-        return await self._with_retries(
-            lambda conn: complete_all(conn, self._org, completions), "complete"
-        )
 
     async def _renew(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
         """Renew once, without retries: leases expire meanwhile."""

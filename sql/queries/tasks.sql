@@ -80,8 +80,9 @@ UPDATE knockon.tasks SET status = 'blocked' WHERE id = ANY(%(ids)s) AND status C
 -- is queried separately, so that the index returns its tasks in order and a long queue costs no
 -- more than a short one. Tasks of paused jobs stay queued.
 -- Both hold whatever the statistics say, which may be those of a quiet time: a limit unknown to the
--- query planner makes it read the first rows of the index rather than sort the queue, and a running
--- task of the block is looked up for each row, where a join would compare it with all running tasks.
+-- query planner makes it read the first rows of the index rather than sort the queue. OFFSET 0 has
+-- a running task of the block looked up for each row, where a join would compare the row with all
+-- running tasks, and lets half of the rows be expected, where a comparison lets none.
 SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts
 FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts, t.priority
@@ -90,9 +91,13 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
       AND (%(served)s::uuid[] IS NULL OR t.job_id = ANY(%(served)s))
       AND NOT t.job_id = ANY(%(closed)s)
-      AND t.job_id <> ALL (ARRAY(SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = %(org_id)s))
-      AND (SELECT r.id FROM knockon.tasks r
-           WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running') IS NULL
+      AND NOT EXISTS (
+          SELECT FROM unnest(ARRAY(SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = %(org_id)s))
+              AS paused(job_id)
+          WHERE paused.job_id = t.job_id OFFSET 0)
+      AND NOT EXISTS (
+          SELECT FROM knockon.tasks r
+          WHERE r.job_id = t.job_id AND r.block_key = t.block_key AND r.status = 'running' OFFSET 0)
     ORDER BY t.priority DESC, t.id
     LIMIT (SELECT %(limit)s::bigint)
     FOR UPDATE OF t SKIP LOCKED) AS t
@@ -135,9 +140,11 @@ WHERE t.id = v.id AND t.lease_token = v.token
 RETURNING t.id, t.lease_expires_at
 
 -- :name lock_leased
--- Lock the tasks that hold these lease tokens, so that nothing else ends them.
+-- Lock the tasks that hold these lease tokens, so that nothing else ends them, in the order in which
+-- plans lock running tasks.
 SELECT t.id, t.lease_token, t.propagated
-FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token), LATERAL (
+FROM (SELECT v.id, v.token FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token)
+      ORDER BY v.id) AS v, LATERAL (
     SELECT t.id, t.lease_token, t.propagated FROM knockon.tasks t
     WHERE t.id = v.id AND t.lease_token = v.token FOR UPDATE) AS t
 

@@ -163,10 +163,16 @@ class Workers:
             return
         existing = await self.state.existing()
         keys = keys_of(run.job, run.lease.partitions)
+        if not keys and self._has_run(run):
+            return  # the first run found nothing
         # Further inputs may have come into being since the task was queued.
         begun = partial(has_begun, moment=self.state.first_moment)
         if recompute.task_waits(self.state.world, job, keys, existing, begun):
             raise Broken("a first run does not wait for its inputs", lease_text(run.lease))
+
+    def _has_run(self, run: Run) -> bool:
+        version = run.lease.outputs[0].version
+        return (version, SINGLE_RUN_KEY) in self.state.ledger.last_runs
 
     def _check_cursor(self, run: Run) -> None:
         """Check that no cursor is ahead of the rows read by runs of the same output version."""

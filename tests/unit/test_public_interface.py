@@ -11,7 +11,7 @@ import knockon
 from tests.support.compose import ROOT
 
 NAMES = """
-Client Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter InvalidInput
+Client Completion Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter InvalidInput
 InvalidMapping InvalidOutput
 InvalidPartition Job KnockonError Lease LeaseLost Operator OutdatedCode Output PositionLost Result
 Runtime SchemaInUse

@@ -34,15 +34,11 @@ async def complete(conn: Connection, org: OrgContext, completion: Completion) ->
     """Record one successful run. Raises LeaseLost and writes nothing if the lease has been lost."""
     completed = await complete_all(conn, org, [completion])
     if not completed:
-        raise lease_lost(completion.lease)
-
-
-def lease_lost(lease: Lease) -> LeaseLost:
-    """Return the error for a success that was not recorded."""
-    return LeaseLost(
-        f"task {lease.task_id} is no longer leased by {lease.worker_id!r}: the lease expired, "
-        "or the task was canceled; discard the result"
-    )
+        lease = completion.lease
+        raise LeaseLost(
+            f"task {lease.task_id} is no longer leased by {lease.worker_id!r}: the lease expired, "
+            "or the task was canceled; discard the result"
+        )
 
 
 async def complete_all(
@@ -51,15 +47,15 @@ async def complete_all(
     """Record several runs in one transaction; return the completed tasks."""
     async with conn.transaction():
         leased = await _lock_leased(conn, completions)
-        # Of two attempts at one task, only the attempt with the current token counts.
-        valid = [
-            completion
+        # Of two attempts at one task, only the attempt with the current token counts, and once.
+        valid = {
+            completion.lease.task_id: completion
             for completion in completions
             if (row := leased.get(completion.lease.task_id))
             and row.lease_token == completion.lease.token
-        ]
+        }
         if valid:
-            await _record(conn, org, valid, leased)
+            await _record(conn, org, list(valid.values()), leased)
     return set(leased)
 
 

@@ -14,6 +14,7 @@ async def heartbeat(
     conn: Connection, leases: Sequence[Lease], lease_seconds: int
 ) -> dict[UUID, datetime]:
     """Extend leases; return the new expiry by task. A missing task has lost its lease."""
+    leases = sorted(leases, key=lambda lease: lease.task_id)  # the order in which plans lock
     rows = await fetch(
         conn,
         "tasks.heartbeat",

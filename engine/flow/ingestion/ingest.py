@@ -138,13 +138,13 @@ async def _write_received(
     """Write invalidations; on a data error, reject the faulty deliveries."""
     if not received:
         return Ingested((), ())
+    lineage = await org.lineage(conn)  # outside the try: its errors are not the deliveries' fault
     try:
         async with conn.transaction():
-            return await _ingest_events(conn, org, received)
+            return await _ingest_events(conn, org.id, lineage, received)
     except Exception as error:
         if not is_due_to_data(error):
             raise
-        await org.lineage(conn)  # an error of the lineage is not the deliveries' fault
         halves = halved(received)
         if halves is None:
             return Ingested((), tuple(_refusals(received, reason_of(error))))
@@ -155,15 +155,14 @@ async def _write_received(
 
 
 async def _ingest_events(
-    conn: Connection, org: OrgContext, received: Sequence[Received]
+    conn: Connection, org_id: UUID, lineage: Lineage, received: Sequence[Received]
 ) -> Ingested:
-    lineage = await org.lineage(conn)
     groups = list(by_scope(received))
     resolved, refused = _resolved(lineage, groups, await _earlier_columns(conn, lineage, groups))
     known, unknown = await _of_known_versions(conn, resolved)
     with gc_paused():
         coalesced = coalesce(known)
-    written = await _insert(conn, org.id, coalesced)
+    written = await _insert(conn, org_id, coalesced)
     return Ingested(tuple(written), (*refused, *unknown))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from engine.errors import InvalidDag
+from engine.errors import InvalidInput
 from engine.lineage.graph import Lineage
 from engine.store.database import Connection
 from engine.store.lineage import load_lineage
@@ -34,7 +34,7 @@ class OrgContext:
         """Load the lineage; None if a deploy between the statements made it inconsistent."""
         try:
             return await load_lineage(conn, self.id)
-        except (KeyError, InvalidDag):
+        except (KeyError, InvalidInput):
             if await lineage_epoch(conn, self.id) == epoch:
                 raise
             return None

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from engine.errors import LeaseLost, PositionLost
+from engine.errors import InvalidMapping, LeaseLost, PositionLost
 from engine.flow.deployment.deploy import deploy, preview
 from engine.flow.execution import cancel as cancellation
 from engine.flow.execution.cancel import cancel_all
@@ -127,9 +127,9 @@ async def test_a_deploy_waits_for_a_concurrent_planner(database: Database, work:
         await working
 
 
-@pytest.mark.parametrize("is_torn", [False, True])
+@pytest.mark.parametrize("torn", [None, KeyError("a dataset"), InvalidMapping("no dimension")])
 async def test_lineage_loaded_during_a_deploy_is_consistent(
-    database: Database, monkeypatch: pytest.MonkeyPatch, is_torn: bool
+    database: Database, monkeypatch: pytest.MonkeyPatch, torn: Exception | None
 ) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
 
@@ -137,8 +137,8 @@ async def test_lineage_loaded_during_a_deploy_is_consistent(
         monkeypatch.undo()
         old = await load_lineage(conn, org)
         await world.deploy(source("a"), job("c", "a"))
-        if is_torn:
-            raise KeyError("a dataset of the version before")
+        if torn is not None:
+            raise torn
         return old
 
     monkeypatch.setattr("engine.flow.shared.org_context.load_lineage", overtaken)

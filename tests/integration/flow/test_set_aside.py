@@ -12,11 +12,13 @@ from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput, InvalidPartition
 from engine.flow.deployment.propose import propose
+from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning import decision, set_aside
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.plan import Planned, plan
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
-from engine.model.event import SourceEvent
+from engine.model.event import Batch, Delivery, Received, SourceEvent
 from engine.model.invalidation import Invalidation
 from engine.partitions import limits
 from engine.planner import PartitionLookup, Plan
@@ -255,6 +257,23 @@ async def test_nothing_is_to_blame_for_a_lineage_that_cannot_be_read(world: Worl
     await spoil_lineage(world, before)
     assert await world.rows("SELECT FROM dead_letters") == []
     assert (await planned(world)).tasks == 1
+
+
+async def test_a_delivery_is_not_to_blame_for_a_lineage_that_cannot_be_read_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing_once(conn: Any, org: UUID) -> Lineage:
+        monkeypatch.undo()
+        raise InvalidPartition("between the statements of a deploy")
+
+    monkeypatch.setattr("engine.flow.shared.org_context.load_lineage", failing_once)
+    event = Received.one(SourceEvent(dataset="a"), Delivery("stream", "1"))
+    async with world.conn() as conn:
+        with pytest.raises(InvalidPartition):
+            await ingest(
+                conn, OrgContext(world.org.id), Batch(consumer="c", received=(event,), advances=())
+            )
+    assert await world.rows("SELECT FROM dead_letters") == []
 
 
 async def spoil_lineage(world: World, partitioning: Any) -> Any:

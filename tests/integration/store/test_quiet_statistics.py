@@ -60,9 +60,9 @@ async def _insert_open(conn: Connection, first: int, last: int) -> None:
     await _insert(conn, _INVALIDATIONS, first, last, prefix=_QUEUED, done=False)
 
 
-@pytest.fixture(params=[0, 2 * _FEW], ids=["none", "some"])
+@pytest.fixture(params=[0, 2 * _FEW, _WAVE], ids=["none", "some", "all"])
 async def world(request: pytest.FixtureRequest, database: Database) -> World:
-    """A wave of work; the statistics know finished work, and hardly any of the wave."""
+    """A wave of work of one job; the statistics know finished work, and none or all of the wave."""
     world = await World.made(database, source("a"), job("b", "a"))
     async with world.conn() as conn:
         await _insert_done(conn)

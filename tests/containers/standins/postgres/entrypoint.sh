@@ -11,7 +11,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   : "${POSTGRES_PASSWORD:?must be set}" "${POSTGRES_USER:=postgres}"
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") \
     --locale=C.UTF-8 --encoding=UTF8 -D "$PGDATA" > /dev/null
-  echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
+  echo "host all all all ${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >> "$PGDATA/pg_hba.conf"
   pg_ctl -D "$PGDATA" -o "-c listen_addresses='' -k $PGHOST" -w start > /dev/null
   database=${POSTGRES_DB:-$POSTGRES_USER}
   [ "$database" = postgres ] || createdb --username="$POSTGRES_USER" "$database"
