@@ -11,11 +11,10 @@ import knockon
 from tests.support.compose import ROOT
 
 NAMES = """
-Client Completion Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter InvalidInput
-InvalidMapping InvalidOutput
-InvalidPartition Job KnockonError Lease LeaseLost Operator OutdatedCode Output PositionLost Result
-Runtime SchemaInUse
-ServiceUnavailable SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions UnknownName
+Client Completion Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter
+InvalidInput InvalidMapping InvalidOutput InvalidPartition Job KnockonError Lease LeaseLost
+Operator OutdatedCode Output PositionLost Result Runtime SchemaInUse ServiceUnavailable
+SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions UnknownName
 """
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
