@@ -10,6 +10,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,8 @@ _HERE = Path(__file__).parent / "standins"
 _BASE = "debian:bookworm-slim"
 _PULL_SECONDS = 60
 _MAVEN_SECONDS = 300
+_LABEL = "knockon.standin"
+"""Label of stand-ins: the digest of the files that they were built from."""
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -33,7 +36,7 @@ def provide_images() -> None:
         image_of("kafka"): ("kafka", _fetch_jars),
     }
     for image, (name, complete) in contexts.items():
-        if not _is_present(image) and not _pulled(image):
+        if _is_outdated(image, name) or not (_is_present(image) or _pulled(image)):
             _provide_base()
             _build(image, name, complete)
 
@@ -49,7 +52,24 @@ def _build(image: str, name: str, complete: Callable[[Path], None]) -> None:
         context = Path(directory) / name
         shutil.copytree(_HERE / name, context)
         complete(context)
-        _run("docker", "build", "--quiet", "--tag", image, str(context))
+        label = f"{_LABEL}={_digest(name)}"
+        _run("docker", "build", "--quiet", "--label", label, "--tag", image, str(context))
+
+
+def _is_outdated(image: str, name: str) -> bool:
+    """Return True for a stand-in built from other files; pulled images have no label."""
+    template = f'{{{{index .Config.Labels "{_LABEL}"}}}}'
+    inspected = subprocess.run(
+        ["docker", "image", "inspect", "--format", template, image], capture_output=True, text=True
+    )
+    return inspected.stdout.strip() not in ("", "<no value>", _digest(name))
+
+
+def _digest(name: str) -> str:
+    digest = sha256()
+    for path in sorted((_HERE / name).iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _copy_server(context: Path) -> None:
