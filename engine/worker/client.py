@@ -5,7 +5,7 @@ client = Client(database, org, "my-worker")
 for lease in await client.claim(limit=1):
     async with client.running(lease):  # renews the lease; if it is lost, raises LeaseLost
         outputs = await do_the_work(lease)
-    await client.complete(lease, outputs)
+        await client.complete(lease, outputs)
 ```
 """
 
