@@ -149,11 +149,13 @@ def _rows_of(node: dict[str, Any]) -> int:
     return node["Actual Loops"] * (read + sum(node.get(name, 0) for name in removed))
 
 
-@pytest.mark.parametrize("name", _STATEMENTS)
-async def test_a_statement_on_a_few_rows_reads_a_few_rows(world: World, name: str) -> None:
-    params = {"org_id": world.org.id, **_STATEMENTS[name]}
+async def test_statements_on_a_few_rows_read_a_few_rows(world: World) -> None:
+    read = {}
     async with world.conn() as conn:
-        assert await _rows_read(conn, query(name), params) < 20 * _FEW
+        for name, params in _STATEMENTS.items():
+            org = {"org_id": world.org.id}
+            read[name] = await _rows_read(conn, query(name), org | params)
+    assert {name: rows for name, rows in read.items() if rows >= 20 * _FEW} == {}
 
 
 async def test_a_plan_for_a_few_blocks_reads_their_tasks(world: World) -> None:
