@@ -295,10 +295,15 @@ def _groups(event: SourceEvent) -> Values:
 
 
 def _affected_keys(producer: Job, event: SourceEvent) -> Sequence[Key | None]:
-    """Return the partitions possibly containing changed rows; None stands for all existing ones."""
+    """Return the partitions possibly containing changed rows; None stands for all existing ones.
+
+    Rows of any partition of an unbounded dataset may be in one beyond its grid.
+    """
     named: Iterable[Key] = _named(producer, event)
     if event.partitions is None and producer.space:
-        if event.rows is None:
+        is_finite = all(dimension.is_finite for dimension in producer.space)
+        names_keys = any(dimension.name in (event.rows or ()) for dimension in producer.space)
+        if event.rows is None or not (is_finite or names_keys):
             return [None]
         named = universe(producer.space)
     if event.rows is None:
