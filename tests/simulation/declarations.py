@@ -259,12 +259,16 @@ def _named(producer: Job, event: SourceEvent) -> set[Key]:
     """
     if not producer.space:
         return {()}
-    by_rows = event.rows is not None and any(d.name in event.rows for d in producer.space)
-    if event.partitions is None and by_rows:
+    if event.partitions is None and _rows_name_keys(producer, event):
         return {
             key for key in universe(producer.space) if may_hold(producer.space, key, event.rows)
         }
     return set().union(*(read_text(producer.space, text) for text in event.partitions or ()))
+
+
+def _rows_name_keys(producer: Job, event: SourceEvent) -> bool:
+    """Return whether an event's row filter has a condition on a partition column."""
+    return any(dimension.name in (event.rows or ()) for dimension in producer.space)
 
 
 def _registered(producer: Job, event: SourceEvent, known: Set[Key]) -> set[Key]:
@@ -297,13 +301,12 @@ def _groups(event: SourceEvent) -> Values:
 def _affected_keys(producer: Job, event: SourceEvent) -> Sequence[Key | None]:
     """Return the partitions possibly containing changed rows; None stands for all existing ones.
 
-    Rows of any partition of an unbounded dataset may be in one beyond its grid.
+    If no partition is named, the rows of an unbounded dataset may be beyond the simulator's grid.
     """
     named: Iterable[Key] = _named(producer, event)
     if event.partitions is None and producer.space:
         is_finite = all(dimension.is_finite for dimension in producer.space)
-        names_keys = any(dimension.name in (event.rows or ()) for dimension in producer.space)
-        if event.rows is None or not (is_finite or names_keys):
+        if event.rows is None or not (is_finite or _rows_name_keys(producer, event)):
             return [None]
         named = universe(producer.space)
     if event.rows is None:

@@ -212,9 +212,7 @@ class Workers:
         try:
             await self.state.do("finish", lambda conn: complete(conn, org, completion), rng)
         except LeaseLost:
-            self.state.log_line("… lease lost", "completion with a lost lease")
-            if await self.state.rows(_LEASED, id=run.lease.task_id, token=run.lease.token):
-                raise Broken("a valid lease was rejected", lease_text(run.lease)) from None
+            await self._check_lost(run)
         except ResponseLost:
             self._outputs.accept(run, content)
             self.runs.append(run)  # sent again later, and rejected
@@ -247,9 +245,13 @@ class Workers:
         self.state.counts["runs completed together"] += len(completed) > 1
         for run in runs:
             if run.lease.task_id not in completed:
-                self.state.log_line("… lease lost", "completion with a lost lease")
-                if await self.state.rows(_LEASED, id=run.lease.task_id, token=run.lease.token):
-                    raise Broken("a valid lease was rejected", lease_text(run.lease))
+                await self._check_lost(run)
+
+    async def _check_lost(self, run: Run) -> None:
+        """Check that a lease whose completion was rejected is lost."""
+        self.state.log_line("… lease lost", "completion with a lost lease")
+        if await self.state.rows(_LEASED, id=run.lease.task_id, token=run.lease.token):
+            raise Broken("a valid lease was rejected", lease_text(run.lease))
 
     def _accept_completed(
         self, runs: Sequence[Run], contents: Sequence[Any], completed: Collection[UUID]

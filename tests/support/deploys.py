@@ -73,7 +73,10 @@ async def lost(world: World) -> int:
         return (await audit_all(conn, world.org)).lost
 
 
-async def is_waiting(world: World) -> bool:
-    """Return True if a transaction waits for a lock of another one."""
-    waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return bool((await world.rows(waiting))[0]["n"])
+async def is_waiting(world: World, pid: int | None = None) -> bool:
+    """Return True if a transaction, of a session or any, waits for a lock of another one."""
+    waiting = (
+        "SELECT count(*) AS n FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND pid = coalesce(%s, pid)"
+    )
+    return bool((await world.rows(waiting, pid))[0]["n"])

@@ -12,6 +12,7 @@ from engine.model.states import TaskStatus
 from engine.model.task import Completion, Lease
 from engine.store.database import Connection, Database
 from engine.worker.client import Client
+from tests.support.deploys import is_waiting
 from tests.support.migrations import until
 from tests.support.worlds import World, job, source
 
@@ -56,21 +57,12 @@ async def test_heartbeats_and_completions_lock_in_one_order(world: World) -> Non
                 b"SELECT FROM knockon.tasks WHERE id = %s FOR UPDATE", [second.task_id]
             )
             beating = asyncio.create_task(heartbeat(one, [third, second, first], 30))
-            await until(lambda: _waits(world, one))
+            await until(lambda: is_waiting(world, one.info.backend_pid))
             completing = asyncio.create_task(_complete(world, other, third, first))
-            await until(lambda: _waits(world, other))
+            await until(lambda: is_waiting(world, other.info.backend_pid))
         assert len(await beating) == 3
         assert await completing == 2
 
 
 async def _complete(world: World, conn: Connection, *leases: Lease) -> int:
     return len(await complete_all(conn, world.org, [Completion(lease, ()) for lease in leases]))
-
-
-async def _waits(world: World, conn: Connection) -> bool:
-    return bool(
-        await world.rows(
-            "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'",
-            conn.info.backend_pid,
-        )
-    )

@@ -43,11 +43,7 @@ async def waiting(world: World, conn: Connection) -> AsyncIterator[None]:
     """Exit only when the connection's statement is waiting for a lock held by another session."""
     yield
     for _ in range(1_000):
-        rows = await world.rows(
-            "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'",
-            conn.info.backend_pid,
-        )
-        if rows:
+        if await is_waiting(world, conn.info.backend_pid):
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the statement did not wait for a lock")
