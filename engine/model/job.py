@@ -13,6 +13,10 @@ from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 LOCAL = "local"
 """Runtime of workers; its SQL is PostgreSQL's."""
 
+# Python 3.11 looks members up with a call, and the planner asks several times for each edge.
+_SOURCE, _MANUAL = Activation.SOURCE, Activation.MANUAL
+_PER_PARTITION, _PER_UPDATE = ExecutionStrategy.PER_PARTITION, ExecutionStrategy.PER_UPDATE
+
 
 class Awaited(StrEnum):
     """Input partitions awaited by the first run of an output partition, in place of a number."""
@@ -105,14 +109,29 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return scaling.max_partitions_per_run(self.scaling)
 
     @property
+    def is_source(self) -> bool:
+        """True if the job never runs: systems outside write its outputs, and report changes."""
+        return self.activation == _SOURCE
+
+    @property
+    def is_manual(self) -> bool:
+        """True if the job runs only on request."""
+        return self.activation == _MANUAL
+
+    @property
     def is_single_run(self) -> bool:
         """True if a single run builds all output partitions, possibly newly discovered ones."""
-        return self.strategy != ExecutionStrategy.PER_PARTITION
+        return self.strategy != _PER_PARTITION
+
+    @property
+    def is_per_update(self) -> bool:
+        """True if a run reads only new and changed rows of its followed input."""
+        return self.strategy == _PER_UPDATE
 
     @property
     def has_task_for_each_key(self) -> bool:
         """True if every output partition has a task of its own."""
-        return self.strategy == ExecutionStrategy.PER_PARTITION and self.max_partitions_per_run == 1
+        return self.strategy == _PER_PARTITION and self.max_partitions_per_run == 1
 
     @property
     def merge_key(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from uuid import UUID
 from engine.model.dataset import Dataset
 from engine.model.job import Job
 from engine.model.openlineage import run_id
-from engine.model.states import ExecutionStrategy
 
 StoredFilter = Mapping[str, Any] | None
 """Rows that a task reads, as stored: a row filter, `NEW_ROWS`, or None for all rows."""
@@ -51,7 +50,7 @@ class Lease:
     @property
     def has_read_all_rows(self) -> bool:
         """True if the run reads all rows of its inputs, not only new or selected rows."""
-        is_narrow = self.job.strategy == ExecutionStrategy.PER_UPDATE and bool(self.cursors)
+        is_narrow = self.job.is_per_update and bool(self.cursors)
         return not is_narrow or None in self.row_filters
 
     @property

@@ -36,7 +36,7 @@ class PartitionSet:
     def union(sets: Sequence[PartitionSet], /) -> PartitionSet:
         """Return the union of one or more sets of one space, with a single sort."""
         first = sets[0]
-        if all(other is first or other == first for other in sets):
+        if len(sets) == 1 or all(other is first or other == first for other in sets):
             return first
         return PartitionSet.of(first.space, chain.from_iterable(s.boxes for s in sets))
 

@@ -16,7 +16,6 @@ from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Appears, Job
-from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner.in_being import in_being
 from engine.planner.lookup import MissingState, PartitionLookup
@@ -95,7 +94,7 @@ class Extents:
         found = in_being(
             self._lineage, job, partitions, self._now, self.known_among, changed_or_known
         )
-        if found is partitions and job.activation != Activation.SOURCE:
+        if found is partitions and not job.is_source:
             self._wholly_in_being[examined] = partitions
         return found
 
@@ -125,7 +124,7 @@ class Extents:
     def requested(self, dataset: UUID) -> PartitionSet:
         """Return the extent that a request for a dataset refers to, also if its job is manual."""
         job, extent = self._lineage.producer(dataset), self.of(dataset)
-        if extent or job.activation != Activation.MANUAL:
+        if extent or not job.is_manual:
             return extent
         edges = self.determining(job)
         for edge in edges:
@@ -185,7 +184,7 @@ class Extents:
         if dataset in self._found or self.known(dataset) or dataset in self.missing:
             return []
         job = self._lineage.producer(dataset)
-        return [] if job.activation == Activation.MANUAL else self.determining(job)
+        return [] if job.is_manual else self.determining(job)
 
     def _reached(self, dataset: UUID, edges: Sequence[Edge]) -> PartitionSet:
         reached = [

@@ -17,7 +17,6 @@ from engine.garbage_collection import gc_paused
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import Invalidation
 from engine.model.job import Job
-from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner.bounds import Extents
 from engine.planner.chains import Later, later_partitions
@@ -27,13 +26,7 @@ from engine.planner.lookup import PartitionLookup
 from engine.planner.plan import Changed, Plan, Pruned, PruningRule, Step, Trigger
 from engine.planner.provenance import AffectedJobs
 from engine.planner.scope import changes_in_place, dirty_scope
-from engine.planner.strategy import (
-    directly_invalidated,
-    dirty_output,
-    if_stale_partitions,
-    recomputed,
-    row_filters,
-)
+from engine.planner.strategy import dirty_output, must_run, recomputed, row_filters
 
 
 @gc_paused()
@@ -77,6 +70,7 @@ class _Closure:
         self, lineage: Lineage, extents: Extents, invalidations: Sequence[Invalidation]
     ) -> None:
         self._lineage = lineage
+        self._has_chains = lineage.has_chains
         self._extents = extents
         self._invalidations = invalidations
         self._affected = AffectedJobs(invalidations)
@@ -159,7 +153,7 @@ class _Closure:
             return
         dirty = self._dirty[dataset.int] = [*scopes]
         rank = self._lineage.rank
-        is_in_chain = self._lineage.has_chains and not scopes[0].in_place
+        is_in_chain = self._has_chains and not scopes[0].in_place
         for edge in self._lineage.readers(dataset):
             if is_in_chain and edge.is_self:
                 continue  # its completion invalidates the partitions built from the changed ones
@@ -176,7 +170,7 @@ class _Closure:
         job = self._lineage.order[rank]
         dirty_edges = self._dirty_edges.pop(rank)
         wrong = self._wrong.pop(rank, ())
-        if job.activation == Activation.MANUAL:
+        if job.is_manual:
             self._pruned += [
                 Pruned(edge.dataset, job.id, PruningRule.MANUAL, _MANUAL) for edge, _ in dirty_edges
             ]
@@ -201,7 +195,7 @@ class _Closure:
 
     def _step(self, job: Job, triggers: Sequence[Trigger]) -> None:
         partitions = recomputed(job, self._extents, triggers)
-        later = self._later(job, partitions)
+        later = self._later(job, partitions) if self._has_chains else ()
         for index, output in enumerate(job.outputs):
             if scopes := _without(dirty_output(job, index, triggers, partitions), later):
                 self._spread(output, scopes)
@@ -209,9 +203,8 @@ class _Closure:
         for trigger in triggers:
             invalidations |= trigger.dirty.invalidations
         if self._affected.record(invalidations, job.id):
-            direct = directly_invalidated(job, self._extents, triggers, partitions)
+            direct, if_stale = must_run(job, self._extents, triggers, partitions)
             rows = row_filters(job, triggers)
-            if_stale = if_stale_partitions(job, self._extents, triggers, partitions)
             self._steps.append(
                 Step(job.id, partitions, direct, if_stale, rows, tuple(triggers), later)
             )

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 from engine.lineage.graph import Lineage
 from engine.model.job import Appearance, Appears, Job
-from engine.model.states import Activation
 from engine.partitions import Intervals, PartitionSet, PartitionSpace, TimeDimension
 from engine.partitions.intervals import NEG
 from engine.planner.lookup import Among
@@ -32,7 +31,7 @@ def in_being(
     ``outputs`` and ``inputs`` return partitions of datasets, and are asked only if windows of the
     partitions are still to begin.
     """
-    if job.activation == Activation.SOURCE:
+    if job.is_source:
         return partitions
     ends = _ends(partitions.space, job.appears, int(now.timestamp()))
     if all(box[i].spans[-1][1] <= end for box in partitions.boxes for i, end in ends):

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
-from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.partitions.limits import is_listable
 from engine.planner.lookup import PartitionLookup
@@ -36,7 +35,7 @@ def upstream(lineage: Lineage, job: Job, keys: Sequence[str]) -> dict[UUID, _Nee
     needed: dict[UUID, _Needed] = {}
     for edge in lineage.inputs(job.id):
         producer = edge.producer
-        if producer.activation != Activation.SOURCE:
+        if not producer.is_source:
             needed[producer.id] = _union_or_any(needed, producer.id, _listed(edge, built))
     return needed
 

@@ -73,7 +73,7 @@ def changes_in_place(lineage: Lineage, invalidation: Invalidation) -> bool:
 
 def _unknown(lineage: Lineage, dataset: UUID, unnamed: PartitionSet) -> PartitionSet | None:
     """Return partitions that exist although no event has named them: possible for sources only."""
-    is_source = lineage.producer(dataset).activation == Activation.SOURCE
+    is_source = lineage.producer(dataset).is_source
     return unnamed if unnamed and is_source else None
 
 

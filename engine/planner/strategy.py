@@ -40,48 +40,44 @@ def recomputed(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> Parti
     return extents.in_being(job, universe)
 
 
-def directly_invalidated(
+def must_run(
     job: Job, extents: Extents, triggers: Sequence[Trigger], partitions: PartitionSet
-) -> PartitionSet:
-    """Return the step's partitions that must run, even if no input changes.
+) -> tuple[PartitionSet, PartitionSet]:
+    """Return the step's directly invalidated partitions, and those that run if stale.
 
-    For a single-run job, returns all or none.
+    For a single-run job, each is all or none. Most steps of a wave have neither.
     """
-    direct = [
-        trigger.partitions
-        for trigger in triggers
-        if trigger.from_job is None and not trigger.dirty.only_if_stale
-    ]
-    if _finds_new(job, extents, triggers):
-        return partitions
-    if not direct:
-        return partitions.space.empty
-    if job.is_single_run or len(direct) == len(triggers):
-        return partitions
-    return PartitionSet.union(direct)
+    direct, if_stale = [], []
+    for trigger in triggers:
+        if trigger.dirty.only_if_stale:
+            if_stale.append(trigger.partitions)
+        elif trigger.from_job is None:
+            direct.append(trigger.partitions)
+    none = must = partitions.space.empty
+    if if_stale and _finds_new(job, extents, if_stale):
+        return partitions, none
+    if direct:
+        is_all = job.is_single_run or len(direct) == len(triggers)
+        must = partitions if is_all else PartitionSet.union(direct)
+    return must, _without_others(job, triggers, if_stale, partitions) if if_stale else none
 
 
-def if_stale_partitions(
-    job: Job, extents: Extents, triggers: Sequence[Trigger], partitions: PartitionSet
+def _without_others(
+    job: Job,
+    triggers: Sequence[Trigger],
+    if_stale: Sequence[PartitionSet],
+    partitions: PartitionSet,
 ) -> PartitionSet:
-    """Return partitions triggered only by changes found by a run, which run unless already read.
-
-    For a single-run job, returns all or none.
-    """
-    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.only_if_stale]
-    if (
-        not versioned
-        or (job.is_single_run and len(versioned) < len(triggers))
-        or _finds_new(job, extents, triggers)
-    ):
-        return partitions.space.empty
-    if len(versioned) == len(triggers):
-        return partitions
+    """Return the partitions triggered only by changes found by a run."""
     others = [trigger.partitions for trigger in triggers if not trigger.dirty.only_if_stale]
-    return PartitionSet.union(versioned) - PartitionSet.union(others)
+    if not others:
+        return partitions
+    if job.is_single_run:
+        return partitions.space.empty
+    return PartitionSet.union(if_stale) - PartitionSet.union(others)
 
 
-def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
+def _finds_new(job: Job, extents: Extents, versioned: Sequence[PartitionSet]) -> bool:
     """Return True if a `Full` job is to build partitions not named by any task.
 
     A change found by a run gives them, or they have come into being as time passed. The last run of
@@ -89,7 +85,6 @@ def _finds_new(job: Job, extents: Extents, triggers: Sequence[Trigger]) -> bool:
     """
     if job.strategy != ExecutionStrategy.FULL:
         return False
-    versioned = [trigger.partitions for trigger in triggers if trigger.dirty.only_if_stale]
     return not all(
         extents.known(output).covers(partitions)
         for output in job.outputs
@@ -102,7 +97,7 @@ def row_filters(job: Job, triggers: Sequence[Trigger]) -> tuple[Mapping[str, Any
 
     Any of: a filter's rows, ``{}`` for the new rows past the cursor, None for all rows.
     """
-    if job.strategy != ExecutionStrategy.PER_UPDATE:
+    if not job.is_per_update:
         return ()
     wanted = [_read_again(trigger) for trigger in triggers]
     distinct = dict.fromkeys(wanted)

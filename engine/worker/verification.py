@@ -24,7 +24,7 @@ from engine.flow.shared.stale import stale_partitions
 from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
+from engine.model.states import UpdateStrategy
 from engine.model.task import Lease
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.clock import load_now
@@ -66,7 +66,7 @@ def obstacle(job: Job) -> str | None:
     """Return the reason why no partition of a job can be recomputed beside the data, if any."""
     if job.operator != "sql":
         return f"the {job.operator or job.runtime} job decides where it writes"
-    if job.strategy == ExecutionStrategy.PER_UPDATE:
+    if job.is_per_update:
         return "its content depends on the order in which rows were read"
     if job.update_strategy == UpdateStrategy.APPEND:
         return "it keeps rows of earlier runs"
@@ -81,7 +81,7 @@ async def verify(
     Jobs with an `obstacle` are left out.
     """
     for job in jobs:
-        if job.activation == Activation.SOURCE or obstacle(job) is not None:
+        if job.is_source or obstacle(job) is not None:
             continue
         async with database.connection() as conn:
             keys = await _built(conn, org, job)
@@ -154,7 +154,7 @@ def _produced_inputs(lineage: Lineage, read: InputVersions) -> Iterator[tuple[Jo
     """Yield the producers of the inputs, with the existing partitions that were read."""
     for dataset, versions in read.items():
         job = lineage.producer(UUID(dataset))
-        if job.activation != Activation.SOURCE:
+        if not job.is_source:
             yield job, [key for key, version in versions.items() if version is not None]
 
 

@@ -19,7 +19,6 @@ from engine.flow.shared.load_partitions import load_existing, load_known
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Lineage
 from engine.lineage.growth import added, changed_bounds
-from engine.model.states import Activation
 from engine.partitions import PartitionSpace
 from engine.planner import InputChange
 from engine.store.database import Connection
@@ -64,7 +63,7 @@ async def load_other_bounds(
         dataset = before.dataset_named(name)
         existing = await load_existing(conn, before, dataset.id)
         known = await load_known(conn, before, dataset.id)
-        is_source = before.producer(dataset.id).activation == Activation.SOURCE
+        is_source = before.producer(dataset.id).is_source
         bounds[dataset.id] = OtherBounds(
             was,
             now,

@@ -63,7 +63,7 @@ async def changed_sources_read_by_others(
             edge.job: lineage.job(edge.job)
             for edge in lineage.readers(dataset)
             if lineage.job(edge.job).dag_name != new.compiled.name
-            and lineage.job(edge.job).activation != Activation.MANUAL
+            and not lineage.job(edge.job).is_manual
             and _reads(edge, columns)
         }
         if columns == () or not readers:
@@ -116,7 +116,7 @@ async def outputs_of_earlier_partitions(
         earlier = await load_earlier(conn, lineage, dataset)
         for edge in lineage.readers(dataset):
             job, affected = lineage.job(edge.job), edge.mapping.down(earlier, earlier)
-            if job.activation == Activation.MANUAL:
+            if job.is_manual:
                 continue
             for output in [output for output in job.outputs if output not in created]:
                 invalidations += await _known_outputs(conn, lineage, job, output, affected)

@@ -14,7 +14,7 @@ from engine.lineage.compiled import CompiledDag
 from engine.lineage.graph import Edge, Lineage
 from engine.lineage.growth import added
 from engine.model.job import Job
-from engine.model.states import Activation, ExecutionStrategy
+from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner import InputChange, reading_otherwise, reads_otherwise
 from engine.store.database import Connection
@@ -43,7 +43,7 @@ async def of_other_inputs(
     own = {id_ for new in deployed for id_ in _ids(now, new.compiled)}
     invalidations: list[NewInvalidation] = []
     for job in map(now.job, readers | own):
-        if job.activation == Activation.MANUAL or not set(job.outputs).isdisjoint(created):
+        if job.is_manual or not set(job.outputs).isdisjoint(created):
             continue
         for edges in _inputs(before, now, job):
             if edges[1].dataset in bounds or _has_other_map(edges):
@@ -91,7 +91,7 @@ async def _input_changes(
     sets = [await load_existing(conn, lineage, edge.dataset)]
     if takes_last:
         sets.append(await load_known(conn, lineage, edge.dataset))
-    is_source = edge.producer.activation == Activation.SOURCE
+    is_source = edge.producer.is_source
     return [InputChange.of(each, each.space, is_source=is_source) for each in sets]
 
 
@@ -153,7 +153,7 @@ async def _added(
     A `PerUpdate` job has passed over their rows, and reads all rows again.
     """
     partitions = added(other.before, other.now)
-    if partitions and job.strategy == ExecutionStrategy.PER_UPDATE:
+    if partitions and job.is_per_update:
         output = lineage.dataset(job.outputs[0])
         return [definition_change(output.id, output.version)]
     return await unbuilt(conn, lineage, job, now, partitions)

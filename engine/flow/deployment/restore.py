@@ -22,7 +22,7 @@ from engine.lineage.graph import Lineage
 from engine.lineage.schedules import changed_schedules
 from engine.model.dagfile import reread_dag
 from engine.model.job import Job
-from engine.model.states import Activation, Reason
+from engine.model.states import Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.clock import load_now
 from engine.store.database import Connection
@@ -118,9 +118,7 @@ async def missed_by(
     changes, because no task of these DAGs waits for them any more.
     """
     lineage = await org.lineage(conn)
-    jobs = [
-        job for job in lineage.order if job.dag_name in dags and job.activation != Activation.SOURCE
-    ]
+    jobs = [job for job in lineage.order if job.dag_name in dags and not job.is_source]
     producers = {edge.producer.id for job in jobs for edge in lineage.inputs(job.id)}
     await execute(conn, "undeploys.propagate_fully", jobs=list(producers))
     return [

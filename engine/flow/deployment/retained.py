@@ -10,7 +10,6 @@ from engine.flow.deployment.open_requests import carry_requests
 from engine.flow.shared.invalidations import NewInvalidation, definition_change
 from engine.flow.shared.load_partitions import answer_from_known
 from engine.lineage.graph import Lineage
-from engine.model.states import Activation
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner import retained_partitions
 from engine.store.database import Connection
@@ -74,7 +73,7 @@ def _of_manual_jobs(
     return {
         dataset: partitions
         for dataset, partitions in earlier.items()
-        if partitions and lineage.producer(dataset).activation == Activation.MANUAL
+        if partitions and lineage.producer(dataset).is_manual
     }
 
 

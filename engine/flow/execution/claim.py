@@ -14,7 +14,6 @@ from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
 from engine.lineage.job_names import find_job
 from engine.model.job import Job
-from engine.model.states import ExecutionStrategy
 from engine.model.task import NEW_ROWS, Lease, StoredFilter
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data, reason_of
@@ -159,9 +158,7 @@ async def _lease(
 async def _cursors(conn: Connection, terms: Collection[Terms]) -> dict[UUID, dict[UUID, str]]:
     """Return the stored cursors of the current inputs read incrementally, by job and dataset."""
     cursors: dict[UUID, dict[UUID, str]] = {each.job.id: {} for each in terms}
-    incremental = [
-        each.job.id for each in terms if each.job.strategy == ExecutionStrategy.PER_UPDATE
-    ]
+    incremental = [each.job.id for each in terms if each.job.is_per_update]
     if not incremental:
         return cursors
     current = {

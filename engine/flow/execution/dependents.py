@@ -18,7 +18,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.flow.shared.stale import Stale, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import Activation, ExecutionStrategy, TaskStatus
+from engine.model.states import ExecutionStrategy, TaskStatus
 from engine.model.task import NEW_ROWS, StoredFilter
 from engine.store.database import Connection
 from engine.store.notifications import TASKS, notify
@@ -65,9 +65,7 @@ async def unblock_manual_first_runs(
     """
     readers = {edge.job for dataset in grown for edge in lineage.readers(dataset)}
     jobs = map(lineage.job, readers)
-    manual = [
-        job.id for job in jobs if job.activation == Activation.MANUAL and job.waits_for_inputs
-    ]
+    manual = [job.id for job in jobs if job.is_manual and job.waits_for_inputs]
     if not manual:
         return
     waiting = await fetch(conn, "tasks.lock_waiting_for_inputs", TaskId, jobs=manual)

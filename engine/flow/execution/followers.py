@@ -14,7 +14,6 @@ from engine.flow.execution.contents import PartitionChange
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning, reaches, union_columns
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import ExecutionStrategy
 from engine.model.task import NEW_ROWS, Completion, Lease
 from engine.store.database import Connection
 from engine.store.rows.tasks import TaskJob
@@ -43,7 +42,7 @@ def _rewritten_columns(lease: Lease, change: PartitionChange) -> DirtyColumns | 
 
     Rows added by a run on other than new rows may belong before a follower's cursor.
     """
-    if lease.job.strategy != ExecutionStrategy.PER_UPDATE:
+    if not lease.job.is_per_update:
         return change.unpropagated
     is_on_new_rows = bool(lease.cursors) and all(rows == NEW_ROWS for rows in lease.row_filters)
     return PRUNED if change.has_grown and is_on_new_rows else change.columns

@@ -12,7 +12,6 @@ from engine.lineage.columns import ALL_COLUMNS, read_columns
 from engine.lineage.content import Content, Written
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
-from engine.model.states import ExecutionStrategy
 from engine.model.task import Completion, Output
 from engine.store.ids import new_id
 
@@ -69,7 +68,7 @@ def _outputs(completion: Completion) -> Iterator[Output]:
     yield from completion.outputs
     lease = completion.lease
     reported = {(output.dataset, output.partition) for output in completion.outputs}
-    if reported and lease.job.strategy == ExecutionStrategy.PER_UPDATE:
+    if reported and lease.job.is_per_update:
         return
     for dataset in lease.outputs:
         for key in lease.partitions:

@@ -13,7 +13,7 @@ from engine.flow.shared.load_partitions import load_existing
 from engine.flow.shared.stale import Stale, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import ExecutionStrategy, StaleDecisionKind
+from engine.model.states import StaleDecisionKind
 from engine.model.task import NEW_ROWS, StoredFilter
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
@@ -109,7 +109,7 @@ async def leave_rows_unread(
     completed since the change.
     """
     for job, row_filters in needs:
-        if job.strategy == ExecutionStrategy.PER_UPDATE:
+        if job.is_per_update:
             left = await leave_unread(
                 conn,
                 lineage,
@@ -166,5 +166,5 @@ async def delete_decisions(
 
 def _reads(job: Job, row_filters: Sequence[StoredFilter]) -> tuple[bool, bool]:
     """Return whether a run reads all rows, and whether it reads all new rows."""
-    reads_all = job.strategy != ExecutionStrategy.PER_UPDATE or None in row_filters
+    reads_all = not job.is_per_update or None in row_filters
     return reads_all, reads_all or NEW_ROWS in row_filters

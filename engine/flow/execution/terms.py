@@ -9,7 +9,6 @@ from uuid import UUID
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.model.states import Activation
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,6 @@ class Terms:
         inputs = {input_.alias: lineage.dataset(input_.dataset) for input_ in job.inputs}
         outputs = tuple(lineage.dataset(output) for output in job.outputs)
         sources = frozenset(
-            dataset.id
-            for dataset in inputs.values()
-            if lineage.producer(dataset.id).activation == Activation.SOURCE
+            dataset.id for dataset in inputs.values() if lineage.producer(dataset.id).is_source
         )
         return Terms(job, inputs, outputs, sources)

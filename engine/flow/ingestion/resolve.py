@@ -14,7 +14,6 @@ from engine.lineage.narrowing import certain, named_by
 from engine.lineage.rows import RowFilter
 from engine.model.dataset import Dataset
 from engine.model.event import MANUAL, POSTGRES, Received, SourceEvent, scope_of
-from engine.model.states import Activation
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.bounds import union_by_open_ends
 from engine.planner.scope import GROWTH
@@ -126,7 +125,7 @@ def _widened(received: Received, unknown: frozenset[str], earlier: Collection[st
 
 
 def _check_fingerprint(lineage: Lineage, dataset: Dataset, event: SourceEvent) -> None:
-    is_source = lineage.producer(dataset.id).activation == Activation.SOURCE
+    is_source = lineage.producer(dataset.id).is_source
     if event.fingerprint is not None and not is_source:
         raise InvalidEvent(
             f"an event of dataset {dataset.name!r} has a fingerprint, but a job produces the "

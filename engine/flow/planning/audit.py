@@ -29,7 +29,7 @@ from engine.flow.shared.pauses import load_pauses
 from engine.flow.shared.stale import Stale, StaleReason, StaleRule, judged_keys, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import Activation, Reason
+from engine.model.states import Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.rows.stale import StalledTask
@@ -83,7 +83,7 @@ async def audit(
     )
     yield await _invalidated(conn, org, lineage, jobs)
     yield await _stalled(conn, org, jobs, mend)
-    for job in [job for job in jobs if job.activation != Activation.SOURCE]:
+    for job in [job for job in jobs if not job.is_source]:
         keys = await _keys(conn, org, job)
         for start in range(0, len(keys), SLICE):
             async with conn.transaction():

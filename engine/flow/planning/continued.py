@@ -4,7 +4,6 @@ from uuid import UUID
 
 from engine.flow.shared.load_partitions import load_known
 from engine.lineage.graph import Lineage
-from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner import Plan, continued_partitions
 from engine.store.database import Connection
@@ -20,7 +19,7 @@ async def load_continued(
     continued = {}
     for step in plan.steps if lineage.has_chains else ():
         edge = lineage.self_edge(step.job)
-        if edge is None or edge.producer.activation == Activation.MANUAL or not step.partitions:
+        if edge is None or edge.producer.is_manual or not step.partitions:
             continue
         known = await load_known(conn, lineage, edge.dataset)
         if later := continued_partitions(edge, step.partitions, known):

@@ -21,7 +21,6 @@ from engine.flow.shared.recorded_runs import load_have_ever_run
 from engine.lineage.graph import Lineage
 from engine.lineage.narrowing import narrow
 from engine.model.invalidation import ABOUT_READERS, Invalidation
-from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.partitions.text import text_count
 from engine.planner import MOST_LOOKED_UP, Plan, check_size, document, task_count
@@ -117,7 +116,7 @@ async def _mark_reruns(
 def _is_of_all_partitions(lineage: Lineage, invalidation: Invalidation) -> bool:
     """Return True if all partitions of a produced dataset are to be recomputed."""
     job = lineage.producer(invalidation.dataset)
-    is_wrong = job.activation != Activation.SOURCE and invalidation.reason not in ABOUT_READERS
+    is_wrong = not job.is_source and invalidation.reason not in ABOUT_READERS
     return invalidation.partition_key is None and is_wrong
 
 
@@ -136,7 +135,7 @@ async def _of_current_versions(
         if dataset is not None and dataset.version == row.dataset_version:
             if (inside := _within_bounds(lineage, row)) is not None:
                 current.append(inside)
-        elif dataset is not None and lineage.producer(dataset.id).activation == Activation.SOURCE:
+        elif dataset is not None and lineage.producer(dataset.id).is_source:
             of_sources.append(row)
     current += await carry_late(conn, lineage, of_sources)
     not_current = {row.id for row in rows} - {row.id for row in current}

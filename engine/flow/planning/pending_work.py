@@ -14,7 +14,7 @@ from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Edge, Lineage
 from engine.model.invalidation import ABOUT_READERS, OwnReason
 from engine.model.job import Job
-from engine.model.states import Activation, TaskStatus
+from engine.model.states import TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
@@ -74,7 +74,7 @@ async def load_pending_work(
     of_keys |= _invalidated(lineage, job, keys, rows, pauses)
     for key, task in (await _tasks(conn, job, keys)).items():
         of_keys[key] = task_verdict(task.id, task.status, pauses.of_job(job.dag_name, job.name))
-    is_manual = job.activation == Activation.MANUAL
+    is_manual = job.is_manual
     of_job: tuple[Verdict, str] | None = (
         (Verdict.LEFT, "the job is manual and runs on request only") if is_manual else None
     )

@@ -38,7 +38,7 @@ from engine.lineage.columns import stored_columns
 from engine.lineage.content import MOST_ROW_CHANGES
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import LEFT_OUT
-from engine.model.states import Activation, InvalidationOutcome
+from engine.model.states import InvalidationOutcome
 from engine.planner import LimitExceeded, Plan
 from engine.store.database import Connection
 from engine.store.failures import is_due_to_data
@@ -209,7 +209,7 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
     """Assign a new content version to partitions that changed outside of tasks."""
     for dataset, changed in plan.changed.items():
         space, version = lineage.space(dataset), lineage.dataset(dataset).version
-        is_source = lineage.producer(dataset).activation == Activation.SOURCE
+        is_source = lineage.producer(dataset).is_source
         for partitions, columns, rows in changed:
             keys = space.keys(partitions)
             while part := list(islice(keys, _MARKED_AT_ONCE)):

@@ -20,7 +20,7 @@ import msgspec
 from engine.errors import TooManyPartitions
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import Activation, TaskStatus
+from engine.model.states import TaskStatus
 from engine.planner import (
     ALL_SCOPES,
     Plan,
@@ -134,7 +134,7 @@ def _identity_producers(lineage: Lineage, job: Job) -> list[int] | None:
     producers = []
     for edge in lineage.inputs(job.id):
         producer = edge.producer
-        if producer.activation == Activation.SOURCE:
+        if producer.is_source:
             continue
         if not edge.mapping.is_identity or not producer.has_task_for_each_key:
             return None

@@ -8,7 +8,6 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import OwnReason
 from engine.model.job import Job
-from engine.model.states import ExecutionStrategy
 from engine.partitions import PartitionSet
 from engine.planner import expected_partitions
 from engine.store.clock import load_now
@@ -40,7 +39,7 @@ async def unbuilt(
     Inputs about to be built count, because the partitions run only if they are stale by then. None
     for a `PerUpdate` job, which finds its partitions in new rows.
     """
-    if not among or job.strategy == ExecutionStrategy.PER_UPDATE:
+    if not among or job.is_per_update:
         return []
     output = job.outputs[0]
     missing = await answer_from_known(

@@ -9,7 +9,6 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import DirtyColumns, reaches
 from engine.lineage.graph import Lineage
 from engine.model.invalidation import OwnReason
-from engine.model.states import Activation
 from engine.partitions import PartitionSet
 from engine.planner import Plan
 from engine.store.database import Connection
@@ -41,7 +40,7 @@ async def following(
     have an invalidation already.
     """
     edge = lineage.self_edge(job)
-    if edge is None or edge.producer.activation == Activation.MANUAL:
+    if edge is None or edge.producer.is_manual:
         return []
     if not reaches(edge.columns, columns):
         return []

@@ -18,7 +18,7 @@ from engine.lineage.widening import Widening, widened_datasets
 from engine.model.dataset import Dataset
 from engine.model.invalidation import OwnReason
 from engine.model.job import Job
-from engine.model.states import Activation, Reason
+from engine.model.states import Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.rows.partitions import PartitionKey
@@ -46,7 +46,7 @@ async def invalidate_pruned(
             for edge in now.inputs(job.id)
             if edge.input.alias in edges and reaches_more(edges[edge.input.alias], edge)
         ]
-        if not wider or job.activation == Activation.MANUAL:
+        if not wider or job.is_manual:
             continue
         await execute(conn, "tasks.forget_propagated", jobs=[edge.producer.id for edge in wider])
         keys = {
@@ -97,7 +97,7 @@ async def _invalidate_widened(
         invalidations += _found(lineage, dataset, rows, found_in, source)
         for edge in lineage.readers(id_) if widening.rows else ():
             job = lineage.job(edge.job)
-            if job.activation != Activation.MANUAL:
+            if not job.is_manual:
                 raised = await _raised(conn, lineage, job, [edge])
                 invalidations += _of_partitions(lineage, job, raised, source)
     return invalidations

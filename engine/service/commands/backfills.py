@@ -8,7 +8,7 @@ from engine.errors import InvalidInput
 from engine.lineage.graph import Lineage
 from engine.lineage.job_names import find_job
 from engine.model.event import SourceEvent
-from engine.model.states import Activation, Reason, Role
+from engine.model.states import Reason, Role
 from engine.service.caller import Caller, requires
 from engine.service.commands.proposals import Impact, propose
 from engine.service.service import Service
@@ -55,7 +55,7 @@ def _dataset(lineage: Lineage, target: str) -> str:
     producers = {lineage.dataset(id_).name: job for job in lineage.order for id_ in job.outputs}
     job = producers[target] if target in producers else find_job(lineage, target)
     dataset = target if target in producers else lineage.dataset(job.outputs[0]).name
-    if job.activation == Activation.SOURCE:
+    if job.is_source:
         raise InvalidInput(
             f"{dataset!r} is a source, which no job builds: report its partitions with "
             f"'knockon invalidate {dataset}'"

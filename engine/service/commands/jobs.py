@@ -6,7 +6,7 @@ from engine.errors import InvalidInput
 from engine.lineage.graph import Lineage
 from engine.lineage.job_names import find_job
 from engine.model.event import SourceEvent
-from engine.model.states import Activation, Reason, Role
+from engine.model.states import Reason, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 
@@ -32,7 +32,7 @@ def _first_output(lineage: Lineage, name: str) -> str:
     """Return the dataset to invalidate in order to run the job."""
     job = find_job(lineage, name)
     dataset = lineage.dataset(job.outputs[0]).name
-    if job.activation == Activation.SOURCE:
+    if job.is_source:
         raise InvalidInput(
             f"the source job {name!r} does not run: "
             f"report a change with 'knockon invalidate {dataset}'"

@@ -3,7 +3,7 @@
 from engine.errors import InvalidInput
 from engine.flow.shared import pauses
 from engine.lineage.job_names import find_job
-from engine.model.states import Activation, PauseKind, Role
+from engine.model.states import PauseKind, Role
 from engine.service.caller import Caller, requires
 from engine.service.names import dataset_named
 from engine.service.service import Service
@@ -33,7 +33,7 @@ async def pause(
         if kind == PauseKind.JOB:
             job = find_job(lineage, subject)
             subject = job.full_name
-            if job.activation == Activation.SOURCE:
+            if job.is_source:
                 dataset = lineage.dataset(job.outputs[0]).name
                 raise InvalidInput(
                     f"the source job {name!r} does not run: pause its dataset with "

@@ -5,7 +5,7 @@ import msgspec
 from engine.errors import InvalidInput
 from engine.lineage.graph import Lineage
 from engine.model.job import Job
-from engine.model.states import Activation, Role
+from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.names import dataset_named
 from engine.service.service import Service
@@ -60,4 +60,4 @@ async def verify(
 def _jobs(lineage: Lineage, dataset: str | None) -> list[Job]:
     if dataset is not None:
         return [lineage.producer(dataset_named(lineage, dataset).id)]
-    return [job for job in lineage.order if job.activation != Activation.SOURCE]
+    return [job for job in lineage.order if not job.is_source]

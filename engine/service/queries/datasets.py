@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from engine.flow.shared.pauses import load_pauses
-from engine.model.states import Activation, Role
+from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.names import require_dag
 from engine.service.queries.lineage import dimensions_text
@@ -50,7 +50,7 @@ async def datasets(caller: Caller, service: Service, dag: str | None = None) -> 
                     name=dataset.name,
                     dag=job.dag_name,
                     job=job.name,
-                    is_source=job.activation == Activation.SOURCE,
+                    is_source=job.is_source,
                     partitioning=dimensions_text(lineage, dataset.id),
                     columns=None if dataset.columns is None else tuple(dataset.columns),
                     readers=tuple(readers),

@@ -22,7 +22,7 @@ from engine.flow.shared.stale import StaleReason, StaleRule, stale_partitions
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.model.states import Activation, PlanState, Role, TaskStatus
+from engine.model.states import PlanState, Role, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
@@ -133,7 +133,7 @@ async def _explain(
         dataset=dataset,
         partition=key,
         job=job.name,
-        is_source=job.activation == Activation.SOURCE,
+        is_source=job.is_source,
         materialized_at=None if built is None else built.materialized_at,
         row_count=None if built is None else built.row_count,
         task_id=task_id,
@@ -160,7 +160,7 @@ def _newer_inputs(reasons: Sequence[StaleReason]) -> list[NewerInput]:
 async def _stale(
     conn: Connection, org: OrgContext, lineage: Lineage, job: Job, key: str
 ) -> Sequence[StaleReason]:
-    if job.activation == Activation.SOURCE:
+    if job.is_source:
         return ()
     stale = await stale_partitions(conn, lineage, [(job, [key])])
     reasons = stale.get((job.id, SINGLE_RUN_KEY if job.is_single_run else key), ())

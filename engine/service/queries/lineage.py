@@ -8,7 +8,7 @@ import msgspec
 
 from engine.lineage.columns import ALL_COLUMNS, EVERY
 from engine.lineage.graph import Edge, Lineage
-from engine.model.states import Activation, Role
+from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.names import dataset_named
 from engine.service.service import Service
@@ -80,7 +80,7 @@ class _TreeBuilder:
             job=job.name,
             dag=job.dag_name,
             partitioning=dimensions_text(lineage, dataset),
-            is_source=job.activation == Activation.SOURCE,
+            is_source=job.is_source,
             mapping=edge and edge[0].mapping.to_spec(),
             columns=edge and _columns(*edge),
             again=again,

@@ -14,7 +14,7 @@ from engine.flow.shared.stale import judged_keys
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
-from engine.model.states import Activation, Role, TaskStatus
+from engine.model.states import Role, TaskStatus
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.service.caller import Caller, requires
@@ -79,7 +79,7 @@ async def partition_states(caller: Caller, service: Service, dataset: str) -> li
         job = lineage.producer(row.id)
         texts = await _of_audit(conn, org, row) | await _of_tasks(conn, job)
         existing = expected = await load_existing(conn, lineage, row.id)
-        if job.activation != Activation.SOURCE and not job.is_single_run:
+        if not job.is_source and not job.is_single_run:
             expected = existing | await load_expected(conn, lineage, job, await load_now(conn))
     space = lineage.space(row.id)
     sets = {state: _partitions(space, keys, existing, expected) for state, keys in texts.items()}

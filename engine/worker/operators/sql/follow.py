@@ -13,7 +13,6 @@ from psycopg import sql
 from engine.errors import InvalidInput, TaskFailed
 from engine.lineage.rows import RowFilter
 from engine.model.job import Job
-from engine.model.states import ExecutionStrategy
 from engine.model.task import Lease
 from engine.partitions import PartitionSet, PartitionSpace
 from engine.store.as_org import AsOrg
@@ -45,7 +44,7 @@ async def follow(
     The current maximum of the cursor column bounds the rows; later rows belong to the next run. The
     cursor passes over all smaller values, so partitions built since the claim are read as well.
     """
-    if lease.job.strategy != ExecutionStrategy.PER_UPDATE:
+    if not lease.job.is_per_update:
         return None
     alias, cursor = _cursor(lease.job)
     column, kind = _typed(cursor)
