@@ -173,7 +173,9 @@ def _compare_scopes(
     attributed = None
     if not (is_exact and all(scope.rows is None for scope in scopes) and before.attributed is None):
         since = _changed_since(before, columns) if is_exact else ALL_COLUMNS
-        attributed = _attributed(before, written, scopes, since)
+        # Columns may be found the same although the fingerprint has been discarded.
+        last = written.fingerprint if is_same else before.fingerprint
+        attributed = _attributed(_bases(before) or {OTHERS: last or ""}, written, scopes, since)
     columns = PRUNED if is_same else _union(changed, rest)
     return Outcome(_stored(content, written, attributed), columns, rest)
 
@@ -302,17 +304,17 @@ def _union(changed: Sequence[Scope], rest: DirtyColumns | Pruning) -> DirtyColum
 
 
 def _attributed(
-    before: Content,
+    bases: Mapping[str, str],
     written: Written,
     scopes: Sequence[Scope],
     since: DirtyColumns | Pruning,
 ) -> Mapping[str, str] | None:
     """Return the fingerprint at the last comparison of each scope; None if all are equal.
 
-    ``since`` are the columns changed since the oldest of these comparisons.
+    ``bases`` are those before the run. ``since`` are the columns changed since the oldest of these
+    comparisons.
     """
-    base = _bases(before) or {OTHERS: before.fingerprint or ""}
-    fingerprints = {**base, **{scope.key: written.fingerprint for scope in scopes}}
+    fingerprints = {**bases, **{scope.key: written.fingerprint for scope in scopes}}
     if set(fingerprints.values()) == {written.fingerprint}:
         return None
     if len(fingerprints) > _MOST_ATTRIBUTED:

@@ -79,6 +79,16 @@ def test_other_rows_of_a_rejected_change_are_not_propagated() -> None:
     assert outcome.unpropagated == {"x"}
 
 
+def test_unchanged_columns_are_compared_in_every_row_without_a_fingerprint() -> None:
+    """A rejection discards the fingerprint, and a run for some rows finds the same columns."""
+    columns = {"x": "1", "y": "1"}
+    before = Content(NOON, column_fingerprints=columns)
+    rows = Scope(frozenset({"x"}), {"row": "1"})
+    outcome = compare(before, Written("1", columns), [rows], NOON)
+    assert outcome.columns is PRUNED
+    assert outcome.content.attributed is None
+
+
 def test_an_equal_fingerprint_does_not_override_a_reported_change() -> None:
     """A worker may report equal fingerprints for different contents if it reports a change."""
     x, y = Scope(frozenset({"x"})), Scope(frozenset({"y"}))
