@@ -89,8 +89,8 @@ JOIN knockon.stale_decisions d
 -- Returns the partitions with more row changes than ``most``.
 WITH changed AS (
 INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
-SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest(%(keys)s::text[]) AS key
-WHERE %(is_source)s OR EXISTS (
+SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest((SELECT %(keys)s::text[])) AS key
+WHERE (SELECT %(is_source)s::boolean) OR EXISTS (
     SELECT FROM knockon.partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE

@@ -6,7 +6,7 @@ SELECT t.id, t.job_id, t.block_key, t.status
 FROM knockon.tasks t
 WHERE t.id = ANY (ARRAY(
     SELECT l.id
-    FROM unnest(%(jobs)b::text[]::uuid[], %(block_keys)b::text[]) AS u(job_id, block_key),
+    FROM unnest((SELECT %(jobs)b::text[]::uuid[]), (SELECT %(block_keys)b::text[])) AS u(job_id, block_key),
         LATERAL (SELECT l.id FROM knockon.tasks l
                  WHERE l.job_id = u.job_id AND l.block_key = u.block_key
                    AND l.status IN ('blocked', 'queued', 'running', 'failed') OFFSET 0) AS l))
@@ -84,13 +84,13 @@ UPDATE knockon.tasks SET status = 'blocked' WHERE id = ANY(%(ids)s) AND status C
 -- a running task of the block looked up for each row, where a join would compare the row with all
 -- running tasks, and lets half of the rows be expected, where a comparison lets none.
 SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts
-FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
+FROM unnest((SELECT %(runtimes)s::text[])) AS served(runtime), LATERAL (
     SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts, t.priority
     FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND t.status = 'queued' AND t.runtime = served.runtime
       AND (t.next_retry_at IS NULL OR t.next_retry_at <= clock_timestamp())
-      AND (%(served)s::uuid[] IS NULL OR t.job_id = ANY(%(served)s))
-      AND NOT t.job_id = ANY(%(closed)s)
+      AND ((SELECT %(served)s::uuid[] IS NULL) OR t.job_id = ANY((SELECT %(served)s::uuid[])::uuid[]))
+      AND NOT t.job_id = ANY((SELECT %(closed)s::uuid[])::uuid[])
       AND NOT EXISTS (
           SELECT FROM unnest(ARRAY(SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = %(org_id)s))
               AS paused(job_id)
@@ -102,7 +102,7 @@ FROM unnest(%(runtimes)s::text[]) AS served(runtime), LATERAL (
     LIMIT (SELECT %(limit)s::bigint)
     FOR UPDATE OF t SKIP LOCKED) AS t
 ORDER BY t.priority DESC, t.id
-LIMIT %(limit)s
+LIMIT (SELECT %(limit)s::bigint)
 
 -- :name try_caps
 -- Take the locks under which running tasks of capped jobs are counted; one claimer at a time holds
@@ -143,7 +143,8 @@ RETURNING t.id, t.lease_expires_at
 -- Lock the tasks that hold these lease tokens, so that nothing else ends them, in the order in which
 -- plans lock running tasks.
 SELECT t.id, t.lease_token, t.propagated
-FROM (SELECT v.id, v.token FROM unnest(%(ids)b::uuid[], %(tokens)b::uuid[]) AS v(id, token)
+FROM (SELECT v.id, v.token
+      FROM unnest((SELECT %(ids)b::uuid[]), (SELECT %(tokens)b::uuid[])) AS v(id, token)
       ORDER BY v.id) AS v, LATERAL (
     SELECT t.id, t.lease_token, t.propagated FROM knockon.tasks t
     WHERE t.id = v.id AND t.lease_token = v.token FOR UPDATE) AS t

@@ -74,10 +74,30 @@ async def ingest(
     ``rejected`` is called with the rejections before the commit. ``confirm`` raises if the deployed
     sources have since changed how the batch is to be read.
     """
+    try:
+        return await _ingest(conn, org, batch, rejected, confirm, write=_write)
+    except Exception as error:
+        if not is_due_to_data(error):
+            raise
+    # Savepoints around parts of a batch cost two round trips, and so only a faulty batch has them.
+    return await _ingest(conn, org, batch, rejected, confirm, write=_write_halving)
+
+
+_Write = Callable[[Connection, OrgContext, Sequence[Received]], Awaitable[Ingested]]
+
+
+async def _ingest(
+    conn: Connection,
+    org: OrgContext,
+    batch: Batch,
+    rejected: Rejected | None,
+    confirm: Confirm | None,
+    write: _Write,
+) -> Ingested:
     async with conn.transaction():
         await _advance(conn, org.id, batch)
         ends = await end_runs(conn, org.id, batch.runs)
-        ingested = await _write_received(conn, org, (*batch.received, *ends.received))
+        ingested = await write(conn, org, (*batch.received, *ends.received))
         unrecorded = await _record_lineage(conn, org, batch.reported_lineage)
         rejections = (*batch.rejections, *ends.rejections, *ingested.rejections, *unrecorded)
         await write_dead_letters(conn, org.id, batch.consumer, rejections)
@@ -132,37 +152,36 @@ async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
             )
 
 
-async def _write_received(
+async def _write_halving(
     conn: Connection, org: OrgContext, received: Sequence[Received]
 ) -> Ingested:
     """Write invalidations; on a data error, reject the faulty deliveries."""
-    if not received:
-        return Ingested((), ())
-    lineage = await org.lineage(conn)  # outside the try: its errors are not the deliveries' fault
+    await org.lineage(conn)  # outside the try: its errors are not the deliveries' fault
     try:
         async with conn.transaction():
-            return await _ingest_events(conn, org.id, lineage, received)
+            return await _write(conn, org, received)
     except Exception as error:
         if not is_due_to_data(error):
             raise
         halves = halved(received)
         if halves is None:
             return Ingested((), tuple(_refusals(received, reason_of(error))))
-    first, second = [await _write_received(conn, org, half) for half in halves]
+    first, second = [await _write_halving(conn, org, half) for half in halves]
     return Ingested(
         first.invalidations + second.invalidations, first.rejections + second.rejections
     )
 
 
-async def _ingest_events(
-    conn: Connection, org_id: UUID, lineage: Lineage, received: Sequence[Received]
-) -> Ingested:
+async def _write(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
+    if not received:
+        return Ingested((), ())
+    lineage = await org.lineage(conn)
     groups = list(by_scope(received))
     resolved, refused = _resolved(lineage, groups, await _earlier_columns(conn, lineage, groups))
     known, unknown = await _of_known_versions(conn, resolved)
     with gc_paused():
         coalesced = coalesce(known)
-    written = await _insert(conn, org_id, coalesced)
+    written = await _insert(conn, org.id, coalesced)
     return Ingested(tuple(written), (*refused, *unknown))
 
 

@@ -7,11 +7,10 @@ whose planning never ends are set aside too (`planning_attempts.py`).
 """
 
 from asyncio import get_running_loop
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import islice
-from operator import add, attrgetter
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -90,11 +89,23 @@ async def plan(conn: Connection, org: OrgContext, limit: int = 1_000) -> Planned
         if attempt.is_exhausted:
             return await _set_aside_exhausted(conn, org, attempt)
         with gc_paused():
+            try:
+                async with conn.transaction():
+                    return await _plan_batch(conn, org, attempt, _plan_within_limits)
+            except Exception as error:
+                if not is_due_to_data(error):
+                    raise
+            # Savepoints cost two round trips, and so only a faulty batch has them.
             async with conn.transaction():
-                return await _plan_batch(conn, org, attempt)
+                return await _plan_batch(conn, org, attempt, _plan_halving)
 
 
-async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned | None:
+_PlanRows = Callable[[Connection, OrgContext, Sequence[LockedInvalidation]], Awaitable[Planned]]
+
+
+async def _plan_batch(
+    conn: Connection, org: OrgContext, attempt: Attempt, plan_rows: _PlanRows
+) -> Planned | None:
     limit = attempt.batch_limit
     if limit == 1:
         await execute(conn, "planning_attempts.extend_timeout")
@@ -103,7 +114,7 @@ async def _plan_batch(conn: Connection, org: OrgContext, attempt: Attempt) -> Pl
     )
     if not rows:
         return None
-    return reduce(add, await _plan_halving(conn, org, rows))
+    return await plan_rows(conn, org, rows)
 
 
 async def _set_aside_exhausted(conn: Connection, org: OrgContext, attempt: Attempt) -> Planned:
@@ -119,23 +130,23 @@ async def _set_aside_exhausted(conn: Connection, org: OrgContext, attempt: Attem
 
 async def _plan_halving(
     conn: Connection, org: OrgContext, rows: Sequence[LockedInvalidation]
-) -> list[Planned]:
+) -> Planned:
     """Plan a batch; on a data error, plan its halves, down to single invalidations."""
     try:
         async with conn.transaction():
-            return [await _plan_within_limits(conn, org, rows)]
+            return await _plan_within_limits(conn, org, rows)
     except Exception as error:
         if not is_due_to_data(error):
             raise
         await _raise_errors_of_org(conn, org)
         if len(rows) == 1:
             await set_aside(conn, rows[0], error)
-            return [Planned(None, 0, 0, set_aside=(rows[0].id,))]
+            return Planned(None, 0, 0, set_aside=(rows[0].id,))
     middle = len(rows) // 2
-    return [
-        *await _plan_halving(conn, org, rows[:middle]),
-        *await _plan_halving(conn, org, rows[middle:]),
+    first, second = [
+        await _plan_halving(conn, org, half) for half in (rows[:middle], rows[middle:])
     ]
+    return first + second
 
 
 async def _raise_errors_of_org(conn: Connection, org: OrgContext) -> None:
@@ -180,8 +191,10 @@ async def execute_plan(
     tasks = await emit(conn, org, decision.lineage, decision.plan, plan_id)
     await insert_own(conn, org, [*left_out(decision.lineage, decision.plan, f"plan/{plan_id}")])
     await unblock_manual_first_runs(conn, org, decision.lineage, decision.plan.changed)
-    await _record(conn, org, decision, plan_id, tasks, await document)
-    await notify(conn, TASKS, org.id)
+    built = await document
+    async with conn.pipeline():
+        await _record(conn, org, decision, plan_id, tasks, built)
+        await notify(conn, TASKS, org.id)
     return Planned(plan_id, len(decision.invalidations), tasks)
 
 
