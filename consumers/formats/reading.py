@@ -85,7 +85,8 @@ class Reader:
             events = self.format(value, headers, self.dataset)
             if not self.is_bounded:
                 return checked(events)
-            check_count(events)
+            if len(events) != 1:
+                check_count(events)
             return events
         except InvalidEvent:
             raise

@@ -58,6 +58,8 @@ _CONNECT: dict[str, Any] = {
 PATIENCE_SECONDS = 60.0
 """How long a starting process waits for an unavailable database."""
 _LONGEST_WAIT_SECONDS = 5.0
+_IDLE_SECONDS = 60.0
+"""Time after which the pool closes a connection that no burst of work needs any longer."""
 _AWAY = {
     "57P01",  # admin shutdown
     "57P02",  # crash shutdown
@@ -193,6 +195,7 @@ def _new_pool(
         min_size=min_size,
         max_size=max_size,
         timeout=_LONGEST_WAIT_SECONDS * 2,
+        max_idle=_IDLE_SECONDS,
         reconnect_timeout=_LONGEST_WAIT_SECONDS,  # the next checkout retries
         configure=configure,
         open=False,

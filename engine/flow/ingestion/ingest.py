@@ -176,12 +176,12 @@ async def _write(conn: Connection, org: OrgContext, received: Sequence[Received]
     if not received:
         return Ingested((), ())
     lineage = await org.lineage(conn)
-    groups = list(by_scope(received))
-    resolved, refused = _resolved(lineage, groups, await _earlier_columns(conn, lineage, groups))
-    known, unknown = await _of_known_versions(conn, resolved)
     with gc_paused():
-        coalesced = coalesce(known)
-    written = await _insert(conn, org.id, coalesced)
+        groups = list(by_scope(received))
+        earlier = await _earlier_columns(conn, lineage, groups)
+        resolved, refused = _resolved(lineage, groups, earlier)
+        known, unknown = await _of_known_versions(conn, resolved)
+        written = await _insert(conn, org.id, coalesce(known))
     return Ingested(tuple(written), (*refused, *unknown))
 
 
@@ -204,7 +204,6 @@ async def _earlier_columns(
     return {row.dataset_uuid: row.columns for row in rows}
 
 
-@gc_paused()
 def _resolved(
     lineage: Lineage,
     groups: Iterable[Sequence[Received]],
