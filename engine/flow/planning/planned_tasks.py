@@ -49,7 +49,7 @@ class PlannedTask(msgspec.Struct, gc=False):
 
     ``upstream`` are the tasks that produce its inputs. ``triggering_edges`` has the dirty datasets
     through which the plan reaches the task, by producing job. ``blockers`` has them by blocking
-    task: empty if that task merely has to end first.
+    task: empty if that task merely has to end first. ``may_wait``: inputs can delay its first run.
     """
 
     job: Job
@@ -61,6 +61,7 @@ class PlannedTask(msgspec.Struct, gc=False):
     row_filters: tuple[Mapping[str, Any] | None, ...]
     upstream: Sequence[TaskKey]
     triggering_edges: TriggeringEdges
+    may_wait: bool
     id: bytes = msgspec.field(default_factory=new_id_bytes)
     is_joined: bool = False
     blockers: dict[bytes, tuple[UUID, ...]] = msgspec.field(default_factory=dict)
@@ -73,7 +74,7 @@ class PlannedTask(msgspec.Struct, gc=False):
     @property
     def starts_blocked(self) -> bool:
         """Return True if the task has a blocker, or has to be checked before its run."""
-        return bool(self.blockers) or self.is_if_stale or self.job.waits_for_inputs
+        return bool(self.blockers) or self.is_if_stale or self.may_wait
 
 
 def planned_tasks(lineage: Lineage, plan: Plan) -> Iterator[PlannedTask]:
@@ -84,6 +85,7 @@ def planned_tasks(lineage: Lineage, plan: Plan) -> Iterator[PlannedTask]:
         propagated = _propagated(step, job)
         if_stale = frozenset(step.if_stale.space.keys(step.if_stale) if step.if_stale else ())
         triggering, identical = triggering_edges_of(step, job), _identity_producers(lineage, job)
+        may_wait = job.waits_for_inputs
         for block_key, keys, must_run in blocks_of(step, job):
             producers = (
                 _mapped_producers(lineage, job, keys)
@@ -100,6 +102,7 @@ def planned_tasks(lineage: Lineage, plan: Plan) -> Iterator[PlannedTask]:
                 step.row_filters,
                 list(producers),
                 triggering(keys),
+                may_wait,
             )
             links += len(task.upstream)
             if links > _MAX_LINKS:
