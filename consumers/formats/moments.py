@@ -17,8 +17,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(?=Z?$)", re.ASCII)
 Clock = Literal["utc", "local", "numbers"]
 """The time values that are wall-clock readings in the dimension's zone rather than instants.
 
-Dates and texts without an offset always are. ``local``: all other values are, too. ``numbers``:
-numbers are, too.
+Dates and texts without an offset always are. ``local``: so is everything else. ``numbers``: so are
+numbers, and nothing else.
 """
 
 

@@ -79,10 +79,10 @@ UPDATE knockon.tasks SET status = 'blocked' WHERE id = ANY(%(ids)s) AND status C
 -- Lock the most urgent queued tasks that are due and whose block has no running task. Each runtime
 -- is queried separately, so that the index returns its tasks in order and a long queue costs no
 -- more than a short one. Tasks of paused jobs stay queued.
--- Both hold whatever the statistics say, which may be those of a quiet time: a limit unknown to the
--- query planner makes it read the first rows of the index rather than sort the queue. OFFSET 0 has
--- a running task of the block looked up for each row, where a join would compare the row with all
--- running tasks, and lets half of the rows be expected, where a comparison lets none.
+-- Neither may depend on statistics, which may be those of a quiet time. A limit unknown to the query
+-- planner makes it read the index in order instead of sorting the queue. OFFSET 0 forces a look-up
+-- for each row, where a join would compare the row with all running tasks; and half of the rows are
+-- then expected to pass, where a comparison promises none.
 SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts
 FROM unnest((SELECT %(runtimes)s::text[])) AS served(runtime), LATERAL (
     SELECT t.id, t.job_id, t.block_key, t.partitions, t.row_filters, t.attempts, t.priority
@@ -179,8 +179,8 @@ DO UPDATE SET input_version = EXCLUDED.input_version, version_before_raise = NUL
 -- Lock the blocked tasks that depend directly on these tasks. All transactions lock in one order,
 -- so that of two blockers ending at once the later sees the earlier. Rows are fetched one by one,
 -- here and below: a new wave has no statistics yet, and the query planner would take its tables for
--- empty. For the same reason, statements compare the status of tasks looked up by their ids with
--- another collation than that of the partial indexes: each look-up would read all tasks of a wave.
+-- empty. For the same reason, statements that look tasks up by id compare the status under
+-- another collation: with that of the partial indexes, each would scan one of them, and the wave.
 SELECT t.id
 FROM (SELECT DISTINCT d.task_id FROM knockon.task_dependencies d
       WHERE d.depends_on = ANY(%(ended)s) ORDER BY d.task_id) AS d,

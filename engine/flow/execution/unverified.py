@@ -70,8 +70,8 @@ async def _propagate_uncompared(
 ) -> None:
     """Invalidate readers of partitions whose last runs may have incorporated an unrelated change.
 
-    The decision ends the comparison of scopes, and the change may have no other plan. Partitions
-    count as well that are stale by still later changes.
+    The decision ends the comparison of scopes, and the change may have no other plan. This includes
+    partitions made stale by later changes.
     """
     invalidations: list[NewInvalidation] = []
     for id_, keys in partitions:
