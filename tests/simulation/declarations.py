@@ -121,13 +121,13 @@ class Declarations:
                 self._reject(producer, event, within)
             return
         named = within & {key for event in events for key in _registered(producer, event, known)}
-        is_new = not named <= known
+        new = named - known
         for event in events:
-            self._declare(producer, event, known, is_new=is_new, unchanged=unchanged)
+            self._declare(producer, event, known, new=new, unchanged=unchanged)
         if row["partition_key"] == "*" and self.state.counts["deploy: bounds changed"]:
             # All partitions within the bounds at the ingestion are all within those of now.
             whole = msgspec.structs.replace(events[0], partitions=None)
-            self._declare(producer, whole, known, is_new=is_new)
+            self._declare(producer, whole, known, new=new)
         if row["is_processed"]:
             self.state.announced[producer.outputs[0].name] |= named if producer.is_source else set()
 
@@ -159,22 +159,27 @@ class Declarations:
         event: SourceEvent,
         known: Set[Key],
         *,
-        is_new: bool,
+        new: Set[Key],
         unchanged: Set[Key] = frozenset(),
     ) -> None:
-        """Declare an event, with all columns of new partitions changed.
+        """Declare an event, with all columns and rows of new partitions changed.
 
-        ``is_new``: some of the partitions of an event about a whole dataset are new. ``unchanged``
-        partitions are described as they are.
+        ``new`` are those of an event about a whole dataset. ``unchanged`` partitions are described
+        as they are.
         """
         name, ledger, now = event.dataset, self.state.ledger, self.state.now
 
         def columns_of(key: Key | None) -> Columns:
-            is_of_new = is_new if key is None or None in keys else key not in known
+            is_of_new = bool(new) if key is None or None in keys else key not in known
             return None if event.columns is None or is_of_new else frozenset(event.columns)
 
+        def groups_of(key: Key | None) -> Values:
+            return _groups(event) if key is None or key in known else None
+
         keys = [key for key in _affected_keys(producer, event) if key not in unchanged]
-        invalidations = [Declared(now, key, columns_of(key), _groups(event)) for key in keys]
+        invalidations = [Declared(now, key, columns_of(key), groups_of(key)) for key in keys]
+        if None in keys:
+            invalidations += [Declared(now, key, None) for key in new]
         if not producer.is_source and event.reason != "rewritten":
             ledger.wrong[name] += invalidations
             named = None if None in keys else [key for key in keys if key is not None]
