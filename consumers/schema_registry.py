@@ -15,6 +15,13 @@ from engine.secrets import resolve_url
 _SECONDS = 5.0
 _ATTEMPTS = 4
 _MAX_REFERENCES = 100
+_REFUSALS = (
+    httpx2.codes.BAD_REQUEST,
+    httpx2.codes.FORBIDDEN,
+    httpx2.codes.NOT_FOUND,
+    httpx2.codes.UNPROCESSABLE_CONTENT,
+)
+"""Responses about a single schema, as for an id that no schema can have; others are outages."""
 
 
 class _Reference(msgspec.Struct, frozen=True):
@@ -30,7 +37,7 @@ class _RegisteredSchema(msgspec.Struct, frozen=True, rename={"type_": "schemaTyp
 
 
 class _NotFound(Exception):
-    """The registry does not have the schema."""
+    """The registry does not have the schema, or does not give it."""
 
 
 class Registry:
@@ -99,8 +106,8 @@ class Registry:
 
     async def _get(self, client: httpx2.AsyncClient, path: str) -> _RegisteredSchema:
         response = await client.get(self._url + path)
-        if response.status_code == httpx2.codes.NOT_FOUND:
-            raise _NotFound(f"the registry {self._url} has no {path}")
+        if response.status_code in _REFUSALS:
+            raise _NotFound(f"the registry {self._url} has no {path} ({response.status_code})")
         response.raise_for_status()
         return msgspec.json.decode(response.content, type=_RegisteredSchema)
 

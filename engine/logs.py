@@ -35,8 +35,8 @@ def configure_logs(settings: Settings) -> None:
     handler.setFormatter(_formatter(settings.log_format))
     handler.addFilter(HoldBackRepeats())
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    for name in ("psycopg.pool", "aiokafka"):
-        # Their warnings about an outage repeat Knockon's own.
+    for name in ("psycopg", "aiokafka"):
+        # Their warnings about an outage or a failed statement repeat Knockon's own.
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

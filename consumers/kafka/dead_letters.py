@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import KafkaError
 
 from consumers.kafka.batches import Records, stream_of
 from consumers.kafka.settings import KafkaSettings
@@ -51,7 +50,7 @@ class DeadLetterTopic:
             self._paused_until[topic] = time.monotonic() + _PAUSE_SECONDS
             why = f"no response in {_TIMEOUT_SECONDS:.0f} seconds: check that the topic exists"
             _log_not_sent(topic, why)
-        except (KafkaError, OSError) as error:
+        except Exception as error:  # the database has the letters: nothing may stop the consumer
             _log_not_sent(topic, repr(error))
 
     async def stop(self) -> None:
@@ -66,7 +65,7 @@ class DeadLetterTopic:
             producer = await self._started()
         sending = [
             producer.send_and_wait(
-                topic, record.value, key=record.key, headers=_headers(record, rejection)
+                topic, _value(record), key=record.key, headers=_headers(record, rejection)
             )
             for record, rejection in letters
         ]
@@ -112,6 +111,11 @@ def _rejected(records: Records, rejections: Sequence[Rejection]) -> Iterable[_Le
             rejection = by_position.get((stream_of(partition), str(record.offset)))
             if rejection is not None:
                 yield record, rejection
+
+
+def _value(record: ConsumerRecord) -> bytes | None:
+    """Return the record's value; the producer refuses messages with neither key nor value."""
+    return b"" if record.key is None and record.value is None else record.value
 
 
 def _headers(record: ConsumerRecord, rejection: Rejection) -> list[tuple[str, bytes | None]]:

@@ -63,6 +63,8 @@ class _Deliveries(Sequence[Delivery]):
         return len(self.records)
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [delivery(self._stream, record) for record in self.records[index]]
         return delivery(self._stream, self.records[index])
 
 

@@ -21,6 +21,7 @@ from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.model.states import Activation, ExecutionStrategy, UpdateStrategy
 from engine.partitions import Mapping, TimeDimension
 from engine.partitions.grains import is_cron
+from engine.partitions.limits import MAX_KEYS
 
 _OF_A_SOURCE = {"name", "description", "activation", "source", "outputs"}
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -103,6 +104,12 @@ def _check_covers(
     if first > last:
         yield Problem(
             (*path, "source", "covers"), f"the first window, {first}, is after the last, {last}"
+        )
+    if max(abs(first), abs(last)) > MAX_KEYS:
+        yield Problem(
+            (*path, "source", "covers"),
+            f"windows are counted from the time of the event, up to {MAX_KEYS:,}: for all of the "
+            "dataset, write covers: all",
         )
     for output in job.outputs:
         readable = context.readable.get(output.dataset)

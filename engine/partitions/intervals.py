@@ -9,10 +9,10 @@ from itertools import chain
 
 from engine.partitions.limits import check_pieces
 
-NEG = -(2**62)
-"""The open lower end, below every ordinal."""
-POS = 2**62
-"""The open upper end, above every ordinal."""
+NEG = -(2**160)
+"""The open lower end, below every ordinal and every value of a range."""
+POS = 2**160
+"""The open upper end, above every ordinal and every value of a range."""
 
 Span = tuple[int, int]
 

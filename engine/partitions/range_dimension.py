@@ -12,6 +12,9 @@ from engine.partitions.intervals import NEG, POS, Intervals, Span
 
 _INTEGER = r"(0|-?[1-9][0-9]*)"
 _KEY = re.compile(f"{_INTEGER}-{_INTEGER}")
+_VALUES = range(-(2**127), 2**127)
+"""Values permitted in keys, far from the open ends of intervals."""
+_TOO_LARGE = "does not fit in 128 bits: use smaller integers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,9 @@ class RangeDimension(OrderedDimension):
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InvalidPartition(f"a range of size {self.size} is empty; set a size of 1 or more")
+        for bound in (self.start, self.end, self.size):
+            if bound is not None and bound not in _VALUES:
+                raise InvalidPartition(f"{bound} {_TOO_LARGE}")
         lo = NEG if self.start is None else self.start
         hi = POS if self.end is None else self.end
         if lo >= hi:
@@ -58,7 +64,10 @@ class RangeDimension(OrderedDimension):
     def ordinal(self, key: str, where: str) -> int:
         """See `OrderedDimension`."""
         match = _KEY.fullmatch(key)
-        ordinal = int(match[1]) // self.size if match else 0
+        first = int(match[1]) if match else 0
+        if first not in _VALUES:
+            raise InvalidPartition(f"{where}: {first} {_TOO_LARGE}")
+        ordinal = first // self.size
         if key != self.format(ordinal):
             lo = self.universe.spans[0][0]
             raise InvalidPartition(
@@ -68,8 +77,11 @@ class RangeDimension(OrderedDimension):
         return ordinal
 
     def format(self, position: int) -> str:
-        """See `Dimension`."""
-        return f"{position * self.size}-{(position + 1) * self.size - 1}"
+        """See `Dimension`; raises InvalidPartition for integers not permitted in keys."""
+        first = position * self.size
+        if first not in _VALUES:
+            raise InvalidPartition(f"{first} {_TOO_LARGE}")
+        return f"{first}-{first + self.size - 1}"
 
     def windows(self, ordinals: Intervals) -> Intervals:
         """See `OrderedDimension`."""

@@ -8,9 +8,13 @@ from typing import Any, ClassVar
 
 from engine.errors import InvalidPartition
 from engine.partitions.calendar import Calendar
+from engine.partitions.civil import YEARS
 from engine.partitions.dimension import OrderedDimension
 from engine.partitions.grains import calendar, is_cron, is_step
 from engine.partitions.intervals import NEG, POS, Intervals
+
+_FIRST, _END = str(YEARS[0]), str(YEARS[-1] + 1)
+"""Limits of keys as texts, because each key begins with a year of four digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,17 @@ class TimeDimension(OrderedDimension):
     def format(self, position: int) -> str:
         """See `Dimension`; raises InvalidPartition outside the years permitted in keys."""
         try:
-            return self.calendar.format(position)
+            key = self.calendar.format(position)
         except (ValueError, OverflowError) as error:
-            raise InvalidPartition(
-                f"{self._noun} number {position} has no key ({error}); bound the dimension"
-            ) from error
+            raise self._without_key(position, str(error)) from error
+        if not _FIRST <= key < _END:
+            raise self._without_key(position, f"years run from {YEARS[0]} to {YEARS[-1]}")
+        return key
+
+    def _without_key(self, position: int, why: str) -> InvalidPartition:
+        return InvalidPartition(
+            f"{self._noun} number {position} has no key ({why}); bound the dimension"
+        )
 
     def windows(self, ordinals: Intervals) -> Intervals:
         """See `OrderedDimension`."""

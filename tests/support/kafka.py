@@ -211,6 +211,12 @@ class Topic:
             self.name, value, key=b"k", partition=partition, headers=list(headers.items())
         )
 
+    async def send_nothing(self, partition: int = 0) -> None:
+        """Produce a message with neither key nor value, bypassing the producer's check."""
+        batch = self._producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None)
+        await (await self._producer.send_batch(batch, self.name, partition=partition))
+
     async def send_with_bad_header(self, note: str, partition: int = 0) -> None:
         """Produce an event with a header name that is not UTF-8, bypassing the producer's check."""
         value = msgspec.json.encode({"dataset": "flights", "note": note})

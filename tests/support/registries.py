@@ -21,6 +21,7 @@ class FakeRegistry:
         self.asked: list[str] = []
         self.failures = 0
         self.password: str | None = None
+        self.unknown = 404
 
     def put(self, number: int, schema: Any, kind: str = "AVRO", references: Any = ()) -> None:
         body = {"schema": json.dumps(schema), "schemaType": kind, "references": list(references)}
@@ -37,7 +38,9 @@ class FakeRegistry:
             return 503, {}
         if self.password and authorization != f"Basic {_base64(self.password)}":
             return 401, {}
-        return (200, self.paths[path]) if path in self.paths else (404, {"error_code": 40403})
+        return (
+            (200, self.paths[path]) if path in self.paths else (self.unknown, {"error_code": 40403})
+        )
 
 
 @contextmanager

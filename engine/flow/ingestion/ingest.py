@@ -75,12 +75,14 @@ async def ingest(
     sources have since changed how the batch is to be read.
     """
     try:
-        return await _ingest(conn, org, batch, rejected, confirm, write=_write)
-    except Exception as error:
-        if not is_due_to_data(error):
-            raise
-    # Savepoints around parts of a batch cost two round trips, and so only a faulty batch has them.
-    return await _ingest(conn, org, batch, rejected, confirm, write=_write_halving)
+        return await _ingest(conn, org, batch, rejected, confirm, write=_write_whole)
+    except _Faulty:
+        # Savepoints around parts of a batch cost two round trips, so only faulty batches have them.
+        return await _ingest(conn, org, batch, rejected, confirm, write=_write_halving)
+
+
+class _Faulty(Exception):
+    """Some delivery of a batch cannot be written because of its data."""
 
 
 _Write = Callable[[Connection, OrgContext, Sequence[Received]], Awaitable[Ingested]]
@@ -150,6 +152,15 @@ async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
                 f"the position of consumer {batch.consumer!r} in {move.stream!r} is no longer "
                 f"{move.before or 'unset'}: another process advanced it; resume from the stored one"
             )
+
+
+async def _write_whole(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
+    try:
+        return await _write(conn, org, received)
+    except Exception as error:
+        if is_due_to_data(error):
+            raise _Faulty from error
+        raise
 
 
 async def _write_halving(

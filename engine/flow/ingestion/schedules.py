@@ -6,7 +6,9 @@ from datetime import datetime
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
-from engine.errors import PositionLost
+import structlog
+
+from engine.errors import InvalidInput, PositionLost
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.schedules import covered, covers_all
@@ -18,6 +20,7 @@ from engine.store.database import Connection
 from engine.store.rows.sources import ScheduledSource
 from engine.store.run import execute, fetch
 
+_log = structlog.get_logger(__name__)
 _CONSUMER = "schedule"
 _MOST_TIMES = 1000
 """Number of missed times from the last on; earlier ones count as without gaps."""
@@ -55,18 +58,21 @@ async def restart(conn: Connection, org: OrgContext, datasets: Collection[str]) 
 
 
 async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSource]) -> int:
+    """Fire what is due; a schedule that cannot fire stops neither the others nor a deploy."""
     fired = 0
     for row in rows:
         times = _due_times(row)
         if not times:
             continue
         lineage = await org.lineage(conn)
-        due = _due(row, times, lineage.space(lineage.dataset_named(row.dataset).id))
+        space = lineage.space(lineage.dataset_named(row.dataset).id)
         try:
-            await ingest(conn, org, _batch(due))
+            await ingest(conn, org, _batch(_due(row, times, space)))
             fired += 1
         except PositionLost:
             continue  # another engine fired it first
+        except InvalidInput as error:
+            _log.error("schedule cannot fire: correct it", dataset=row.dataset, why=str(error))
     return fired
 
 

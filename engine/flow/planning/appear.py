@@ -7,15 +7,24 @@ consumer, and moves in the transaction that writes the invalidations. The planni
 plans made with an earlier time and not yet committed.
 """
 
+from datetime import datetime
+
+import structlog
+
+from engine.errors import InvalidInput
 from engine.flow.shared.appearances import load_checked_until, unbuilt
-from engine.flow.shared.invalidations import insert_own
+from engine.flow.shared.invalidations import NewInvalidation, insert_own
 from engine.flow.shared.org_context import OrgContext
+from engine.lineage.graph import Lineage
+from engine.model.job import Job
 from engine.model.states import Activation
 from engine.planner import begun_between
 from engine.store.clock import load_now
 from engine.store.database import Connection
 from engine.store.orgs import lock_planning
 from engine.store.run import execute
+
+_log = structlog.get_logger(__name__)
 
 
 async def appear(conn: Connection, org: OrgContext) -> int:
@@ -33,9 +42,20 @@ async def appear(conn: Connection, org: OrgContext) -> int:
             lineage = await org.lineage(conn)
             for job in lineage.order:
                 if job.activation == Activation.REACTIVE:
-                    begun = begun_between(lineage.job_space(job), job.appears, since, now)
-                    invalidations += await unbuilt(conn, lineage, job, now, begun)
+                    invalidations += await _of_job(conn, lineage, job, since, now)
         await insert_own(conn, org, invalidations)
         if since is None or since < now:
             await execute(conn, "appearances.checked", org_id=org.id, until=now)
     return sum(len(invalidation["ids"]) for invalidation in invalidations)
+
+
+async def _of_job(
+    conn: Connection, lineage: Lineage, job: Job, since: datetime, now: datetime
+) -> list[NewInvalidation]:
+    """Return the invalidations of a job; none if its partitions cannot be determined."""
+    try:
+        begun = begun_between(lineage.job_space(job), job.appears, since, now)
+        return await unbuilt(conn, lineage, job, now, begun)
+    except InvalidInput as error:
+        _log.error("partitions in being not determined", job=job.full_name, why=str(error))
+        return []

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
+from engine.errors import InvalidInput
 from engine.flow.execution.dependents import unblock_all
 from engine.flow.planning.pending_work import (
     PendingWork,
@@ -35,6 +37,7 @@ from engine.store.database import Connection
 from engine.store.rows.stale import StalledTask
 from engine.store.run import fetch
 
+_log = structlog.get_logger(__name__)
 SLICE = 1_000
 """Partitions checked in one transaction."""
 
@@ -75,7 +78,8 @@ async def audit(
     """Audit an org or one dataset in slices, each from a consistent snapshot.
 
     With ``mend``, lost partitions are invalidated in the transaction of their slice and planned
-    like any other; stalled tasks are unblocked or skipped. Raises UnknownName.
+    like any other; stalled tasks are unblocked or skipped. A job with partitions that cannot be
+    determined does not stop the audit of others. Raises UnknownName.
     """
     lineage = await org.lineage(conn)
     jobs = (
@@ -84,14 +88,24 @@ async def audit(
     yield await _invalidated(conn, org, lineage, jobs)
     yield await _stalled(conn, org, jobs, mend)
     for job in [job for job in jobs if not job.is_source]:
-        keys = await _keys(conn, org, job)
-        for start in range(0, len(keys), SLICE):
-            async with conn.transaction():
-                await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                result = await _audit_slice(conn, org, job, keys[start : start + SLICE], mend)
-            if result is None:
-                break
-            yield result
+        try:
+            async for result in _of_job(conn, org, job, mend):
+                yield result
+        except InvalidInput as error:
+            if dataset is not None:
+                raise
+            _log.error("job not audited", job=job.full_name, why=str(error))
+
+
+async def _of_job(conn: Connection, org: OrgContext, job: Job, mend: bool) -> AsyncIterator[Slice]:
+    keys = await _keys(conn, org, job)
+    for start in range(0, len(keys), SLICE):
+        async with conn.transaction():
+            await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            result = await _audit_slice(conn, org, job, keys[start : start + SLICE], mend)
+        if result is None:
+            break
+        yield result
 
 
 async def _invalidated(

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from engine.flow.planning.audit import audit
 from engine.flow.planning.plan import plan
 from engine.partitions import limits
 from engine.planner import limits as plan_limits
@@ -20,8 +21,12 @@ HOURLY = {"dt": {"time": "hour", "zone": "America/New_York", "start": "2013-01-0
 IDS = {"id": {"range": 1000}}
 GRID = {"dt": {"time": "day"}, "origin": {"static": ["EWR", "JFK"]}, "id": {"range": 10}}
 NAMES = {"name": {"dynamic": True}}
+ENDLESS = {"dt": {"time": "day"}}
+SPREAD = {"dataset": "endless", "mapping": {"dt": {"from": "dt", "window": [0, 6]}}}
+AHEAD = {"dataset": "endless", "mapping": {"dt": {"from": "dt", "window": [-6, 0]}}}
 SOURCES = {"daily": DAILY, "hourly": HOURLY, "ids": IDS, "grid": GRID, "names": NAMES, "one": {}}
-PRODUCED = ("days", "weeks", "last", "log", "grids", "all", "late")
+SOURCES["endless"] = ENDLESS
+PRODUCED = ("days", "weeks", "last", "log", "grids", "all", "spread", "ahead", "late")
 
 _REASONS = ("change", "arrival", "correction", "rewritten", "manual", "schema_change", "found")
 _number = st.one_of(
@@ -30,6 +35,7 @@ _number = st.one_of(
 _text = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
 _key = st.one_of(
     st.dates().map(str),
+    st.sampled_from(["1000-01-01", "1000-01-07", "9998-12-31", "9998-12-25", "1000-01-01T00-0500"]),
     st.sampled_from(["2013-02-13", "2013-02-13T05-0500", "JFK", "*", "!a,b", "!", "", "..", "/"]),
     _number.map(lambda n: f"{n * 1000}-{n * 1000 + 999}"),
     _number.map(lambda n: f"{n * 10}-{n * 10 + 9}"),
@@ -77,7 +83,7 @@ FROM current_datasets WHERE name = %(dataset)s
 async def deployed(database: Database) -> World:
     """Jobs of every strategy over sources of every kind."""
     sources = [source(name, partitioning) for name, partitioning in SOURCES.items()]
-    sources[-1]["outputs"][0]["columns"] = ["id", "a", "b"]
+    sources[[*SOURCES].index("one")]["outputs"][0]["columns"] = ["id", "a", "b"]
     passing = {
         "dataset": "one",
         "cursor": {"column": "id", "type": "integer"},
@@ -94,6 +100,8 @@ async def deployed(database: Database) -> World:
         job("log", passing, columns={"id": ["one.id"], "k": ["one.a", "one.b"]}, **following),
         job("grids", "grid", {"dataset": "ids", "mapping": {"id": "id"}}, partitioning=GRID),
         job("all", {"dataset": "ids", "mapping": "all"}, execution_strategy="Full"),
+        job("spread", SPREAD, partitioning=ENDLESS),
+        job("ahead", AHEAD, partitioning=ENDLESS),
         job("late", "names", {"dataset": "log", "mapping": "identity"}, partitioning=NAMES),
     )
 
@@ -118,6 +126,9 @@ async def planned(world: World, scopes: list[dict[str, Any]]) -> list[str]:
         for _ in range(3 * len(scopes) + 3):
             if await plan(conn, world.org, 4) is None:
                 break
+        for dataset in PRODUCED:  # whatever was stored can be read again
+            async for _ in audit(conn, world.org, dataset):
+                pass
     rows = await world.rows(
         "SELECT CASE WHEN planning_error IS NOT NULL AND processed_at IS NULL THEN 'set aside' "
         "WHEN processed_at IS NOT NULL AND planning_error IS NULL THEN 'planned' ELSE 'open' END "
@@ -141,7 +152,6 @@ def test_every_invalidation_is_planned_or_set_aside(
     monkeypatch.setattr(limits, "MAX_KEYS", 500)
     monkeypatch.setattr(plan_limits, "MAX_PLANNED", 1_500)
     database = runner.run(Database.open(database_url))
-    world = runner.run(deployed(database))
     seen: set[str] = set()
 
     @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
@@ -154,6 +164,7 @@ def test_every_invalidation_is_planned_or_set_aside(
         seen.update(states[:-1])
 
     try:
+        world = runner.run(deployed(database))
         check()
         assert seen == {"planned", "set aside"}
     finally:

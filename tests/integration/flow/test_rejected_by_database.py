@@ -10,9 +10,9 @@ from consumers.manual import invalidate
 from consumers.replay import replay
 from engine.errors import InvalidInput
 from engine.flow.ingestion.ingest import Ingested, ingest
-from engine.model.event import Batch, Delivery, Received, SourceEvent
+from engine.model.event import Batch, Delivery, Received, Rejection, SourceEvent
 from engine.model.reported_lineage import DatasetNaming, Name, ReportedColumn, ReportedLineage
-from engine.store.database import Database
+from engine.store.database import Connection, Database
 from tests.support.worlds import World, job, source
 
 _REFUSE = """
@@ -197,3 +197,20 @@ async def test_thousands_of_sparse_keys_are_stored_once(world: World) -> None:
     )
     assert row["named"] == "5000"
     assert row["bytes"] < 5_000
+
+
+async def test_an_error_of_a_callback_does_not_write_the_batch_again(world: World) -> None:
+    calls: list[str] = []
+
+    async def rejected(_: Sequence[Rejection]) -> None:
+        calls.append("rejected")
+
+    async def confirm(_: Connection) -> None:
+        calls.append("confirm")
+        raise KeyError("the sources have changed")
+
+    batch = Batch(consumer="k", received=(Received.one(change(10), Delivery("s", "1")),))
+    async with world.conn() as conn:
+        with pytest.raises(KeyError):
+            await ingest(conn, world.org, batch, rejected, confirm)
+    assert calls == ["confirm"]

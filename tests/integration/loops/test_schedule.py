@@ -225,3 +225,18 @@ async def test_windows_that_are_all_of_the_dataset_come_into_being(database: Dat
     await world.plan()
 
     assert sorted(await world.run()) == [f"b[{day(offset)}]" for offset in (-3, -2, -1)]
+
+
+async def test_a_schedule_that_cannot_fire_stops_neither_others_nor_a_deploy(
+    database: Database,
+) -> None:
+    """Its windows are beyond the calendar."""
+    weeks = {"dt": {"time": "week"}}
+    often = {"kind": "schedule", "cron": "0 0 1 * *"}
+    beyond = source("a", weeks, source={**often, "covers": [-1, 1_999_999]})
+    world = await World.made(database, beyond, dag="first")
+    await world.deploy(source("good", DAYS, source={**often, "covers": [-1, -1]}), dag="second")
+    await miss_times(world)
+    assert await fire(world) == 1
+    await world.deploy(source("a", weeks, source={**often, "covers": [-1, -1]}), dag="first")
+    assert set(await events(world)) == {"good"}

@@ -114,6 +114,11 @@ CONTRADICTIONS = [
         "5:47: jobs[0].source.covers: the first window, 0, is after the last, -1",
     ),
     (
+        "{kind: manual}",
+        "{kind: schedule, cron: 0 2 * * *, covers: [-100000000, -1]}",
+        "5:47: jobs[0].source.covers: windows are counted from the time of the event",
+    ),
+    (
         "{kind: manual}\n    outputs:\n",
         "{kind: schedule, cron: 0 2 * * *, covers: [0, 0]}\n    outputs:\n      - {dataset: two}\n",
         "5:47: jobs[0].source.covers: windows need a dataset with exactly one time dimension, "

@@ -4,7 +4,7 @@ from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
 from consumers.kafka.batches import Fetched, batch_of
 from consumers.kafka.position import Position
-from engine.model.event import Advance, Received
+from engine.model.event import Advance, Received, halved
 from engine.model.reported_lineage import ReportedLineage
 
 PARTITION = TopicPartition("changes", 3)
@@ -74,3 +74,11 @@ def test_reported_lineage_is_kept_even_if_the_message_is_rejected():
     batch = batch_of("us", Fetched(records, {}, {}), readers)
 
     assert batch.reported_lineage == (*reported, *reported)
+
+
+def test_events_of_one_scope_can_be_divided():
+    records = {PARTITION: [record(n, b'{"dataset": "a"}') for n in (7, 8, 9)]}
+    batch = batch_of("us", Fetched(records, {}, {}), {"changes": Reader(read_events)})
+    halves = halved(batch.received)
+    assert halves is not None
+    assert [positions(received) for half in halves for received in half] == [["7"], ["8", "9"]]

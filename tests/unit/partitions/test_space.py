@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidPartition
-from engine.partitions import DimensionValue, PartitionSpace
+from engine.partitions import DimensionValue, Mapping, PartitionSpace
 
 FLIGHTS = {
     "dt": {
@@ -210,3 +210,25 @@ def test_sets_of_different_spaces_cannot_be_combined() -> None:
 def test_an_invalid_spec_is_rejected(spec: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidPartition, match=message):
         PartitionSpace.from_spec(spec)
+
+
+@pytest.mark.parametrize("value", [2**62, -(2**62), 2**63, 2**100, 10**6 - 2**127, 2**127 - 10**6])
+@pytest.mark.parametrize(("size", "other"), [(10, 1000), (1000, 10)])
+def test_large_integers_are_no_open_ends(value: int, size: int, other: int) -> None:
+    source, target = (PartitionSpace.from_spec({"n": {"range": each}}) for each in (size, other))
+    low = value // size * size
+    partitions = source.from_keys([f"0-{size - 1}", f"{low}-{low + size - 1}"])
+    reached = Mapping.from_spec(None, source, target).down(partitions)
+    assert reached.is_finite
+    assert reached.covers(target.parse(f"0-{other - 1}"))
+    assert reached.covers(
+        target.parse(f"{low // other * other}-{low // other * other + other - 1}")
+    )
+
+
+@pytest.mark.parametrize("key", [f"{2**127}-{2**127 + 9}", f"{10**60}-{10**60 + 9}"])
+def test_integers_beyond_128_bits_are_refused(key: str) -> None:
+    with pytest.raises(InvalidPartition, match="128 bits"):
+        PartitionSpace.from_spec({"n": {"range": 10}}).parse(key)
+    with pytest.raises(InvalidPartition, match="128 bits"):
+        PartitionSpace.from_spec({"n": {"range": 10, "end": 2**127}})

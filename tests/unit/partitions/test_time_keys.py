@@ -135,3 +135,31 @@ def test_an_invalid_key_is_rejected_with_a_valid_example(grain: str, key: str) -
 def test_an_unknown_grain_or_zone_is_rejected(grain: str, zone: str, message: str) -> None:
     with pytest.raises(InvalidPartition, match=message):
         space(grain, zone)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *({"time": grain} for grain in ("hour", "day", "week", "month", "quarter", "year")),
+        {"time": "hour", "zone": "America/New_York"},
+        {"time": "week", "starts_on": "sunday"},
+        {"every": "15m"},
+        {"cron": "0 6 * * 1"},
+        {"cron": "0 6,18 * * *"},
+    ],
+)
+def test_every_key_can_be_read_again(spec: dict[str, str]) -> None:
+    """At the edges of the calendar there is an error instead of a key."""
+    dimension = dict(PartitionSpace.from_spec({"t": spec}).dimensions)["t"]
+    assert isinstance(dimension, TimeDimension)
+    edges = (datetime(year, 1, 1, tzinfo=UTC) for year in (1000, 9999))
+    for at in dimension.calendar.at([int(edge.timestamp()) for edge in edges]):
+        errors = 0
+        for ordinal in range(at - 20, at + 20):
+            try:
+                key = dimension.format(ordinal)
+            except InvalidPartition:
+                errors += 1
+            else:
+                assert dimension.ordinal(key, "t") == ordinal
+        assert 0 < errors < 40

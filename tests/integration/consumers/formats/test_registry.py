@@ -69,6 +69,17 @@ async def test_a_transient_failure_of_the_registry_is_retried(fake: FakeRegistry
     assert len(fake.asked) == 3
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+async def test_a_refused_id_is_no_outage(fake: FakeRegistry, status: int) -> None:
+    """Garbage may look like the id of a schema that cannot exist."""
+    fake.put(1, SALE)
+    fake.unknown = status
+    here = Registry(fake.url)
+    await here.load([framed(2**32 - 1, b""), framed(1, b"")])
+    assert isinstance(here.schemas.by_id[1], AvroSchema)
+    assert f"({status})" in str(here.schemas.by_id[2**32 - 1])
+
+
 async def test_the_user_and_the_password_are_sent(
     fake: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

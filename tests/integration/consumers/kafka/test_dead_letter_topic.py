@@ -127,3 +127,19 @@ async def test_an_unusable_dead_letter_topic_does_not_stop_the_consumer(
     assert ledger.notes == ["a", "b"]
     complaints = [entry["event"] for entry in logs if "dead letters" in entry["event"]]
     assert len(complaints) == 1
+
+
+@on_kafka
+async def test_a_message_with_neither_key_nor_value_is_sent_without_blocking_others(
+    broker, ledger, topic
+):
+    async with topic_on(broker) as letters:
+        told = settings(broker, topic.name, dead_letter_topic=letters.name)
+        await topic.send("a")
+        await topic.send_nothing()
+        await topic.send("b")
+        async with running(KafkaConsumer(told, ledger.ingest, ledger.positions)):
+            await ledger.until(events=2, rejections=1)
+        (letter,) = await read(broker, letters.name, 1)
+    assert (letter.key, letter.value) == (None, b"")
+    assert dict(letter.headers)["x-knockon-position"] == b"1"
