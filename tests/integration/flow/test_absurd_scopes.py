@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
@@ -84,6 +84,8 @@ async def deployed(database: Database) -> World:
     """Jobs of every strategy over sources of every kind."""
     sources = [source(name, partitioning) for name, partitioning in SOURCES.items()]
     sources[[*SOURCES].index("one")]["outputs"][0]["columns"] = ["id", "a", "b"]
+    ahead = job("ahead", AHEAD, partitioning=ENDLESS)
+    ahead["outputs"][0]["appears"] = "always"
     passing = {
         "dataset": "one",
         "cursor": {"column": "id", "type": "integer"},
@@ -101,7 +103,7 @@ async def deployed(database: Database) -> World:
         job("grids", "grid", {"dataset": "ids", "mapping": {"id": "id"}}, partitioning=GRID),
         job("all", {"dataset": "ids", "mapping": "all"}, execution_strategy="Full"),
         job("spread", SPREAD, partitioning=ENDLESS),
-        job("ahead", AHEAD, partitioning=ENDLESS),
+        ahead,
         job("late", "names", {"dataset": "log", "mapping": "identity"}, partitioning=NAMES),
     )
 
@@ -156,6 +158,8 @@ def test_every_invalidation_is_planned_or_set_aside(
 
     @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
     @given(st.lists(_scope, min_size=1, max_size=8))
+    @example([_GOOD | {"dataset": "endless", "partition_key": "1000-01-01"}])
+    @example([_GOOD | {"dataset": "endless", "partition_key": "9998-12-31"}])
     def check(scopes: list[dict[str, Any]]) -> None:
         states = runner.run(planned(world, scopes))
         assert len(states) == len(scopes) + 1
