@@ -10,13 +10,15 @@ for lease in await client.claim(limit=1):
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
 from uuid import UUID
 
-from engine.flow.execution.attempts import add_log
+import structlog
+
+from engine.flow.execution.attempts import add_log, store_running_logs
 from engine.flow.execution.claim import Claimant, claim
 from engine.flow.execution.complete import complete, complete_all
 from engine.flow.execution.fail import fail
@@ -26,8 +28,12 @@ from engine.loops.schema_watch import SchemaWatch
 from engine.model.presence import Presence, ProcessKind
 from engine.model.task import Completion, Lease, Output
 from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
+from engine.store.failures import reason_of
 from engine.store.orgs import org_id
 from engine.worker.lease_keeper import LeaseKeeper
+from engine.worker.running_logs import RunningLogs
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -50,6 +56,7 @@ class Client:
         self._org = org
         self._claimant = Claimant(worker_id, tuple(runtimes), lease_seconds)
         self._keeper = LeaseKeeper(self._renew, lease_seconds)
+        self._logs = RunningLogs()
 
     @classmethod
     @asynccontextmanager
@@ -114,12 +121,18 @@ class Client:
         """Claim on a connection of the caller, without retries."""
         return await claim(conn, self._org, self._claimant, limit)
 
-    def running(self, lease: Lease) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def running(
+        self, lease: Lease, log: Callable[[], str] | None = None
+    ) -> AsyncIterator[None]:
         """Renew the lease while the body runs.
 
         If the lease is lost, the body is canceled, and the context manager raises LeaseLost.
+        ``log`` returns the output of the run so far, and is stored with each heartbeat.
         """
-        return self._keeper.hold(lease)
+        async with self._keeper.hold(lease):
+            with self._logs.of(lease, log):
+                yield
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
         """Renew leases explicitly; return new expiries by task.
@@ -171,7 +184,17 @@ class Client:
     async def _renew(self, leases: Sequence[Lease]) -> Mapping[UUID, datetime]:
         """Renew once, without retries: leases expire meanwhile."""
         async with self._database.connection() as conn:
-            return await heartbeat(conn, leases, self._claimant.lease_seconds)
+            renewed = await heartbeat(conn, leases, self._claimant.lease_seconds)
+            await self._store_logs(conn)
+        return renewed
+
+    async def _store_logs(self, conn: Connection) -> None:
+        """Store the logs of running tasks; no error costs the leases."""
+        try:
+            if logs := self._logs.changed():
+                await store_running_logs(conn, logs)
+        except Exception as error:
+            _log.warning("logs of running tasks were not stored", why=reason_of(error))
 
     async def _with_retries(self, call: Callable[[Connection], Awaitable[T]], what: str) -> T:
         async def once() -> T:

@@ -1,6 +1,8 @@
 """The log of a run: the end of its output, within a bound, without secrets."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import BinaryIO, Self
 
@@ -19,15 +21,25 @@ class LogTail:
         self._lock = Lock()
         self._end = bytearray()
         self._omitted = 0
+        self._followed: Callable[[], str] | None = None
 
     @classmethod
     def of_file(cls, file: BinaryIO) -> Self:
-        """Read the end of a file."""
+        """Read the end of a file, to which a process may be writing at the file's position."""
         log = cls()
-        size = file.seek(0, os.SEEK_END)
-        log._omitted = file.seek(max(0, size - _KEPT_BYTES))
-        log._end += file.read()
+        log._omitted = max(0, os.fstat(file.fileno()).st_size - _KEPT_BYTES)
+        log._end += os.pread(file.fileno(), 2 * _KEPT_BYTES, log._omitted)
         return log
+
+    @contextmanager
+    def following(self, text: Callable[[], str]) -> Iterator[None]:
+        """Take the output from elsewhere: read on demand in the body, and kept afterwards."""
+        self._followed = text
+        try:
+            yield
+        finally:
+            self._followed = None
+            self.write(text())
 
     def write(self, text: str) -> None:
         """Append to the output."""
@@ -43,6 +55,8 @@ class LogTail:
 
     def text(self, most_bytes: int = MAX_LOG_BYTES) -> str:
         """Return the end of the output within a bound, and the number of bytes before it."""
+        if (followed := self._followed) is not None:
+            return bounded_tail(followed(), most_bytes)
         end, omitted = self._end_and_omitted()
         return bounded_tail(end, most_bytes, omitted)
 

@@ -38,7 +38,7 @@ async def _attempt(
     log = _log.bind(job=lease.job.name, task=str(lease.task_id), attempt=lease.attempt)
     emit(RunEvent("START", lease))
     try:
-        async with client.running(lease):
+        async with client.running(lease, context.log.text):
             result = await _run(context, runtimes) or Result(is_recorded=True)
             if not result.is_recorded:
                 log_text = context.log.text()

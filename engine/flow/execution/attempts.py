@@ -1,5 +1,6 @@
 """Attempts at tasks, recorded when they end, with the end of the log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -30,6 +31,17 @@ async def record_attempt(conn: Connection, task: UUID, attempt: Attempt) -> None
         outcome=attempt.outcome,
         error=attempt.error[:_ERROR_LENGTH] or None,
         log=bounded_tail(attempt.log, MAX_LOG_BYTES),
+    )
+
+
+async def store_running_logs(conn: Connection, logs: Sequence[tuple[Lease, str]]) -> None:
+    """Store the output of running attempts so far, as text by lease."""
+    await execute(
+        conn,
+        "attempts.store_running",
+        ids=[lease.task_id for lease, _ in logs],
+        tokens=[lease.token for lease, _ in logs],
+        logs=[bounded_tail(log, MAX_LOG_BYTES) for _, log in logs],
     )
 
 

@@ -42,14 +42,11 @@ class Shell:
         """See `Operator`. Exit code 0 is success; JSON in the last line is the report."""
         # Files, because a background process that inherits a pipe would prolong the run.
         with TemporaryFile() as out, TemporaryFile() as error:
-            try:
+            with context.log.following(lambda: _log(out, error)):
                 code = await _exit_code(context, out, error)
-            finally:
-                written, errors = LogTail.of_file(out), LogTail.of_file(error)
-                context.log.write(_log(written, errors))
             if code != 0:
-                raise TaskFailed(_failure(code, _tail(errors)))
-            return _result(_tail(written))
+                raise TaskFailed(_failure(code, _tail(error)))
+            return _result(_tail(out))
 
 
 async def _exit_code(context: Context, out: BinaryIO, error: BinaryIO) -> int:
@@ -167,12 +164,13 @@ def _failure(code: int, errors: str) -> str:
     return f"{message}\n{errors}" if earlier else message
 
 
-def _tail(output: LogTail) -> str:
-    return output.end()[-_TAIL:].strip()
+def _tail(output: BinaryIO) -> str:
+    return LogTail.of_file(output).end()[-_TAIL:].strip()
 
 
-def _log(out: LogTail, error: LogTail) -> str:
+def _log(output: BinaryIO, errors: BinaryIO) -> str:
     """Return the log of a command: its output, then its errors."""
+    out, error = LogTail.of_file(output), LogTail.of_file(errors)
     if not (out.end() and error.end()):
         return out.text() + error.text()
     half = MAX_LOG_BYTES // 2 - len(_HEADING)

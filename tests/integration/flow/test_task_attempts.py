@@ -125,8 +125,8 @@ async def test_an_attempt_ended_by_others_gets_the_log_of_its_run(world: World) 
         await add_log(conn, lease, "stopped")
     await _fail(world, await _claim(world, "w2"), log="failed")
     async with world.conn() as conn:
-        await add_log(conn, lease, "again")
-    assert [each.log for each in (await _log(world)).attempts] == ["stopped", "failed"]
+        await add_log(conn, lease, "stopped later")
+    assert [each.log for each in (await _log(world)).attempts] == ["stopped later", "failed"]
 
 
 async def test_canceling_a_failed_task_adds_no_attempt(world: World) -> None:
