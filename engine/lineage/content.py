@@ -36,7 +36,8 @@ class Content(msgspec.Struct, frozen=True):
 
     ``column_versions`` has the version of single columns, and of all others under ``*``, without
     the changes in ``row_changes``; None: ``changed_at`` is the version of every column.
-    ``fingerprint`` None: the content is unknown, so any output of a run is a change.
+    ``fingerprint`` None: the content is unknown, so any output of a run is a change, except for one
+    with the ``unverified_fingerprint``: that of the content when a decision left it stale.
     """
 
     changed_at: datetime
@@ -46,6 +47,7 @@ class Content(msgspec.Struct, frozen=True):
     column_fingerprints: Mapping[str, str] | None = None
     attributed: Mapping[str, str] | None = None
     row_count: int | None = None
+    unverified_fingerprint: str | None = None
 
     @property
     def oldest_row_changes(self) -> tuple[RowChange, ...]:

@@ -56,6 +56,7 @@ def compare(
     ``scopes`` are the scopes that plans have propagated to readers; None: everything.
     """
     if before is not None:
+        before = _verified(before, written)
         written = _identified(before, written, now)
     if before is None or (before.fingerprint is None and not _has_columns(before, written)):
         unpropagated = PRUNED if scopes is None else ALL_COLUMNS
@@ -74,6 +75,18 @@ def compare_unplanned(before: Content | None, written: Written, now: datetime) -
     outcome = compare(before, written, None, now)
     late = PRUNED if before is None else _uncompared(before, _identified(before, written, now))
     return msgspec.structs.replace(outcome, unpropagated=outcome.columns, late=late)
+
+
+def _verified(before: Content, written: Written) -> Content:
+    """Return the content with the fingerprint before a decision, if the run's result is the same.
+
+    Then the run has not incorporated the change that the decision left out.
+    """
+    fingerprint = before.unverified_fingerprint
+    if before.fingerprint is not None or fingerprint is None or written.is_changed:
+        return before
+    is_same = written.is_changed is False or written.fingerprint == fingerprint
+    return msgspec.structs.replace(before, fingerprint=fingerprint) if is_same else before
 
 
 def _identified(before: Content, written: Written, now: datetime) -> Written:
@@ -334,5 +347,6 @@ def _stored(content: Content, written: Written, attributed: Mapping[str, str] | 
         fingerprint=written.fingerprint,
         column_fingerprints=written.column_fingerprints,
         row_count=written.row_count,
+        unverified_fingerprint=None,
         attributed=attributed,
     )

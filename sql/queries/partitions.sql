@@ -116,13 +116,16 @@ RETURNING p.partition_key, p.row_changes
 SELECT partition_key AS key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
 
 -- :name discard_fingerprints
--- Discard fingerprints, so that the next run of these partitions counts as a change, and mark the
--- partitions as partly written if an attempt may have written them. Fingerprints of single columns
+-- Discard fingerprints, so that the next run of these partitions counts as a change unless its result is
+-- the same, and mark the partitions as partly written if an attempt may have written them. Fingerprints of single columns
 -- are kept if they identify the changed columns: not if an attempt may have written the columns.
 -- Fingerprints of earlier comparisons are kept, because they show that a run may have incorporated a
 -- change that no plan has propagated. A null key selects all partitions, which are built together.
 UPDATE knockon.partition_versions p
-SET fingerprint = NULL,
+SET unverified_fingerprint = coalesce(p.fingerprint,
+        CASE WHEN p.unverified_at = p.materialized_at THEN p.unverified_fingerprint END),
+    unverified_at = p.materialized_at,
+    fingerprint = NULL,
     column_fingerprints = CASE WHEN NOT %(partly_written)s THEN p.column_fingerprints END,
     is_partly_written = p.is_partly_written OR (%(partly_written)s AND v.key IS NOT NULL)
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS v(dataset, version, key)
@@ -166,7 +169,9 @@ JOIN knockon.partition_versions p
 -- Lock the previous contents of partitions written by runs, with the current time.
 SELECT g.n, p.materialized_at AS changed_at, p.column_versions,
        coalesce(p.row_changes, '[]') AS row_changes, p.fingerprint, p.column_fingerprints,
-       p.attributed_fingerprints AS attributed, p.row_count, clock_timestamp() AS now
+       p.attributed_fingerprints AS attributed, p.row_count,
+       CASE WHEN p.unverified_at = p.materialized_at AND NOT p.is_partly_written
+            THEN p.unverified_fingerprint END AS unverified_fingerprint, clock_timestamp() AS now
 FROM unnest(%(datasets)b::uuid[], %(versions)b::uuid[], %(keys)b::text[]) WITH ORDINALITY
     AS g(dataset, version, key, n)
 LEFT JOIN LATERAL (

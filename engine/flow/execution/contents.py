@@ -106,7 +106,7 @@ def _row(report: Report, outcome: Outcome) -> dict[str, Any]:
     content = {
         field: getattr(outcome.content, field)
         for field in Content.__struct_fields__
-        if field != "row_changes"
+        if field not in ("row_changes", "unverified_fingerprint")
     }
     return {
         "dataset_uuid": report.dataset_uuid,

@@ -46,6 +46,7 @@ class LockedContent(msgspec.Struct, frozen=True):
     column_fingerprints: dict[str, str] | None
     attributed: dict[str, str] | None
     row_count: int | None
+    unverified_fingerprint: str | None
     now: datetime
 
 

@@ -179,8 +179,12 @@ class Partition:
     def _forget(self, *, keep_columns: bool) -> None:
         """Same effect as `partitions.discard_fingerprints`."""
         columns = self.content.column_fingerprints if keep_columns else None
+        last = self.content.fingerprint or self.content.unverified_fingerprint
         self.content = msgspec.structs.replace(
-            self.content, fingerprint=None, column_fingerprints=columns
+            self.content,
+            fingerprint=None,
+            column_fingerprints=columns,
+            unverified_fingerprint=None if self.is_dirty else last,
         )
 
     def _written(self, report: Report, before: Cells, content: Content | None) -> Written:

@@ -79,6 +79,23 @@ def test_other_rows_of_a_rejected_change_are_not_propagated() -> None:
     assert outcome.unpropagated == {"x"}
 
 
+@pytest.mark.parametrize(
+    ("written", "is_same"),
+    [
+        (Written("1"), True),
+        (Written("2"), False),
+        (Written("2", is_changed=False), True),
+        (Written("1", is_changed=True), False),
+    ],
+)
+def test_the_result_before_a_rejection_is_no_change(written: Written, is_same: bool) -> None:
+    before = Content(NOON, unverified_fingerprint="1")
+    outcome = compare(before, written, [Scope(frozenset({"x"}))], NOON)
+    assert outcome.columns == (PRUNED if is_same else ALL_COLUMNS)
+    assert outcome.unpropagated == (PRUNED if is_same else ALL_COLUMNS)
+    assert outcome.content.unverified_fingerprint is None
+
+
 def test_unchanged_columns_are_compared_in_every_row_without_a_fingerprint() -> None:
     """A rejection discards the fingerprint, and a run for some rows finds the same columns."""
     columns = {"x": "1", "y": "1"}
