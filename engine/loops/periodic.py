@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 from engine.errors import KnockonError
 from engine.monitor.metrics import LOOP_ERRORS
 from engine.monitor.pulse import pulsing
-from engine.store.database import is_starved, is_transient
+from engine.store.database import is_conflict, is_starved, is_transient
 
 _log = structlog.get_logger(__name__)
 _LONGEST_PAUSE = 5.0
@@ -63,7 +63,9 @@ async def _until(stop: asyncio.Event, wait: Wait, seconds: float) -> None:
 
 def _report(name: str, error: Exception) -> None:
     LOOP_ERRORS.labels(name).inc()
-    if isinstance(error, PoolTimeout) or is_transient(error) or is_starved(error):
+    if is_conflict(error):
+        _log.info("interrupted by a concurrent transaction; retrying", loop=name)
+    elif isinstance(error, PoolTimeout) or is_transient(error) or is_starved(error):
         _log.warning(
             "the database is unavailable or overloaded; retrying",
             loop=name,

@@ -295,6 +295,11 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError)
 
 
+def is_conflict(error: Exception) -> bool:
+    """Return whether a concurrent transaction was in the way: a deadlock, for example."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")
+
+
 def is_starved(error: Exception) -> bool:
     """Return whether the server lacks a resource: disk space, memory or connections."""
     return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("53")

@@ -212,9 +212,10 @@ SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_ha
     is_partly_written = false, is_declared_wrong = false
 
 -- :name built
--- One partition, if it was ever built.
-SELECT materialized_at, row_count, task_id FROM knockon.partition_versions
-WHERE dataset_uuid = %(dataset)s AND dataset_version = %(version)s AND partition_key = %(key)s
+-- One partition, if it was ever built, with the start and the end of the last run.
+SELECT p.materialized_at, p.row_count, p.task_id, t.started_at, t.completed_at
+FROM knockon.partition_versions p LEFT JOIN knockon.all_tasks t ON t.id = p.task_id
+WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.partition_key = %(key)s
 
 -- :name inherit
 -- Copy partitions of a source to a new dataset version with compatible partitioning.

@@ -56,9 +56,7 @@ def backfill(
             return
         requested = await request_backfill(caller, service, target, partitions)
         ids = some(map(short, requested.invalidations))
-        show(
-            options, requested, lambda _: Text(f"{target} {some(partitions)} will be built  {ids}")
-        )
+        show(options, requested, lambda _: Text(f"{target} {some(partitions)} requested  {ids}"))
         if wait:
             await wait_for(session, requested.invalidations, timeout)
 

@@ -157,7 +157,7 @@ def _details(letter: DeadLetter) -> RenderableType:
 def _done(letter: DeadLetter) -> str:
     if letter.replayed_at is not None:
         return f"replayed {ago(letter.replayed_at)}"
-    return f"discarded {ago(letter.closed_at)}" if letter.closed_at else ""
+    return f"discarded {_discard(letter)}" if letter.closed_at else ""
 
 
 def _discard(letter: DeadLetter) -> str:

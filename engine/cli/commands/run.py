@@ -32,7 +32,7 @@ def run(
 
     async def work(session: Session) -> None:
         requested = await run_job(session.caller(), session.service, job, split_values(partitions))
-        show(options, requested, lambda _: Text(f"job {job} will run"))
+        show(options, requested, lambda _: Text(f"run of job {job} requested"))
         if wait:
             await wait_for(session, requested.invalidations, timeout)
 

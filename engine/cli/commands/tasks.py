@@ -177,7 +177,8 @@ def _retried(view: Retried, statuses: Collection[TaskStatus]) -> RenderableType:
     if view.queued:
         parts.append(f"{counted(view.queued, 'failed task')} queued again")
     if view.requested:
-        parts.append(f"{counted(view.requested, 'canceled task')} to be planned anew")
+        tasks = counted(view.requested, "canceled task")
+        parts.append(f"{tasks} to be planned anew, within the limits on approval")
     if view.covered:
         tasks = counted(view.covered, "canceled task")
         parts.append(f"{tasks} not retried, because newer tasks cover the partitions")

@@ -195,9 +195,12 @@ def _content_text(view: ExplainedPartition) -> Text:
     if view.materialized_at is None:
         return Text("does not exist yet", "dim")
     verb = "changed" if view.is_source else "built"
-    text = Text(f"{verb} {ago(view.materialized_at)}, {view.materialized_at:%Y-%m-%d %H:%M:%S} UTC")
+    at = view.completed_at or view.materialized_at
+    text = Text(f"{verb} {ago(at)}, {at:%Y-%m-%d %H:%M:%S} UTC")
     if view.task_id:
         text.append(f", by {view.job} in task {short(view.task_id)}")
     if view.row_count is not None:
         text.append(f", {counted(view.row_count, 'row')}")
+    if view.is_unchanged:
+        text.append(f", unchanged since {view.materialized_at:%Y-%m-%d %H:%M:%S} UTC")
     return text

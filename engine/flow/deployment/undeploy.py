@@ -55,7 +55,7 @@ class Undeployment:
 
 async def preview_undeploy(conn: Connection, org: OrgContext, dag: str) -> Undeployment:
     """Preview an undeploy. Raises UnknownName and InvalidInput as the undeploy would."""
-    return await _effects(conn, await _undeployable(conn, org, dag))
+    return await _effects(conn, org, await _undeployable(conn, org, dag))
 
 
 async def undeploy(
@@ -71,7 +71,7 @@ async def undeploy(
         version = await _undeployable(conn, org, dag)
         if schedules := changed_schedules(None, version.compiled):
             await restart(conn, org, schedules)
-        effects = await _effects(conn, version)
+        effects = await _effects(conn, org, version)
         lineage = await org.lineage(conn)
         canceled = await _cancel(conn, version)
         unbuilt = await _unbuilt(conn, lineage, version.compiled, canceled)
@@ -144,11 +144,14 @@ def _readers(current: Mapping[str, CurrentVersion], dag: str) -> Iterator[str]:
                 yield f"{name}.{job.name} reads {dataset}"
 
 
-async def _effects(conn: Connection, version: CurrentVersion) -> Undeployment:
+async def _effects(conn: Connection, org: OrgContext, version: CurrentVersion) -> Undeployment:
     (counts,) = await fetch(
         conn, "undeploys.effects", UndeployEffects, dag_version_id=version.version_id
     )
     compiled = version.compiled
+    current = await load_current_versions(conn, org.id)
+    others = [other for name, other in current.items() if name != compiled.name]
+    topics = _topics(version).difference(*map(_topics, others))
     sources = [job.source for job in compiled.jobs if job.source is not None]
     return Undeployment(
         dag_name=compiled.name,
@@ -158,10 +161,15 @@ async def _effects(conn: Connection, version: CurrentVersion) -> Undeployment:
         datasets=tuple(dataset.name for dataset in compiled.datasets),
         tasks=counts.tasks,
         invalidations=counts.invalidations,
-        topics=tuple(sorted({s["topic"] for s in sources if s["kind"] == "kafka"})),
+        topics=tuple(sorted(topics)),
         schedules=tuple(sorted(changed_schedules(None, compiled))),
         tables=tuple(sorted({s["table"] for s in sources if s["kind"] == "postgres"})),
     )
+
+
+def _topics(version: CurrentVersion) -> set[str]:
+    sources = (job.source for job in version.compiled.jobs)
+    return {source["topic"] for source in sources if source and source["kind"] == "kafka"}
 
 
 async def _cancel(conn: Connection, version: CurrentVersion) -> list[CanceledTask]:

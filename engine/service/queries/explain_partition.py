@@ -65,7 +65,9 @@ class ExplainedPartition(msgspec.Struct, frozen=True):
 
     ``verdict`` is the verdict of the audit, with pending work or the decision as the reason. A
     partition is waiting if never built and not due for the first run. ``materialized_at`` is the
-    content version, not changed by runs with unchanged content; null if never built.
+    content version, not changed by runs with unchanged content; null if never built. ``task_id`` is
+    the task of the last run, ``completed_at`` its end, and ``is_unchanged`` True if that run has
+    produced the content of an earlier one.
     """
 
     dataset: str
@@ -75,6 +77,8 @@ class ExplainedPartition(msgspec.Struct, frozen=True):
     materialized_at: datetime | None
     row_count: int | None
     task_id: UUID | None
+    completed_at: datetime | None
+    is_unchanged: bool
     verdict: Verdict
     explained_by: str | None
     stale: tuple[str, ...]
@@ -137,6 +141,8 @@ async def _explain(
         materialized_at=None if built is None else built.materialized_at,
         row_count=None if built is None else built.row_count,
         task_id=task_id,
+        completed_at=None if built is None else built.completed_at,
+        is_unchanged=built is not None and built.is_unchanged,
         verdict=verdict,
         explained_by=explained_by,
         stale=tuple(_reasons(job, built, reasons, newer, unfinished, covering, unrun)),

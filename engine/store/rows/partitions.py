@@ -51,11 +51,18 @@ class LockedContent(msgspec.Struct, frozen=True):
 
 
 class BuiltPartition(msgspec.Struct, frozen=True):
-    """A partition; ``task_id`` is the task whose run built it, null for a source."""
+    """A partition; ``task_id`` is the task of its last run, null for a source."""
 
     materialized_at: datetime
     row_count: int | None
     task_id: UUID | None
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def is_unchanged(self) -> bool:
+        """True if the last run has produced the content of an earlier one."""
+        return self.started_at is not None and self.started_at > self.materialized_at
 
 
 class KeyFingerprint(msgspec.Struct, frozen=True):

@@ -129,7 +129,7 @@ def test_invalid_requests_are_rejected_in_one_line(shop: Knockon) -> None:
 
 
 def test_run_invalidates_the_output_of_the_job(shop: Knockon) -> None:
-    assert "will run" in shop("run", "daily_sales", "-p", "2026-02-03").out
+    assert "requested" in shop("run", "daily_sales", "-p", "2026-02-03").out
     (invalidation, *_) = shop("invalidations", "--json").json
     assert (invalidation["dataset"], invalidation["partition_key"]) == ("daily_sales", "2026-02-03")
 

@@ -69,7 +69,7 @@ def test_a_backfill_is_previewed_and_requested(shop: Knockon) -> None:
     for preview in (("backfill", "daily_sales", "2026-02-02"), ("deploy", MINIMAL)):
         assert "leave out --wait" in shop(*preview, "--dry-run", "--wait", code=1).err
     assert shop("invalidations", "--open", "--json").json == []
-    assert "will be built" in shop("backfill", "daily_sales", "2026-02-02", "2026-02-03").out
+    assert "requested" in shop("backfill", "daily_sales", "2026-02-02", "2026-02-03").out
     rows = shop("invalidations", "--open", "--json").json
     assert {row["dataset"] for row in rows} == {"daily_sales"}
     assert "is a source" in shop("backfill", "orders", "2026-02-02", code=1).err

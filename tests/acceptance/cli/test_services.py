@@ -60,7 +60,7 @@ def test_a_failed_task_is_reported_retried_and_canceled(shop: Knockon, database_
     ):
         failed = shop("run", "daily_sales", "-p", "2026-02-03", "--wait", code=1)
         assert "1 failed" in failed.err
-        assert failed.out == "job daily_sales will run\n"
+        assert failed.out == "run of job daily_sales requested\n"
     assert "stuck" in shop("status").out
     (task,) = shop("tasks", "-s", "failed", "--json").json
     assert "no table public.orders" in task["error_message"]

@@ -323,3 +323,13 @@ async def test_a_task_that_waits_for_an_unchanged_result_is_not_run_again(world:
     assert again.tasks == 2
     assert await world.run(c="first") == [f"c[{DAY}]"]
     assert await lost(world) == 0
+
+
+async def test_topics_that_another_dag_reads_are_still_read(database: Database) -> None:
+    def topic(dataset: str, name: str) -> dict[str, Any]:
+        return source(dataset, source={"kind": "kafka", "topic": name, "dataset": dataset})
+
+    world = await World.made(database, topic("a", "shared"), topic("b", "own"), dag="first")
+    await world.deploy(topic("c", "shared"), dag="second")
+    assert (await undeployed(world, "first")).topics == ("own",)
+    assert (await undeployed(world, "second")).topics == ("shared",)

@@ -440,3 +440,24 @@ async def test_a_partition_is_shown_with_the_verdict(database: Database) -> None
     out = StringIO()
     Console(file=out, width=160).print(partition_tree(await explained(world, "b")))
     assert "audit: stale, in hand: an invalidation of it is not planned yet" in out.getvalue()
+
+
+async def test_the_last_run_is_named_with_its_own_time(database: Database) -> None:
+    """Even if it has produced the content of an earlier run."""
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.run(b="same")
+    first = await explained(world, "b")
+    await world.changed("a", DAY)
+    await world.run(b="same")
+    again = await explained(world, "b")
+    assert (first.is_unchanged, again.is_unchanged) == (False, True)
+    assert again.materialized_at == first.materialized_at
+    assert again.task_id != first.task_id
+    assert first.completed_at is not None
+    assert again.completed_at is not None
+    assert again.completed_at > first.completed_at
+    text = StringIO()
+    Console(file=text, width=200).print(partition_tree(again))
+    assert f"{again.completed_at:%H:%M:%S} UTC, by b in task" in text.getvalue()
+    assert f"unchanged since {first.materialized_at:%Y-%m-%d %H:%M:%S} UTC" in text.getvalue()
