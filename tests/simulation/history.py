@@ -60,6 +60,10 @@ PHRASES = {
     "failure_before_smaller_successor": (
         *("rest", "grow", *PROCESS, "claim", "touch", *PROCESS, "fail", "fail", "claim", "finish"),
     ),
+    "result_after_its_readers": (
+        *("rest", "touch", *PROCESS, "claim", "claim", "give_up", "give_up"),
+        *(*("claim", "finish", "finish") * 3, "rest"),
+    ),
     "canceled_change": ("rest", "touch", *PROCESS, "cancel_first", "touch", *PROCESS, "rest"),
     "rebuild_after_edit": ("rest", "invalidate", *PROCESS, "rest", "remake", *PROCESS, "rest"),
     "first_run_canceled": (

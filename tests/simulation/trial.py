@@ -16,7 +16,7 @@ from psycopg.errors import UniqueViolation
 from engine.store.database import Database
 from tests.simulation.being import boundaries
 from tests.simulation.fingerprints import with_fingerprints
-from tests.simulation.history import DRILLS, Step, drill, history, with_versions
+from tests.simulation.history import DRILLS, PHRASES, Step, drill, history, with_versions
 from tests.simulation.invariants import Broken, law_of
 from tests.simulation.pauses import with_debounce, with_pauses
 from tests.simulation.reach import features
@@ -170,7 +170,7 @@ class Trial:
             replace_job(
                 job,
                 reads=tuple(
-                    replace_job(read, ignores_failure=rng.random() < 0.6) for read in job.reads
+                    replace_job(read, ignores_failure=rng.random() < 0.8) for read in job.reads
                 ),
             )
             for job in generated.jobs
@@ -178,10 +178,10 @@ class Trial:
         steps: list[Step] = []
         for step in history(seed):
             steps.append(step)
-            verb = rng.choices(
-                ["", "give_up", "retry_any", "touch", "change_job"], [70, 16, 5, 6, 3]
-            )
-            steps += [Step(name, rng.randrange(2**32)) for name in verb if name]
+            verbs = ["", "give_up", "retry_any", "touch", "change_job", "result_after_its_readers"]
+            (verb,) = rng.choices(verbs, [70, 16, 5, 6, 3, 8])
+            names = PHRASES.get(verb, (verb,)) if verb else ()
+            steps += [Step(name, rng.randrange(2**32)) for name in names]
         return Trial(World(jobs), steps, has_report_gaps=rng.random() < 0.3)
 
     @staticmethod
