@@ -200,7 +200,7 @@ class Rest:
 
     def _check_existing(self, existing: Keys, excused: Keys) -> None:
         for job in self.state.world.jobs:
-            must, may = self._bounds(job, existing)
+            must, may = self._bounds(job, existing, excused)
             may |= self._requested(job)
             for output in job.outputs:
                 existing_keys = existing[output.name]
@@ -222,7 +222,7 @@ class Rest:
         declared = [change for output in job.outputs for change in wrong[output.name]]
         return {change.key for change in declared if change.key is not None}
 
-    def _bounds(self, job: Job, existing: Keys) -> tuple[set[Key], set[Key]]:
+    def _bounds(self, job: Job, existing: Keys, excused: Keys) -> tuple[set[Key], set[Key]]:
         """Return the required and the possible partitions."""
         world = self.state.world
         if job.is_source:
@@ -237,17 +237,18 @@ class Rest:
             for key in recompute.must_exist(world, job, existing, self.state.sources)
             if in_being(world, job, key, existing, self.state.moment)
         }
-        return must, recompute.may_exist(world, job, self._readable(job, existing))
+        return must, recompute.may_exist(world, job, self._readable(job, existing, excused))
 
-    def _readable(self, job: Job, existing: Keys) -> dict[str, set[Key]]:
+    def _readable(self, job: Job, existing: Keys, excused: Keys) -> dict[str, set[Key]]:
         """Return the input partitions for which outputs may have been built.
 
-        A reader may have been built for an input whose first run was canceled meanwhile. A single
-        run builds everything, also for partitions of a source whose plan was rejected.
+        A reader may have been built for an input whose first run was canceled, and is perhaps
+        requested again meanwhile. A single run builds everything, also for partitions of a source
+        whose plan was rejected.
         """
         readable = {}
         for name in {read.dataset for read in job.reads}:
-            left = self.state.decisions.excused(self.state.world.producers[name])
+            left = excused[self.state.world.producers[name].name]
             rejected = self.declarations.rejected[name] if job.is_single_run else set()
             readable[name] = existing[name] | left | rejected
         return readable
