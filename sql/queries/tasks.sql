@@ -1,7 +1,8 @@
 -- :name lock_unfinished
 -- Lock the unfinished tasks of these blocks, so that none of them starts or ends while a plan
--- decides to join it, to queue behind it or to wait for it. Running tasks come first, in the order
--- in which completions lock: the completed task, then its dependents.
+-- decides to join it, to queue behind it or to wait for it. Running tasks come first and blocked ones
+-- last, in the order in which completions lock: the completed task, which may have been queued when
+-- this statement began, then its dependents.
 SELECT t.id, t.job_id, t.block_key, t.status
 FROM knockon.tasks t
 WHERE t.id = ANY (ARRAY(
@@ -11,7 +12,7 @@ WHERE t.id = ANY (ARRAY(
                  WHERE l.job_id = u.job_id AND l.block_key = u.block_key
                    AND l.status IN ('blocked', 'queued', 'running', 'failed') OFFSET 0) AS l))
   AND t.status COLLATE "C" IN ('blocked', 'queued', 'running', 'failed')
-ORDER BY t.status = 'running' DESC, t.id
+ORDER BY t.status = 'running' DESC, t.status = 'queued' DESC, t.id
 FOR UPDATE
 
 -- :name lock_unfinished_of_jobs
@@ -20,7 +21,7 @@ SELECT t.id, t.job_id, t.block_key, t.status
 FROM knockon.tasks t
 WHERE t.status IN ('blocked', 'queued', 'running', 'failed')
   AND t.job_id = ANY(%(jobs)b::text[]::uuid[])
-ORDER BY t.status = 'running' DESC, t.id
+ORDER BY t.status = 'running' DESC, t.status = 'queued' DESC, t.id
 FOR UPDATE
 
 -- :name copy_in
@@ -407,7 +408,7 @@ ORDER BY t.id LIMIT %(limit)s
 SELECT t.id, t.job_id, t.block_key, t.status, t.partitions, t.row_filters
 FROM knockon.tasks t
 WHERE t.id = ANY(%(ids)s) AND t.status COLLATE "C" = ANY(%(statuses)s::text[])
-ORDER BY t.status = 'running' DESC, t.id
+ORDER BY t.status = 'running' DESC, t.status = 'queued' DESC, t.id
 FOR UPDATE OF t
 
 -- :name retried

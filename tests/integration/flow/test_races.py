@@ -383,3 +383,31 @@ async def test_tasks_after_a_batch_that_ended_meanwhile_are_canceled(
         assert await canceled == 1
     (row,) = await world.rows("SELECT status FROM tasks WHERE id = %s", second)
     assert row["status"] == "canceled"
+
+
+async def test_a_task_claimed_while_a_plan_locks_causes_no_deadlock(database: Database) -> None:
+    """A dependent may be older than the task that it waits for, if a plan has joined it."""
+    world = await World.made(database, source("a"), *(job(name, "a") for name in "xyz"))
+    await world.changed("a", DAY)
+    leases = sorted(await world.claim(), key=lambda lease: lease.task_id)
+    blocked, running, queued = (lease.task_id for lease in leases)
+    release = "lease_token = NULL, lease_expires_at = NULL WHERE id = %s RETURNING id"
+    await world.rows(f"UPDATE tasks SET status = 'blocked', {release}", blocked)
+    await world.rows(f"UPDATE tasks SET status = 'queued', {release}", queued)
+    await world.change("a", DAY)
+    lock = b"SELECT FROM tasks WHERE id = %s FOR UPDATE"
+    async with world.conn() as first, world.conn() as planner, world.conn() as second:
+        async with first.transaction():
+            await first.execute(lock, [running])
+            async with waiting(world, planner):
+                planned = asyncio.create_task(plan(planner, world.org))
+            (lease,) = await world.claim()
+            assert lease.task_id == queued
+            await second.execute(b"BEGIN")
+            await second.execute(lock, [queued])
+        async with waiting(world, planner):
+            pass
+        await second.execute(b"SET LOCAL lock_timeout = '1s'")
+        await second.execute(lock, [blocked])
+        await second.execute(b"COMMIT")
+        assert await planned is not None
