@@ -56,6 +56,7 @@ def test_secrets_are_redacted_even_at_the_cut(monkeypatch: pytest.MonkeyPatch, b
 def test_a_file_is_read_from_its_end() -> None:
     with tempfile.TemporaryFile() as file:
         file.write(b"x" * 1_000_000 + b"\xff\xfe\nlast\n")
+        file.flush()
         log = LogTail.of_file(file)
     note, _, last, rest = log.text().split("\n")
     assert (last, rest) == ("last", "")
