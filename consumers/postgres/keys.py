@@ -18,9 +18,8 @@ from engine.partitions.clock import clock
 from engine.partitions.day_calendar import ShiftedWeekCalendar
 from engine.partitions.dimension import Dimension
 from engine.partitions.grains import is_cron
-from engine.partitions.intervals import NEG, POS
 from engine.partitions.key_dimension import LONGEST, StaticDimension
-from engine.partitions.range_dimension import RangeDimension
+from engine.partitions.range_dimension import VALUES, RangeDimension
 from engine.partitions.step_calendar import StepCalendar
 from engine.partitions.time_dimension import TimeDimension
 
@@ -194,14 +193,14 @@ class RangeColumn(KeyColumn):
         """See `KeyColumn`; floors first, because casts and quotients of fractions are rounded."""
         whole = _WHOLE.get(self.type, SQL("{value}::pg_catalog.numeric"))
         return SQL("div({whole}, {size}) - (mod({whole}, {size}) < 0)::pg_catalog.int4").format(
-            whole=whole.format(value=value, lo=Literal(NEG), hi=Literal(POS)),
+            whole=whole.format(value=value, lo=Literal(VALUES[0]), hi=Literal(VALUES[-1])),
             size=Literal(self.dimension.size),
         )
 
     def valid_bucket(self, bucket: Composable) -> Composed:
         """See `KeyColumn`."""
-        lo, hi = self.dimension.universe.spans[0]
-        lo, hi = max(lo, NEG // self.dimension.size), min(hi, POS // self.dimension.size)
+        (lo, hi), size = self.dimension.universe.spans[0], self.dimension.size
+        lo, hi = max(lo, -(-VALUES[0] // size)), min(hi, VALUES[-1] // size + 1)
         return SQL("CASE WHEN {0} >= {1} AND {0} < {2} THEN {0} END").format(
             bucket, Literal(lo), Literal(hi)
         )

@@ -12,7 +12,7 @@ from engine.partitions.intervals import NEG, POS, Intervals, Span
 
 _INTEGER = r"(0|-?[1-9][0-9]*)"
 _KEY = re.compile(f"{_INTEGER}-{_INTEGER}")
-_VALUES = range(-(2**127), 2**127)
+VALUES = range(-(2**127), 2**127)
 """Values permitted in keys, far from the open ends of intervals."""
 _TOO_LARGE = "does not fit in 128 bits: use smaller integers"
 
@@ -37,7 +37,7 @@ class RangeDimension(OrderedDimension):
         if self.size < 1:
             raise InvalidPartition(f"a range of size {self.size} is empty; set a size of 1 or more")
         for bound in (self.start, self.end, self.size):
-            if bound is not None and bound not in _VALUES:
+            if bound is not None and bound not in VALUES:
                 raise InvalidPartition(f"{bound} {_TOO_LARGE}")
         lo = NEG if self.start is None else self.start
         hi = POS if self.end is None else self.end
@@ -65,7 +65,7 @@ class RangeDimension(OrderedDimension):
         """See `OrderedDimension`."""
         match = _KEY.fullmatch(key)
         first = int(match[1]) if match else 0
-        if first not in _VALUES:
+        if first not in VALUES:
             raise InvalidPartition(f"{where}: {first} {_TOO_LARGE}")
         ordinal = first // self.size
         if key != self.format(ordinal):
@@ -79,7 +79,7 @@ class RangeDimension(OrderedDimension):
     def format(self, position: int) -> str:
         """See `Dimension`; raises InvalidPartition for integers not permitted in keys."""
         first = position * self.size
-        if first not in _VALUES:
+        if first not in VALUES:
             raise InvalidPartition(f"{first} {_TOO_LARGE}")
         return f"{first}-{first + self.size - 1}"
 

@@ -228,6 +228,8 @@ async def test_a_number_has_the_key_of_its_bucket(source, size, type_):
         ("double precision", 10, "1234567890123456", 1_234_567_890_123_450),
         ("double precision", 10_000, "9999.999999999998", 0),
         ("bigint", 100, "1234567890123456789", 1_234_567_890_123_456_700),
+        ("bigint", 10, "9223372036854775807", 9_223_372_036_854_775_800),
+        ("double precision", 1, "4611686018427387904", 2**62),
         ("bigint", 10, "899999999999999999", 899_999_999_999_999_990),
         ("numeric", 10_000, "9999.9999999999999999999999", 0),
     ],
@@ -237,14 +239,17 @@ async def test_casts_and_quotients_do_not_round_up(source, type_, size, value, s
     assert await keys(source, dimension, type_, [value]) == [dimension.format(start // size)]
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e300", "4611686018427387904"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e300", "1.8e38", "-1.8e38"])
 async def test_a_float_out_of_bounds_has_no_key(source, value):
     assert await keys(source, RangeDimension(10), "double precision", [value]) == [None]
 
 
 @pytest.mark.parametrize(
     ("value", "key"),
-    [("-1", None), ("NaN", None), ("Infinity", None), ("25", "20-29"), ("1e300", None)],
+    [
+        *(("-1", None), ("NaN", None), ("Infinity", None), ("25", "20-29"), ("1e300", None)),
+        (str(2**128), None),
+    ],
 )
 async def test_a_number_out_of_bounds_has_no_key(source, value, key):
     dimension = RangeDimension(10, start=0)
