@@ -116,14 +116,15 @@ RETURNING p.partition_key, p.row_changes
 SELECT partition_key AS key FROM changed WHERE jsonb_array_length(row_changes) > %(most)s
 
 -- :name discard_fingerprints
--- Discard fingerprints, so that the next run of these partitions counts as a change unless its result is
--- the same, and mark the partitions as partly written if an attempt may have written them. Fingerprints of single columns
--- are kept if they identify the changed columns: not if an attempt may have written the columns.
--- Fingerprints of earlier comparisons are kept, because they show that a run may have incorporated a
--- change that no plan has propagated. A null key selects all partitions, which are built together.
+-- Discard fingerprints, so that the next run of these partitions counts as a change, and mark the
+-- partitions as partly written if an attempt may have written them. Otherwise the fingerprint is kept
+-- as unverified, because a run with the same result has changed nothing, and so are those of single
+-- columns, which identify the changed ones. Fingerprints of earlier comparisons are kept, because they
+-- show that a run may have incorporated a change that no plan has propagated. A null key selects all
+-- partitions, which are built together.
 UPDATE knockon.partition_versions p
-SET unverified_fingerprint = coalesce(p.fingerprint,
-        CASE WHEN p.unverified_at = p.materialized_at THEN p.unverified_fingerprint END),
+SET unverified_fingerprint = CASE WHEN NOT %(partly_written)s THEN coalesce(p.fingerprint,
+        CASE WHEN p.unverified_at = p.materialized_at THEN p.unverified_fingerprint END) END,
     unverified_at = p.materialized_at,
     fingerprint = NULL,
     column_fingerprints = CASE WHEN NOT %(partly_written)s THEN p.column_fingerprints END,

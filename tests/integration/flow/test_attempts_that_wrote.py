@@ -30,10 +30,16 @@ async def _die(world: World, lease: Lease, way: str) -> None:
         await conn.execute("UPDATE knockon.tasks SET next_retry_at = NULL")
 
 
+@pytest.mark.parametrize("strategy", ["PerPartition", "Full"])
 @pytest.mark.parametrize("way", ["fails", "is canceled", "loses its lease"])
-async def test_a_reader_of_a_partial_write_runs_again(database: Database, way: str) -> None:
+async def test_a_reader_of_a_partial_write_runs_again(
+    database: Database, way: str, strategy: str
+) -> None:
     """An attempt writes in place and dies, a reader runs, the next run writes the old content."""
-    world = await World.made(database, source("a"), job("mid", "a"), job("c", "mid"))
+    day = {"dt": {"time": "day", "start": DAY, "end": "2013-02-14"}}
+    mid = job("mid", "a", partitioning=day, execution_strategy=strategy)
+    c = job("c", "mid", partitioning=day)
+    world = await World.made(database, source("a", day), mid, c)
     tables = {"a": "A", "mid": "", "c": ""}
 
     async def finish(lease: Lease) -> None:
