@@ -20,7 +20,7 @@ WHERE a.task_id = %(task)s AND a.outcome IN ('canceled', 'lease_expired')
 
 -- :name store_running
 -- Store the logs of running attempts so far; only running tasks have a token.
-INSERT INTO knockon.running_logs AS l (task_id, number, org_id, log)
+INSERT INTO knockon.running_logs (task_id, number, org_id, log)
 SELECT t.id, t.earlier_attempts + t.attempts, t.org_id, v.log
 FROM unnest((SELECT %(ids)s::uuid[]), (SELECT %(tokens)s::uuid[]), (SELECT %(logs)s::text[]))
     AS v(id, token, log),

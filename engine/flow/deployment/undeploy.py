@@ -55,7 +55,8 @@ class Undeployment:
 
 async def preview_undeploy(conn: Connection, org: OrgContext, dag: str) -> Undeployment:
     """Preview an undeploy. Raises UnknownName and InvalidInput as the undeploy would."""
-    return await _effects(conn, org, await _undeployable(conn, org, dag))
+    current = await load_current_versions(conn, org.id)
+    return await _effects(conn, current, _undeployable(current, dag))
 
 
 async def undeploy(
@@ -68,10 +69,11 @@ async def undeploy(
     """
     async with conn.transaction():
         await lock_planning(conn, org.id)
-        version = await _undeployable(conn, org, dag)
+        current = await load_current_versions(conn, org.id)
+        version = _undeployable(current, dag)
         if schedules := changed_schedules(None, version.compiled):
             await restart(conn, org, schedules)
-        effects = await _effects(conn, org, version)
+        effects = await _effects(conn, current, version)
         lineage = await org.lineage(conn)
         canceled = await _cancel(conn, version)
         unbuilt = await _unbuilt(conn, lineage, version.compiled, canceled)
@@ -122,8 +124,7 @@ async def record_deploy(
     )
 
 
-async def _undeployable(conn: Connection, org: OrgContext, dag: str) -> CurrentVersion:
-    current = await load_current_versions(conn, org.id)
+def _undeployable(current: Mapping[str, CurrentVersion], dag: str) -> CurrentVersion:
     if dag not in current:
         raise UnknownName(f"there is no DAG {dag!r} deployed in this org: see 'knockon status'")
     readers = sorted(_readers(current, dag))
@@ -144,15 +145,16 @@ def _readers(current: Mapping[str, CurrentVersion], dag: str) -> Iterator[str]:
                 yield f"{name}.{job.name} reads {dataset}"
 
 
-async def _effects(conn: Connection, org: OrgContext, version: CurrentVersion) -> Undeployment:
+async def _effects(
+    conn: Connection, current: Mapping[str, CurrentVersion], version: CurrentVersion
+) -> Undeployment:
     (counts,) = await fetch(
         conn, "undeploys.effects", UndeployEffects, dag_version_id=version.version_id
     )
     compiled = version.compiled
-    current = await load_current_versions(conn, org.id)
     others = [other for name, other in current.items() if name != compiled.name]
-    topics = _topics(version).difference(*map(_topics, others))
-    sources = [job.source for job in compiled.jobs if job.source is not None]
+    topics = _sources(version, "kafka", "topic")
+    topics = topics.difference(*(_sources(other, "kafka", "topic") for other in others))
     return Undeployment(
         dag_name=compiled.name,
         version_id=version.version_id,
@@ -163,13 +165,14 @@ async def _effects(conn: Connection, org: OrgContext, version: CurrentVersion) -
         invalidations=counts.invalidations,
         topics=tuple(sorted(topics)),
         schedules=tuple(sorted(changed_schedules(None, compiled))),
-        tables=tuple(sorted({s["table"] for s in sources if s["kind"] == "postgres"})),
+        tables=tuple(sorted(_sources(version, "postgres", "table"))),
     )
 
 
-def _topics(version: CurrentVersion) -> set[str]:
+def _sources(version: CurrentVersion, kind: str, key: str) -> set[str]:
+    """Return the topics or tables that the sources of a kind name under a key."""
     sources = (job.source for job in version.compiled.jobs)
-    return {source["topic"] for source in sources if source and source["kind"] == "kafka"}
+    return {source[key] for source in sources if source and source["kind"] == kind}
 
 
 async def _cancel(conn: Connection, version: CurrentVersion) -> list[CanceledTask]:

@@ -99,7 +99,8 @@ async def _ingest(
     async with conn.transaction():
         await _advance(conn, org.id, batch)
         ends = await end_runs(conn, org.id, batch.runs)
-        ingested = await write(conn, org, (*batch.received, *ends.received))
+        received = (*batch.received, *ends.received)
+        ingested = await write(conn, org, received) if received else Ingested((), ())
         unrecorded = await _record_lineage(conn, org, batch.reported_lineage)
         rejections = (*batch.rejections, *ends.rejections, *ingested.rejections, *unrecorded)
         await write_dead_letters(conn, org.id, batch.consumer, rejections)
@@ -155,8 +156,9 @@ async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:
 
 
 async def _write_whole(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
+    lineage = await org.lineage(conn)  # outside the try: its errors are not the deliveries' fault
     try:
-        return await _write(conn, org, received)
+        return await _write(conn, org.id, lineage, received)
     except Exception as error:
         if is_due_to_data(error):
             raise _Faulty from error
@@ -167,10 +169,10 @@ async def _write_halving(
     conn: Connection, org: OrgContext, received: Sequence[Received]
 ) -> Ingested:
     """Write invalidations; on a data error, reject the faulty deliveries."""
-    await org.lineage(conn)  # outside the try: its errors are not the deliveries' fault
+    lineage = await org.lineage(conn)
     try:
         async with conn.transaction():
-            return await _write(conn, org, received)
+            return await _write(conn, org.id, lineage, received)
     except Exception as error:
         if not is_due_to_data(error):
             raise
@@ -183,16 +185,15 @@ async def _write_halving(
     )
 
 
-async def _write(conn: Connection, org: OrgContext, received: Sequence[Received]) -> Ingested:
-    if not received:
-        return Ingested((), ())
-    lineage = await org.lineage(conn)
+async def _write(
+    conn: Connection, org_id: UUID, lineage: Lineage, received: Sequence[Received]
+) -> Ingested:
     with gc_paused():
         groups = list(by_scope(received))
         earlier = await _earlier_columns(conn, lineage, groups)
         resolved, refused = _resolved(lineage, groups, earlier)
         known, unknown = await _of_known_versions(conn, resolved)
-        written = await _insert(conn, org.id, coalesce(known))
+        written = await _insert(conn, org_id, coalesce(known))
     return Ingested(tuple(written), (*refused, *unknown))
 
 
