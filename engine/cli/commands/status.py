@@ -44,7 +44,8 @@ def _report(view: Status, head: Text | None = None) -> RenderableType:
     )
     gathered = [Text(str(row), "dim") for row in view.gathering]
     shown = (table(view) for rows, table in tables if rows)
-    return Group(head or _summary(view), *gathered, _tasks(view), *shown)
+    missing = [Text(f"waits: {line}", "yellow") for line in view.missing]
+    return Group(head or _summary(view), *missing, *gathered, _tasks(view), *shown)
 
 
 def _summary(view: Status) -> Text:
@@ -68,6 +69,8 @@ def _invalidations(view: Status) -> str:
 
 
 def _state(view: Status) -> tuple[str, str]:
+    if view.missing and not view.tasks.get(TaskStatus.RUNNING):
+        return "waiting for a process", "bold yellow"
     if view.is_moving:
         return "at work", "bold blue"
     if view.held_back.invalidations or view.held_back.tasks:
@@ -77,7 +80,7 @@ def _state(view: Status) -> tuple[str, str]:
     if view.tasks.get(TaskStatus.FAILED) or view.set_aside:
         return "stuck", "bold red"
     if view.is_at_rest:
-        return "at rest", "bold green"
+        return ("at rest, with pauses", "bold yellow") if view.pauses else ("at rest", "bold green")
     # Tasks are blocked: by first runs without inputs, or without a cause, found by the audit.
     waits = any(task.waiting_for for task in view.stuck)
     return ("waiting for inputs", "bold yellow") if waits else ("stuck", "bold red")
