@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         default=Path(".knockon"),
         description=(
             "Directory of the embedded database, relative to the directory of the command: another "
-            "directory has another, empty database. The embedded broker, with its address and log "
+            "directory has another database, or none. The embedded broker, with its address and log "
             "there, keeps messages in memory only, until `knockon up` ends."
         ),
     )

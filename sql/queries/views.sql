@@ -200,6 +200,16 @@ SELECT ARRAY(SELECT DISTINCT t.runtime FROM knockon.tasks t
                              AND i.planning_error IS NULL
                       WHERE a.org_id = %(org_id)s) AS is_planning
 
+-- :name waiting_runtimes
+-- The runtimes of queued tasks that could have been claimed for some seconds. A task is due from its
+-- creation on, or later: after a failure, or after the tasks before it.
+SELECT DISTINCT t.runtime FROM knockon.tasks t
+WHERE t.org_id = %(org_id)s AND t.status = 'queued'
+  AND t.id < knockon.first_id_at(clock_timestamp() - %(seconds)s * interval '1 second')
+  AND coalesce(t.next_retry_at <= clock_timestamp() - %(seconds)s * interval '1 second', true)
+  AND t.job_id NOT IN (SELECT p.job_id FROM knockon.paused_jobs p WHERE p.org_id = t.org_id)
+ORDER BY t.runtime
+
 -- :name invalidations_of_version
 -- The invalidations of a deploy.
 SELECT i.id FROM knockon.all_invalidations i

@@ -30,7 +30,7 @@ def datasets(
 
 
 def _table(rows: list[DatasetRow]) -> RenderableType:
-    table = empty_table("dataset", "dag", "job", "partitions by", "columns", "read by")
+    table = empty_table("dataset|", "dag", "job", "partitions by", "columns", "read by")
     for row in rows:
         name = Text(row.name, "cyan" if row.is_source else "")
         columns = "unknown" if row.columns is None else some(row.columns, 3)

@@ -130,7 +130,7 @@ def _list(options: GlobalOptions, with_done: bool, limit: int) -> None:
 def _table(rows: list[DeadLetter]) -> RenderableType:
     if not rows:
         return Text("no dead letters", "green")
-    table = empty_table("letter", "stream", "position", "age", "done", "error")
+    table = empty_table("letter|", "stream", "position", "age|", "done", "error")
     for row in rows:
         done, error = _done(row), Text(row.error, "red")
         table.add_row(short(row.id), row.stream, row.position, ago(row.created_at), done, error)

@@ -20,6 +20,7 @@ from engine.cli.runtime.python_code import with_python_code
 from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.wait import Timeout, Wait, check_wait, wait_for
 from engine.lineage.diff import DagDiff
+from engine.model.dag import DagFile
 from engine.service.commands.deploys import Deploy, Deployment
 from engine.service.commands.deploys import deploy as deploy_dags
 from engine.service.queries.deploys import preview
@@ -63,12 +64,13 @@ def deploy(
     async def work(session: Session) -> Deploy:
         operation = preview if dry_run else deploy_dags
         deployed = await operation(session.caller(by), session.service, dags)
-        show(options, deployed, lambda deploy: _report(deploy, dry_run=dry_run))
+        show(options, deployed, lambda deploy: _report(dags, deploy, dry_run=dry_run))
         if wait and deployed.pending_plan is None:
             await wait_for(session, await _builds(session, deployed), timeout)
         return deployed
 
-    if run(options, work, creates_org=not dry_run).pending_plan is not None:
+    deployed = run(options, work, creates_database=True, creates_org=not dry_run)
+    if deployed.pending_plan is not None:
         raise typer.Exit(1)
 
 
@@ -83,14 +85,25 @@ async def _builds(session: Session, deployed: Deploy) -> list[UUID]:
     return [*dict.fromkeys([*deployed.invalidations, *earlier])]
 
 
-def _report(deploy: Deploy, *, dry_run: bool) -> RenderableType:
+def _report(dags: Sequence[DagFile], deploy: Deploy, *, dry_run: bool) -> RenderableType:
     followed = (
         Text.assemble(("↳ ", "cyan"), name, ("  now reads different columns", "dim"))
         for name in deploy.followed
     )
     is_preview = dry_run or deploy.pending_plan is not None
     trees = (_tree(dag, is_preview) for dag in deploy.dags)
-    return Group(*trees, *followed, *_work(deploy, is_preview), *_limits(deploy))
+    texts = (*_restarts(dags, deploy), *_limits(deploy))
+    return Group(*trees, *followed, *_work(deploy, is_preview), *texts)
+
+
+def _restarts(dags: Sequence[DagFile], deploy: Deploy) -> Iterator[Text]:
+    """Yield the jobs with changed Python code, which workers may have imported."""
+    in_python = {job.name for dag in dags for job in dag.jobs if job.operator == "python"}
+    changes = (dag.diff.changed for dag in deploy.dags)
+    changed = [name for each in changes for name, keys in each.items() if "code" in keys]
+    if names := [name for name in changed if name in in_python]:
+        jobs = f"the Python code of {some(names)} has changed: "
+        yield Text.assemble(("! ", "yellow"), jobs, ("restart the workers", "bold"))
 
 
 def _limits(deploy: Deploy) -> Iterator[Text]:

@@ -91,9 +91,7 @@ def replay(
 def _table(rows: list[InvalidationRow]) -> RenderableType:
     if not rows:
         return Text("no such invalidations", "dim")
-    table = empty_table(
-        "invalidation", "dataset", "part", "reason", "events>", "age", "outcome", "jobs>"
-    )
+    table = empty_table("id|", "dataset|", "part", "reason", "events>", "age|", "outcome", "jobs>")
     for row in rows:
         table.add_row(
             short(row.id),

@@ -31,7 +31,9 @@ def jobs(
 
 
 def _table(rows: list[JobRow]) -> RenderableType:
-    table = empty_table("job", "dag", "kind", "operator", "inputs", "outputs", "unfinished tasks")
+    table = empty_table(
+        "job|", "dag", "kind|", "operator|", "inputs", "outputs", "unfinished tasks"
+    )
     for row in rows:
         table.add_row(
             row.name,

@@ -36,7 +36,7 @@ def partitions(
 def _table(rows: list[StateRow]) -> RenderableType:
     if not rows:
         return Text("no partitions yet", "dim")
-    table = empty_table("state", "number>", "partitions")
+    table = empty_table("state|", "number>", "partitions")
     for row in rows:
         table.add_row(row.state, f"{row.count:,}", some(row.partitions, _MOST_LISTED))
     return table

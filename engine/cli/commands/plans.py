@@ -61,7 +61,7 @@ def show_(
 def _table(rows: list[PlanRow]) -> RenderableType:
     if not rows:
         return Text("no such plans", "dim")
-    table = empty_table("plan", "state", "change of", "jobs>", "tasks>", "age", "note")
+    table = empty_table("plan|", "state|", "change of", "jobs>", "tasks>", "age|", "note")
     for row in rows:
         counts = (f"{row.jobs:,}", f"{row.tasks:,}")
         age = ago(row.created_at)

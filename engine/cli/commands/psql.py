@@ -9,7 +9,7 @@ import typer
 from psycopg.conninfo import make_conninfo
 
 from engine.cli.global_options import GlobalOptions, command
-from engine.cli.runtime.session import database_url, load_settings
+from engine.cli.runtime.session import database_url, load_settings, require_database
 from engine.embedded.postgres import program
 from engine.errors import ServiceUnavailable
 from engine.settings import Settings
@@ -31,6 +31,7 @@ def psql(
 ) -> None:
     """Open psql on the database; an embedded server includes psql."""
     settings = load_settings(options)
+    require_database(settings)
     with database_url(settings) as url:
         # The command line is visible to every user of the machine, the environment is not.
         parameters: dict[str, Any] = _address(settings, url).parameters()

@@ -42,7 +42,7 @@ def stale(
 def _table(rows: list[StaleRow]) -> RenderableType:
     if not rows:
         return Text("no partition is stale", "green")
-    table = empty_table("dataset", "partition", "since", "stale because", "verdict", "because")
+    table = empty_table("dataset", "partition", "since|", "stale because", "verdict", "because")
     for row in rows:
         reasons = "\n".join(map(reason_text, row.reasons[:3]))
         table.add_row(

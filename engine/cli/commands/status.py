@@ -44,7 +44,8 @@ def _report(view: Status, head: Text | None = None) -> RenderableType:
     )
     gathered = [Text(str(row), "dim") for row in view.gathering]
     shown = (table(view) for rows, table in tables if rows)
-    return Group(head or _summary(view), *gathered, _tasks(view), *shown)
+    missing = [Text(f"waits: {line}", "yellow") for line in view.missing]
+    return Group(head or _summary(view), *missing, *gathered, _tasks(view), *shown)
 
 
 def _summary(view: Status) -> Text:
@@ -68,6 +69,8 @@ def _invalidations(view: Status) -> str:
 
 
 def _state(view: Status) -> tuple[str, str]:
+    if view.missing and not view.tasks.get(TaskStatus.RUNNING):
+        return "waiting for a process", "bold yellow"
     if view.is_moving:
         return "at work", "bold blue"
     if view.held_back.invalidations or view.held_back.tasks:
@@ -77,7 +80,7 @@ def _state(view: Status) -> tuple[str, str]:
     if view.tasks.get(TaskStatus.FAILED) or view.set_aside:
         return "stuck", "bold red"
     if view.is_at_rest:
-        return "at rest", "bold green"
+        return ("at rest, with pauses", "bold yellow") if view.pauses else ("at rest", "bold green")
     # Tasks are blocked: by first runs without inputs, or without a cause, found by the audit.
     waits = any(task.waiting_for for task in view.stuck)
     return ("waiting for inputs", "bold yellow") if waits else ("stuck", "bold red")
@@ -92,14 +95,14 @@ def _tasks(view: Status) -> Text:
 
 
 def _undeployed_table(view: Status) -> RenderableType:
-    table = empty_table("undeployed", "version>", "since", "by")
+    table = empty_table("undeployed", "version>", "since|", "by")
     for dag in view.undeployed:
         table.add_row(dag.name, str(dag.version), ago(dag.undeployed_at), dag.by or "")
     return table
 
 
 def _pauses_table(view: Status) -> RenderableType:
-    table = empty_table("paused", "since", "by", "reason")
+    table = empty_table("paused", "since|", "by", "reason")
     for pause in view.pauses:
         since, by = ago(pause.paused_at), pause.paused_by or ""
         table.add_row(pause.subject, since, by, pause.reason or "")
@@ -107,7 +110,9 @@ def _pauses_table(view: Status) -> RenderableType:
 
 
 def _held_table(view: Status) -> RenderableType:
-    table = empty_table("plan pending approval", "change of", "tasks>", "age", "estimate", "reason")
+    table = empty_table(
+        "plan pending approval", "change of", "tasks>", "age|", "estimate", "reason"
+    )
     for plan in view.pending_approval:
         cost = estimate_text(plan.estimate)
         age, reason = ago(plan.created_at), "\n".join(plan.exceeded_limits)
@@ -116,7 +121,7 @@ def _held_table(view: Status) -> RenderableType:
 
 
 def _set_aside_table(view: Status) -> RenderableType:
-    table = empty_table("set aside", "dataset", "part", "age", "reason")
+    table = empty_table("set aside|", "dataset", "part", "age|", "reason")
     for row in view.set_aside:
         part = row.partition_key or "all partitions"
         table.add_row(short(row.id), row.dataset, part, ago(row.set_aside_at), row.error)
@@ -126,7 +131,7 @@ def _set_aside_table(view: Status) -> RenderableType:
 
 
 def _stuck_table(view: Status) -> RenderableType:
-    table = empty_table("stuck task", "status", "job", "block", "blocks>", "reason")
+    table = empty_table("stuck task|", "status|", "job", "block", "blocks>", "reason")
     for task in view.stuck:
         status, blocks = status_text(task.status), str(task.blocks)
         table.add_row(short(task.id), status, task.job, task.block_key, blocks, _stuck_reason(task))
@@ -141,7 +146,7 @@ def _stuck_reason(task: StuckTask) -> str:
 
 
 def _dags_table(view: Status) -> RenderableType:
-    table = empty_table("dag", "version>", "jobs>", "datasets>", "deployed")
+    table = empty_table("dag", "version>", "jobs>", "datasets>", "deployed|")
     for dag in view.dags:
         age = ago(dag.deployed_at)
         table.add_row(dag.name, str(dag.version), str(dag.jobs), str(dag.datasets), age)
@@ -149,14 +154,14 @@ def _dags_table(view: Status) -> RenderableType:
 
 
 def _positions_table(view: Status) -> RenderableType:
-    table = empty_table("consumer", "stream", "position", "moved")
+    table = empty_table("consumer", "stream", "position", "moved|")
     for row in view.positions:
         table.add_row(row.consumer, row.stream, row.position[:60], ago(row.updated_at))
     return table
 
 
 def _workers_table(view: Status) -> RenderableType:
-    table = empty_table("worker", "running>", "seen")
+    table = empty_table("worker", "running>", "seen|")
     for worker in view.workers:
         table.add_row(worker.id, str(worker.running), ago(worker.seen))
     return table

@@ -191,7 +191,7 @@ def _retried(view: Retried, statuses: Collection[TaskStatus]) -> RenderableType:
 def _table(rows: list[TaskRow]) -> RenderableType:
     if not rows:
         return Text("no such tasks", "dim")
-    table = empty_table("task", "status", "job", "partitions", "tries>", "created", "note")
+    table = empty_table("task|", "status|", "job", "partitions", "tries>", "created|", "note")
     for row in rows:
         table.add_row(
             short(row.id),

@@ -28,11 +28,25 @@ _STYLES = {
 
 
 def empty_table(*columns: str, title: str | None = None) -> Table:
-    """A plain table without rows; columns with names ending in ``>`` are flush right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    for name in columns:
-        side: JustifyMethod = "right" if name.endswith(">") else "left"
-        table.add_column(name.removesuffix(">"), justify=side, overflow="fold")
+    """A plain table without rows, as wide as a terminal permits.
+
+    Columns with names ending in ``|`` are not wrapped; those in ``>`` are flush right as well.
+    Others are wrapped, but to no less than the words of the name.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        title=title,
+        title_justify="left",
+    )
+    for column in columns:
+        name = column.rstrip(">|")
+        side: JustifyMethod = "right" if column.endswith(">") else "left"
+        words = max(map(len, name.split()), default=0)
+        table.add_column(
+            name, justify=side, overflow="fold", no_wrap=column != name, min_width=words
+        )
     return table
 
 

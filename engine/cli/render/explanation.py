@@ -17,6 +17,7 @@ from engine.service.queries.not_run import PlanNotRun
 from engine.wording import counted, some, summary
 
 _MAX_LISTED = 12
+_MAX_CHANGES = 3
 _VERDICTS: dict[Verdict, tuple[str, str]] = {
     Verdict.FRESH: ("green", "fresh"),
     Verdict.IN_HAND: ("yellow", "stale, in hand"),
@@ -25,6 +26,7 @@ _VERDICTS: dict[Verdict, tuple[str, str]] = {
     Verdict.WAITING: ("dim", "not built yet"),
 }
 _AWAITS_APPROVAL = ("yellow", "stale, awaits approval")
+_FAILED = ("bold red", "stale, left after a failure")
 _STATES = {Verdict.FRESH: ("fresh", "bold green"), Verdict.WAITING: ("not built yet", "dim")}
 """Other verdicts are on stale partitions."""
 
@@ -160,13 +162,15 @@ def partition_tree(view: ExplainedPartition) -> Tree:
         tree.add(_unfinished_text(task))
     for plan in view.not_run:
         tree.add(_plan_text(plan))
-    for change in view.pruned_changes:
+    for change in view.pruned_changes[:_MAX_CHANGES]:
         text = Text.assemble("not affected by a change of ", (change.dataset, "bold"))
         if change.reason != Reason.CHANGE:
             text.append(f"  {change.reason}", "magenta")
         branch = tree.add(text.append(f"  {ago(change.at)}", "dim"))
         for edge in change.pruned:
             branch.add(pruned_text(edge))
+    if earlier := view.pruned_changes[_MAX_CHANGES:]:
+        tree.add(Text(f"nor by {counted(len(earlier), 'earlier change')}: see --json", "dim"))
     return tree
 
 
@@ -178,7 +182,11 @@ def _unfinished_text(task: UnfinishedTask) -> Text:
 
 
 def _verdict_text(view: ExplainedPartition) -> Text:
-    style, words = _VERDICTS[view.verdict] if not view.awaits_approval else _AWAITS_APPROVAL
+    style, words = _VERDICTS[view.verdict]
+    if view.awaits_approval:
+        style, words = _AWAITS_APPROVAL
+    elif view.has_failed:
+        style, words = _FAILED
     text = Text.assemble(("audit: ", "dim"), (words, style))
     return text.append(f": {view.explained_by}" if view.explained_by else "")
 

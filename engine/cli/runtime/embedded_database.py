@@ -37,6 +37,16 @@ def embedded_database(home: Path, role: Role) -> Iterator[str]:
                     fcntl.flock(users, fcntl.LOCK_EX)
 
 
+def require_embedded_database(home: Path) -> None:
+    """Raise ServiceUnavailable if there is no database yet, as in a wrong directory."""
+    if not (home / "postgres").exists():
+        raise ServiceUnavailable(
+            f"there is no embedded database in {home.resolve()}: run the command in the directory "
+            "of 'knockon up', or set KNOCKON_HOME or KNOCKON_DATABASE_URL; 'knockon deploy FILE' "
+            "creates a database"
+        )
+
+
 def _wait_for_exclusive_use(users: IO[str], home: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from engine.cli.global_options import GlobalOptions
-from engine.cli.runtime.embedded_database import Role, embedded_database
+from engine.cli.runtime.embedded_database import Role, embedded_database, require_embedded_database
 from engine.errors import ServiceUnavailable
 from engine.flow.shared.org_context import OrgContext
 from engine.logs import configure_logs
@@ -65,15 +65,19 @@ def run(
     work: Callable[[Session], Awaitable[T]],
     *,
     role: Role = "guest",
+    creates_database: bool = False,
     creates_org: bool = False,
     **settings: Any,
 ) -> T:
     """Run the work of a command in a session. Raises ServiceUnavailable on database errors.
 
     A guest logs only errors, unless --log-level is set, and does not wait for an unavailable
-    database. ``creates_org`` creates a missing org; ``settings`` override those of the environment.
+    database. A guest creates the embedded database only with ``creates_database``, and the org with
+    ``creates_org``. ``settings`` override those of the environment.
     """
     loaded = load_settings(options, quiet=role == "guest", **settings)
+    if role == "guest" and not creates_database:
+        require_database(loaded)
 
     async def main(url: str) -> T:
         opening = open_session(loaded, url, creates_org=creates_org, patient=role != "guest")
@@ -95,6 +99,12 @@ async def _schema_errors(session: Session) -> AsyncIterator[None]:
         if isinstance(cause, psycopg.Error) and not is_transient(cause):
             await session.service.require_schema()
         raise
+
+
+def require_database(settings: Settings) -> None:
+    """Raise ServiceUnavailable if no database is configured, and none is embedded yet."""
+    if settings.database_url is None:
+        require_embedded_database(settings.home)
 
 
 def load_settings(options: GlobalOptions, *, quiet: bool = True, **overrides: Any) -> Settings:

@@ -9,13 +9,12 @@ import msgspec
 from engine.flow.shared.pauses import Pauses, load_pauses
 from engine.model.states import PauseKind, Role, TaskStatus
 from engine.service.caller import Caller, requires
+from engine.service.queries.served import load_served, missing_engine, missing_worker
 from engine.service.service import Service
 from engine.store.rows.pauses import Gathering, Pause
 from engine.store.rows.views import AwaitedInvalidations, AwaitedTasks, LatelyServed
 from engine.store.run import fetch
 from engine.wording import counted, some
-
-_LATELY_SECONDS = 30.0
 
 
 class Awaited(msgspec.Struct, frozen=True):
@@ -67,10 +66,10 @@ class Awaited(msgspec.Struct, frozen=True):
     def _missing(self) -> Iterator[str]:
         datasets = self.unpaused_datasets
         if datasets and not self.served.is_planning:
-            yield f"no engine plans the change of {some(datasets)}: run 'knockon engine'"
+            yield missing_engine(f"the change of {some(datasets)}")
         for runtime in self.unpaused_runtimes:
             if runtime not in self.served.runtimes:
-                yield f"no worker claims tasks of the runtime {runtime!r}: run 'knockon worker'"
+                yield missing_worker(runtime)
         for pause in self.pauses:
             yield f"{pause}: 'knockon resume {pause.kind} {pause.name}".rstrip() + "' continues it"
 
@@ -92,9 +91,7 @@ async def awaited(caller: Caller, service: Service, invalidations: Sequence[UUID
         changes = await fetch(conn, "views.awaited_invalidations", AwaitedInvalidations, **params)
         pauses = await load_pauses(conn, org)
         gathered = await fetch(conn, "pauses.gathering", Gathering, org_id=org.id)
-        (served,) = await fetch(
-            conn, "views.lately_served", LatelyServed, org_id=org.id, seconds=_LATELY_SECONDS
-        )
+        served = await load_served(conn, org)
     datasets = {row.dataset for row in changes}
     gathering = tuple(row for row in gathered if row.dataset in datasets)
     queued = [row for row in tasks if row.status == TaskStatus.QUEUED]

@@ -94,6 +94,13 @@ class ExplainedPartition(msgspec.Struct, frozen=True):
         verdict = self.verdict, self.explained_by
         return any(verdict == approval_verdict(plan.id) for plan in self.not_run)
 
+    @property
+    def has_failed(self) -> bool:
+        """True if the reason of the verdict is a failed task."""
+        failed = (task for task in self.unfinished if task.status == TaskStatus.FAILED)
+        verdict = self.verdict, self.explained_by
+        return any(verdict == task_verdict(task.id, task.status, None) for task in failed)
+
 
 @requires(Role.READER)
 async def explain_partition(

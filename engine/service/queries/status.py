@@ -16,6 +16,7 @@ from engine.model.states import (
 )
 from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
+from engine.service.queries.served import missing_processes
 from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.rows.pauses import Gathering, HeldBack, Pause
@@ -97,7 +98,8 @@ class Status(msgspec.Struct, frozen=True):
     the ``invalidations_pending_approval``, those of the plans in ``pending_approval``.
     ``set_aside`` lists the newest of ``set_aside_total``. ``held_back`` is the part of the open
     invalidations and queued tasks that ``pauses`` keep from being planned or claimed. ``gathering``
-    lists the datasets with a debounce whose invalidations are not planned yet.
+    lists the datasets with a debounce whose invalidations are not planned yet. ``missing`` has the
+    processes without which the work does not continue, with remedies.
     """
 
     dags: tuple[DeployedDag, ...]
@@ -116,6 +118,7 @@ class Status(msgspec.Struct, frozen=True):
     held_back: HeldBack = HeldBack(0, 0)
     gathering: tuple[Gathering, ...] = ()
     undeployed: tuple[UndeployedDag, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def is_at_rest(self) -> bool:
@@ -166,6 +169,7 @@ async def load_status(conn: Connection, org: OrgContext) -> Status:
         held_back=held_back,
         gathering=tuple(await fetch(conn, "pauses.gathering", Gathering, **params)),
         undeployed=tuple(await fetch(conn, "views.undeployed_dags", UndeployedDag, **params)),
+        missing=tuple(await missing_processes(conn, org, invalidations.seconds)),
     )
 
 

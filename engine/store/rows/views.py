@@ -103,6 +103,12 @@ class LatelyServed(msgspec.Struct, frozen=True):
     is_planning: bool
 
 
+class WaitingRuntime(msgspec.Struct, frozen=True):
+    """A runtime of tasks that wait for a worker."""
+
+    runtime: str
+
+
 class Obstacles(msgspec.Struct, frozen=True):
     """Obstacles before blocked tasks."""
 

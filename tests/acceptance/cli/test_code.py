@@ -67,6 +67,8 @@ def test_a_worker_with_different_code_fails_the_task_once(
     assert [(status, attempts) for status, attempts, _ in failed] == [("failed", 1)]
     assert "differs from the deployed code: module ours.helper is" in failed[0][2]
 
+    preview = old("deploy", file, "--dry-run").out
+    assert "! the Python code of made has changed: restart the workers" in preview
     (done,) = old("deploy", file, "--dry-run", "--json").json["dags"]
     assert done["diff"]["changed"] == {"made": ["code"]}
     assert list(done["diff"]["regenerated"]) == ["made"]

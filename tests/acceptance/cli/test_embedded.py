@@ -15,6 +15,14 @@ def test_a_command_starts_and_stops_the_embedded_database(tmp_path: Path) -> Non
     assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()
 
 
+def test_a_command_in_a_wrong_directory_creates_no_database(tmp_path: Path) -> None:
+    knockon = Knockon(environment(tmp_path))
+    for command in (["status"], ["psql", "-c", "SELECT 1"], ["invalidate", "orders"]):
+        error = knockon(*command, code=1).err
+        assert f"there is no embedded database in {tmp_path / 'home'}: run the command" in error
+    assert not (tmp_path / "home").exists()
+
+
 def test_concurrent_commands_share_the_embedded_database(tmp_path: Path) -> None:
     knockon = Knockon(environment(tmp_path))
     knockon("migrate")

@@ -7,7 +7,7 @@ import pytest
 from engine.flow.execution.fail import fail
 from engine.model.states import PauseKind
 from engine.service.commands.pauses import pause
-from engine.service.queries import awaited as awaited_work
+from engine.service.queries import served
 from engine.service.queries.awaited import Awaited, awaited
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
@@ -31,7 +31,7 @@ async def seen(world: World, ids: tuple[UUID, ...]) -> Awaited:
 async def test_unplanned_invalidations_need_an_engine(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(awaited_work, "_LATELY_SECONDS", 0)  # the deploy has planned
+    monkeypatch.setattr(served, "_LATELY_SECONDS", 0)  # the deploy has planned
     ids = await requested(world)
     await world.change("a", "2013-02-14")  # of another request
     view = await seen(world, ids)

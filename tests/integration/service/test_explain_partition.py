@@ -10,6 +10,7 @@ from rich.console import Console
 from engine.cli.render.explanation import partition_tree
 from engine.errors import InvalidInput, InvalidPartition, UnknownName
 from engine.flow.execution.cancel import cancel
+from engine.flow.execution.fail import fail
 from engine.flow.planning.approve import approve, reject
 from engine.flow.planning.set_aside import set_aside
 from engine.model.task import Output
@@ -461,3 +462,25 @@ async def test_the_last_run_is_named_with_its_own_time(database: Database) -> No
     Console(file=text, width=200).print(partition_tree(again))
     assert f"{again.completed_at:%H:%M:%S} UTC, by b in task" in text.getvalue()
     assert f"unchanged since {first.materialized_at:%Y-%m-%d %H:%M:%S} UTC" in text.getvalue()
+
+
+async def test_a_failed_task_is_no_decision(database: Database) -> None:
+    world = await built(database)
+    await world.changed("a", DAY)
+    (lease,) = await world.claim()
+    async with world.conn() as conn:
+        await fail(conn, world.org, lease, "boom", retryable=False)
+    view = await explained(world, "b")
+    assert (view.verdict, view.has_failed) == ("left", True)
+    assert shown(view)[2].startswith("audit: stale, left after a failure: task")
+
+
+async def test_only_the_newest_changes_without_effect_are_shown(database: Database) -> None:
+    world = await built(database)
+    for _ in range(5):
+        await world.changed("a", DAY, columns=("notes",), reason="correction")
+    view = await explained(world, "b")
+    lines = shown(view)
+    assert len(view.pruned_changes) == 5
+    assert sum("not affected by a change of a" in line for line in lines) == 3
+    assert lines[-1] == "nor by 2 earlier changes: see --json"

@@ -3,6 +3,7 @@
 import re
 from io import StringIO
 
+import pytest
 from rich.console import Console, RenderableType
 
 from engine.cli.commands.status import _report as status_report
@@ -11,6 +12,9 @@ from engine.cli.render.explanation import partition_tree, task_tree
 from engine.flow.execution.fail import fail
 from engine.flow.ingestion.ingest import ingest
 from engine.model.event import Advance, Batch, Rejection
+from engine.model.states import PauseKind
+from engine.service.commands.pauses import pause, resume
+from engine.service.queries import served
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
 from engine.service.queries.invalidations import invalidations
@@ -52,6 +56,34 @@ async def test_open_invalidations_have_an_age(database: Database) -> None:
     assert view.open_invalidations == 1
     assert view.oldest_seconds is not None
     assert view.oldest_seconds >= 0
+
+
+async def test_missing_processes_are_named(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is missing if its work has been due for a while, and no pause holds it back."""
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", DAY)
+    assert (await seen(world)).missing == ()
+    monkeypatch.setattr(served, "_LATELY_SECONDS", 0.0)
+    assert (await seen(world)).missing == (
+        "no engine plans the unplanned invalidations: run 'knockon engine'",
+    )
+    await world.plan()
+    no_worker = "no worker claims tasks of the runtime 'local': run 'knockon worker'"
+    assert (await seen(world)).missing == (no_worker,)
+    assert "waiting for a process" in shown(status_report(await seen(world)))
+    await pause(world.caller, world.service, PauseKind.JOB, "b")
+    assert (await seen(world)).missing == ()
+    await resume(world.caller, world.service, PauseKind.JOB, "b")
+    await world.claim()
+    assert (await seen(world)).missing == ()
+
+
+async def test_an_org_at_rest_with_a_pause_is_not_reported_as_free(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await pause(world.caller, world.service, PauseKind.JOB, "b")
+    assert "at rest, with pauses" in shown(status_report(await seen(world)))
 
 
 async def test_a_failed_task_counts_blocked_tasks(database: Database) -> None:

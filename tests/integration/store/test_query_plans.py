@@ -52,6 +52,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "views.awaited_tasks": {"ids": [_ID]},
     "views.awaited_invalidations": {"ids": [_ID]},
     "views.lately_served": {"seconds": 30},
+    "views.waiting_runtimes": {"seconds": 30},
     "views.task_ids": {"ending": "abcdef12"},
     "views.plan_ids": {"ending": "abcdef12"},
     "views.invalidation_ids": {"ending": "abcdef12"},
