@@ -89,8 +89,8 @@ class Settings(BaseSettings):
         default=Path(".knockon"),
         description=(
             "Directory of the embedded database, relative to the directory of the command: another "
-            "directory has another database, or none. The embedded broker, with its address and log "
-            "there, keeps messages in memory only, until `knockon up` ends."
+            "directory has another database, or none. The embedded broker, with its address and "
+            "log there, keeps messages in memory only, until `knockon up` ends."
         ),
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
