@@ -45,8 +45,8 @@ class Decisions:
     def leaves_rows_unread(self, job: Job) -> bool:
         """Return True if the last run that read all rows may have started before a rejected change.
 
-        Later runs for some rows may have read the change or not. The engine does not know which rows
-        a run has read, and lets the next one for all rows read them again.
+        Later runs for some rows may have read the change or not. The engine does not know the rows
+        that a run has read, and lets the next one for all rows read them again.
         """
         return job.follows and bool(job.name in self._made_during_last_run or self._left[job.name])
 
