@@ -155,10 +155,27 @@ def test_a_dead_letter_is_shown_and_replayed(
 _TOPIC = "kind: kafka, topic: orders, dataset: orders"
 
 
-def _bury(url: str, position: str = "7") -> None:
+_GOOD = b'{"partitions": ["2026-02-03"]}'
+
+
+def _bury(url: str, position: str = "7", payload: bytes = _GOOD) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(
             """INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, error)
             SELECT gen_random_uuid(), id, 'k', 'kafka/orders/0', %s, %s, 'once' FROM orgs""",
-            [position, b'{"partitions": ["2026-02-03"]}'],
+            [position, payload],
         )
+
+
+def test_a_replay_fails_if_any_letter_fails_again(
+    knockon: Knockon, broker: Broker, tmp_path: Path
+) -> None:
+    file = tmp_path / "dag.yaml"
+    file.write_text(MINIMAL.read_text().replace("kind: postgres, table: public.orders", _TOPIC))
+    knockon("deploy", file)
+    assert "0 dead letters replayed" in knockon("dead-letters", "replay", "--all").out
+    _bury(knockon.env["KNOCKON_DATABASE_URL"])
+    _bury(knockon.env["KNOCKON_DATABASE_URL"], "8", b"{")
+    replayed = knockon("dead-letters", "replay", "--all", code=1).out
+    assert "1 dead letter replayed" in replayed
+    assert "failed again" in replayed

@@ -8,12 +8,14 @@ import psycopg
 import pytest
 
 from consumers.manual.request import invalidate
+from engine.flow.planning.approve import reject
 from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
 from engine.model.event import SourceEvent
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
 from engine.store.database import Database
+from engine.store.orgs import set_setting
 from tests.support.worlds import World, job, source
 
 DAY = "2013-02-13"
@@ -220,3 +222,22 @@ async def test_ten_years_of_history_are_no_larger_than_three(database: Database)
         sizes[month] = [*await _sizes(world), attempts["n"]]
     assert sizes[120] <= sizes[36]
     assert all(sizes[36])
+
+
+async def test_a_rejected_plan_stays_while_it_leaves_partitions_stale(database: Database) -> None:
+    world = await _built(database, 1)
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", 0)
+    await world.changed("a", DAY)
+    (plan,) = await world.rows("SELECT id FROM plans WHERE state = 'pending_approval'")
+    async with world.conn() as conn:
+        await reject(conn, world.org, plan["id"], "ann")
+    rejected = "SELECT id FROM plans WHERE state = 'rejected'"
+    await _expire(world)
+    assert await world.rows(rejected) == [plan]
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "blast_radius", None)
+    await world.changed("a", DAY)
+    await world.run()
+    await _expire(world)
+    assert await world.rows(rejected) == []

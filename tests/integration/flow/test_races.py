@@ -411,3 +411,18 @@ async def test_a_task_claimed_while_a_plan_locks_causes_no_deadlock(database: Da
         await second.execute(lock, [blocked])
         await second.execute(b"COMMIT")
         assert await planned is not None
+
+
+async def test_a_heartbeat_locks_in_the_order_of_plans(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"), job("c", "a"))
+    await world.changed("a", DAY)
+    first, second = sorted(await world.claim(), key=lambda lease: lease.task_id)
+    lock = b"SELECT FROM tasks WHERE id = %s FOR UPDATE"
+    async with world.conn() as planner, world.conn() as worker:
+        async with planner.transaction():
+            await planner.execute(lock, [first.task_id])
+            async with waiting(world, worker):
+                beat = asyncio.create_task(heartbeat(worker, [second, first], 30))
+            await planner.execute(b"SET LOCAL lock_timeout = '1s'")
+            await planner.execute(lock, [second.task_id])
+        assert len(await beat) == 2

@@ -12,7 +12,7 @@ from engine.flow.execution.retry import retry
 from engine.flow.retention.archive import archive
 from engine.model.states import UNFINISHED_STATUSES, TaskStatus
 from engine.store.database import Database
-from tests.support.worlds import World, job, source
+from tests.support.worlds import World, finding_job, job, source
 
 DAY = "2013-02-13"
 _KEYS: dict[str, Any] = {"k": {"dynamic": True}}
@@ -142,3 +142,18 @@ async def test_dependents_of_tasks_canceled_together_proceed(database: Database)
     async with world.conn() as conn:
         assert await cancel_all(conn, world.org, [TaskStatus.QUEUED]) == 1
     assert await world.tasks("c") == {"skipped": [f"c[{DAY}]"]}
+
+
+async def test_a_run_of_no_known_partition_is_not_retried_beside_a_newer_one(
+    database: Database,
+) -> None:
+    """Neither task names a partition: a job that finds its partitions has none before its runs."""
+    world = await World.made(database, source("a"), finding_job("f", "a"))
+    await world.changed("a", DAY)
+    task = await world.task("f[*]", "queued")
+    async with world.conn() as conn:
+        await cancel(conn, world.org, task["id"])
+    await world.changed("a", DAY)
+    async with world.conn() as conn:
+        with pytest.raises(InvalidInput, match="nothing is left to retry"):
+            await retry(conn, world.org, task["id"])

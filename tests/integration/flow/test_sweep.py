@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidInput
+from engine.flow.deployment.propose import propose
 from engine.flow.deployment.undeploy import undeploy
 from engine.flow.planning.approve import approve
 from engine.flow.planning.audit import audit_all
 from engine.flow.retention.archive import archive
 from engine.flow.retention.sweep import Swept, preview_sweep, sweep
+from engine.model.event import SourceEvent
 from engine.service.commands.sweeps import sweep as sweep_all
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.explain_task import explain_task
@@ -184,3 +186,12 @@ async def test_a_period_is_not_negative(world: World) -> None:
         with pytest.raises(InvalidInput):
             await swept(world, days)
     assert await swept(world, float("inf")) == Swept()
+
+
+async def test_versions_of_proposed_plans_are_kept(world: World) -> None:
+    async with world.conn() as conn:
+        proposal = await propose(conn, world.org, SourceEvent(dataset="a", partitions=(DAY,)))
+    await deployed(world, 1)
+    assert (await swept(world)).dag_versions == 0
+    await world.rows("DELETE FROM plans WHERE id = %s RETURNING id", proposal.plan_id)
+    assert (await swept(world)).dag_versions == 1

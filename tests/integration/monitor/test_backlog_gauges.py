@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from engine.model.states import PauseKind
 from engine.monitor.backlog_gauges import BacklogGauges
+from engine.service.commands.pauses import pause
 from engine.store.database import Database
 from engine.store.queries import query
 from tests.support.worlds import World, job, source
@@ -138,3 +140,14 @@ def _scans(node: dict[str, Any]) -> Any:
         yield node
     for child in node.get("Plans", ()):
         yield from _scans(child)
+
+
+async def test_tasks_of_a_paused_job_do_not_count_as_waiting(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.rows("UPDATE tasks SET queued_at = now() - interval '1 hour' RETURNING id")
+    assert (await _told(world))["knockon_oldest_queued_task_seconds"] >= 3600
+    await pause(world.caller, world.service, PauseKind.JOB, "b")
+    told = await _told(world)
+    assert told["knockon_oldest_queued_task_seconds"] == 0
+    assert told["knockon_tasks", "queued"] == 1

@@ -8,7 +8,7 @@ import pytest
 from engine.errors import InvalidInput, TaskFailed
 from engine.flow.shared.org_context import OrgContext
 from engine.store.database import Database
-from engine.store.grants import parse_grant, revoke
+from engine.store.grants import grant_to_org, parse_grant, revoke, revoke_from_org
 from engine.store.orgs import ensure_org, set_setting
 from engine.store.roles import create_roles
 from engine.store.rows.orgs import OrgRow
@@ -403,3 +403,10 @@ async def test_a_run_function_owned_by_an_admin_is_not_executed(
 async def _fetch(database: Database, query: str) -> list[dict[str, object]]:
     async with database.connection() as conn:
         return await (await conn.execute(query.encode())).fetchall()
+
+
+async def test_a_revoked_right_to_read_ends_every_right_to_a_table(database: Database) -> None:
+    async with database.connection() as conn:
+        await grant_to_org(conn, "default", parse_grant("public.orders", "write"))
+        left = await revoke_from_org(conn, "default", parse_grant("public.orders", "read"))
+    assert left == []

@@ -203,3 +203,9 @@ def test_operators_do_not_hide_their_operands(symbol: str) -> None:
     ):
         lineage = derive(text, INPUTS, {}).lineage
         assert lineage is None or read <= {each.column for each in lineage["r"]}, text
+
+
+@pytest.mark.parametrize("more", ["OFFSET 3", "LIMIT 3", "LIMIT 3 OFFSET 3"])
+def test_rows_chosen_by_their_number_preserve_no_column(more: str) -> None:
+    assert preserved_columns("SELECT a FROM t ORDER BY a", {"t": ["a", "b"]}) != {}
+    assert preserved_columns(f"SELECT a FROM t ORDER BY a {more}", {"t": ["a", "b"]}) == {}

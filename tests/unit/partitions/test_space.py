@@ -4,6 +4,7 @@ import pytest
 
 from engine.errors import InvalidPartition
 from engine.partitions import DimensionValue, Mapping, PartitionSpace
+from engine.partitions.key_dimension import check_key
 
 FLIGHTS = {
     "dt": {
@@ -232,3 +233,9 @@ def test_integers_beyond_128_bits_are_refused(key: str) -> None:
         PartitionSpace.from_spec({"n": {"range": 10}}).parse(key)
     with pytest.raises(InvalidPartition, match="128 bits"):
         PartitionSpace.from_spec({"n": {"range": 10, "end": 2**127}})
+
+
+def test_a_key_has_at_most_a_hundred_characters():
+    assert check_key("x" * 100, "k") == "x" * 100
+    with pytest.raises(InvalidPartition, match="101 characters"):
+        check_key("x" * 101, "k")

@@ -42,3 +42,12 @@ def test_the_task_count_equals_the_number_of_blocks(more):
     world = lineage(FLIGHTS, made("a", DAY, "flights", **more))
     (step,) = planned(world, WEEK, existing={"a": "2013-02-11"}).steps
     assert task_count(step, world) == len(list(step_blocks(step, world.job(step.job))))
+
+
+def test_partitions_of_later_reach_count_for_the_org():
+    world = lineage(FLIGHTS, made("a", DAY, "flights"))
+    plan = planned(world, WEEK)
+    (step,) = plan.steps
+    later = {step.job: step.partitions.space.parse("2013-02-18..2013-02-20")}
+    beyond = [str(each) for each in exceeded_limits(plan, world, 9, later)]
+    assert beyond == ["10 partitions in all; the org allows 9 in one plan"]

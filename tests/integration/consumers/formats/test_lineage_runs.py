@@ -1,6 +1,7 @@
 """Outputs of OpenLineage runs named only in an event before the end of the run."""
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -322,3 +323,15 @@ async def test_announcements_survive_a_restart_of_the_consumer(
 
         assert [row["name"] for row in await world.rows(STORED)] == ["orders"]
         assert await world.rows(REMEMBERED) == []
+
+
+async def test_an_output_announced_again_is_remembered_for_longer(database: Database) -> None:
+    feed = await feed_for(database)
+    start = event("START", output("orders", "2013-02-13"))
+    await feed.take(start)
+    later = "UPDATE run_outputs SET announced_at = announced_at - %s RETURNING run"
+    await feed.world.rows(later, timedelta(days=6))
+    await feed.take(start)
+    await feed.world.rows(later, timedelta(days=2))
+    await feed.take()
+    assert await feed.invalidations() == []
