@@ -23,6 +23,7 @@ ORDER BY d.dag_name
 SELECT count(*) AS invalidations,
        extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE dataset_uuid <> ALL (
            ARRAY(SELECT h.dataset_uuid FROM knockon.held_datasets h WHERE h.org_id = %(org_id)s))
+           AND NOT EXISTS (SELECT FROM knockon.pauses p WHERE p.org_id = %(org_id)s AND p.kind = 'org')
            AND (i.after_partition IS NULL
                 OR NOT EXISTS (SELECT FROM knockon.waiting_invalidations w WHERE w.id = i.id))))::float8 AS seconds,
        (SELECT coalesce(sum(cardinality(p.invalidation_ids)), 0)::bigint FROM knockon.plans p

@@ -80,6 +80,17 @@ async def test_missing_processes_are_named(
     assert (await seen(world)).missing == ()
 
 
+async def test_a_paused_org_keeps_nothing_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.change("a", DAY)
+    monkeypatch.setattr(served, "_LATELY_SECONDS", 0.0)
+    await pause(world.caller, world.service, PauseKind.ORG)
+    view = await seen(world)
+    assert (view.open_invalidations, view.oldest_seconds, view.missing) == (1, None, ())
+
+
 async def test_an_org_at_rest_with_a_pause_is_not_reported_as_free(database: Database) -> None:
     world = await World.made(database, source("a"), job("b", "a"))
     await pause(world.caller, world.service, PauseKind.JOB, "b")
