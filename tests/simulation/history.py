@@ -160,6 +160,10 @@ PHRASES = {
         *("grow", "touch_last", "rest", "touch_last", *PROCESS, "claim", "wrong_first", *PROCESS),
         *("claim", "spill", "spill", "finish"),
     ),
+    "partial_write_of_all_and_read": (
+        *("grow", "touch_last", "rest", "touch_last", *PROCESS, "claim", "wrong_first", *PROCESS),
+        *("claim", *("spill",) * 3, *("finish",) * 3),
+    ),
     "crash_during_ingestion": (
         *(("change", "publish", "ingest + die") * 10),
         *("rest", "touch", "publish", "ingest", *(("plan + die",) * 6)),
@@ -237,6 +241,7 @@ DRILLS = (
     ("beside", "partial_write_and_read"),
     ("narrow", "several_attempts"),
     ("windowed full", "first_run_without_windows"),
+    ("beside full", "partial_write_of_all_and_read"),
 )
 """Small worlds, each repeating a single rare condition."""
 

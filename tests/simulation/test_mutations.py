@@ -102,6 +102,7 @@ CAUGHT_BY = {
     "pending_invalidations_are_planned_anyway": 13,
     "a_position_moves_without_its_invalidations": 85,
     "partial_writes_count_as_unwritten": 87,
+    "a_partly_written_output_keeps_its_fingerprint": 187,
     "partitions_that_appear_are_not_invalidated": 14,
     "partitions_are_built_before_they_appear": 14,
     "forecasts_are_not_built": 174,

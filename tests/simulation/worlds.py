@@ -195,6 +195,12 @@ def beside_world(seed: int) -> World:
     return _automatic(WorldGenerator(rng, PartitioningGenerator.random_place(rng)).beside())
 
 
+def beside_full_world(seed: int) -> World:
+    """Return a world where a job reads a source and the output of a `Full` job."""
+    one, other, upper, lower = beside_world(seed).jobs
+    return World((one, other, replace(upper, strategy="Full"), lower))
+
+
 def windowed_world(seed: int) -> World:
     """Return a world where jobs read a window of partitions, or the last partition."""
     rng = Random(f"windowed world {seed}")
@@ -265,6 +271,7 @@ WORLDS: dict[str, Callable[[int], World]] = {
     "ranged": ranged_world,
     "joined": joined_world,
     "beside": beside_world,
+    "beside full": beside_full_world,
     "windowed": windowed_world,
     "windowed full": windowed_full_world,
     "mixed": mixed_world,

@@ -121,6 +121,17 @@ def partial_writes_count_as_unwritten(patch: Patch) -> None:
         around(patch, owner, "mark_partly_written", lambda _: nothing)
 
 
+@classified(EVIDENCE)
+def a_partly_written_output_keeps_its_fingerprint(patch: Patch) -> None:
+    """Let a run with the content before a partial write count as unchanged, although it is read."""
+    statement(
+        patch,
+        "partitions.discard_fingerprints",
+        "CASE WHEN NOT %(partly_written)s THEN coalesce(p.fingerprint,",
+        "CASE WHEN true THEN coalesce(p.fingerprint,",
+    )
+
+
 @mutation
 def unplanned_outputs_are_not_announced(patch: Patch) -> None:
     around(
