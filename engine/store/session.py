@@ -22,7 +22,9 @@ _SETTINGS: Mapping[str, str] = MappingProxyType(
         "IntervalStyle": "postgres",
         "bytea_output": "hex",
         "extra_float_digits": "1",
-        # Releases the locks of a process frozen in the middle of a transaction.
+        # Releases the locks of a process frozen in the middle of a transaction. Pipelines, also
+        # those of executemany, disable it: the driver sends a flush after the end of a pipeline,
+        # and the server does not count a session as idle while it reads further messages.
         "idle_in_transaction_session_timeout": "1min",
         # All statements qualify their tables. The path prevents functions, operators and types
         # created by other users, in `public` or as temporary objects, from shadowing built-in ones.

@@ -1,10 +1,13 @@
 -- :name insert
--- Store a rejected delivery. A message that is read again keeps its newest error. A different
+-- Store rejected deliveries. A message that is read again keeps its newest error. A different
 -- message at the same position is a separate dead letter.
 INSERT INTO knockon.dead_letters (id, org_id, consumer, stream, position, payload, headers, error,
     is_loss)
-VALUES (%(id)s, %(org_id)s, %(consumer)s, %(stream)s, %(position)s, %(payload)s, %(headers)s,
-        %(error)s, %(is_loss)s)
+SELECT v.id, %(org_id)s, %(consumer)s, v.stream, v.position, v.payload, v.headers, v.error, v.is_loss
+FROM unnest((SELECT %(ids)b::uuid[]), (SELECT %(streams)b::text[]), (SELECT %(positions)b::text[]),
+    (SELECT %(payloads)b::bytea[]), (SELECT %(headers)b::jsonb[]), (SELECT %(errors)b::text[]),
+    (SELECT %(are_losses)b::bool[]))
+    AS v(id, stream, position, payload, headers, error, is_loss)
 ON CONFLICT (org_id, consumer, stream, position, digest) DO UPDATE
 SET error = EXCLUDED.error, replayed_at = NULL, closed_at = NULL, closed_by = NULL,
     close_reason = NULL

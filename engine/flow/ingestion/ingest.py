@@ -5,7 +5,7 @@ database rejects a batch, the batch is halved until the deliveries at fault are 
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +43,7 @@ from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
 _MOST_LOGGED = 20
+_MOST_LETTER_BYTES = 32 << 20
 Rejected = Callable[[Sequence[Rejection]], Awaitable[None]]
 """Callback for a batch's rejections before the commit, repeated if the batch is retried."""
 
@@ -117,23 +118,38 @@ async def write_dead_letters(
     conn: Connection, org_id: UUID, consumer: str, rejections: Sequence[Rejection]
 ) -> None:
     """Store rejected deliveries as dead letters, for inspection and replay."""
-    if not rejections:
-        return
-    async with conn.pipeline():  # a producer of only bad events causes thousands at once
-        for rejected in rejections:
-            await execute(
-                conn,
-                "dead_letters.insert",
-                id=new_id(),
-                org_id=org_id,
-                consumer=consumer,
-                stream=rejected.stream,
-                position=rejected.position,
-                payload=rejected.payload,
-                headers=Jsonb(rejected.headers),
-                error=rejected.error,
-                is_loss=rejected.is_loss,
-            )
+    # A producer of only bad events causes thousands at once.
+    for part in _parts(rejections):
+        await execute(
+            conn,
+            "dead_letters.insert",
+            org_id=org_id,
+            consumer=consumer,
+            ids=[new_id() for _ in part],
+            streams=[rejected.stream for rejected in part],
+            positions=[rejected.position for rejected in part],
+            payloads=[rejected.payload for rejected in part],
+            headers=[Jsonb(rejected.headers) for rejected in part],
+            errors=[rejected.error for rejected in part],
+            are_losses=[rejected.is_loss for rejected in part],
+        )
+
+
+def _parts(rejections: Sequence[Rejection]) -> Iterator[list[Rejection]]:
+    """Yield parts for one statement each: bounded in size, and no message twice in a part."""
+    part: dict[tuple[Any, ...], Rejection] = {}
+    size = 0
+    for rejected in rejections:
+        # As in the digest of the table.
+        content = rejected.error[:300] if rejected.payload is None else rejected.payload
+        key = rejected.stream, rejected.position, content, *sorted(rejected.headers.items())
+        size += len(rejected.payload or b"")
+        if key in part or size > _MOST_LETTER_BYTES:
+            yield [*part.values()]
+            part, size = {}, len(rejected.payload or b"")
+        part[key] = rejected
+    if part:
+        yield [*part.values()]
 
 
 async def _advance(conn: Connection, org_id: UUID, batch: Batch) -> None:

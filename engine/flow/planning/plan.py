@@ -192,9 +192,8 @@ async def execute_plan(
     await insert_own(conn, org, [*left_out(decision.lineage, decision.plan, f"plan/{plan_id}")])
     await unblock_manual_first_runs(conn, org, decision.lineage, decision.plan.changed)
     built = await document
-    async with conn.pipeline():
-        await _record(conn, org, decision, plan_id, tasks, built)
-        await notify(conn, TASKS, org.id)
+    await _record(conn, org, decision, plan_id, tasks, built)
+    await notify(conn, TASKS, org.id)
     return Planned(plan_id, len(decision.invalidations), tasks)
 
 
