@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidInput
+from engine.flow.ingestion import ingest as ingestion
 from engine.flow.ingestion.ingest import Ingested, ingest
 from engine.model.event import Batch, Delivery, Received, Rejection, SourceEvent
 from engine.store.database import Database
@@ -264,6 +265,32 @@ async def test_a_message_read_again_is_one_dead_letter(world: World) -> None:
     await letters(world, b"a", "old")
 
     assert await letters(world, b"a", "new") == [(b"a", "new")]
+
+
+async def test_a_message_rejected_twice_in_a_batch_is_one_dead_letter(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingestion, "_MOST_LETTER_BYTES", 3)  # several statements
+    rejections = [
+        Rejection(stream="s", position=position, payload=payload, error=error)
+        for position, payload, error in [
+            ("1", b"ab", "first"),
+            ("1", b"ab", "second"),
+            ("2", b"abcd", "long"),
+            ("3", None, "lost"),
+            ("3", None, "lost"),
+            ("4", b"x", "last"),
+        ]
+    ]
+    async with world.conn() as conn:
+        await ingest(conn, world.org, Batch(consumer="c", rejections=tuple(rejections)))
+    rows = await world.rows("SELECT position, error FROM dead_letters ORDER BY position")
+    assert [(row["position"], row["error"]) for row in rows] == [
+        ("1", "second"),
+        ("2", "long"),
+        ("3", "lost"),
+        ("4", "last"),
+    ]
 
 
 DAY = "dt=2013-02-13"
