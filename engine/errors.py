@@ -67,8 +67,14 @@ class UnknownName(InvalidInput):
     code = "unknown_name"
 
 
+class Unauthenticated(KnockonError):
+    """The request has no valid key."""
+
+    code = "unauthenticated"
+
+
 class Forbidden(KnockonError):
-    """The role of the caller lacks the right to the operation."""
+    """The role of the caller, or the scope of the key, does not permit the operation."""
 
     code = "forbidden"
 

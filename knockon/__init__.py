@@ -23,6 +23,7 @@ from engine.errors import (
     TaskFailed,
     TooCostlyToPlan,
     TooManyPartitions,
+    Unauthenticated,
     UnknownName,
 )
 from engine.model.dataset import Dataset
@@ -63,5 +64,6 @@ __all__ = [
     "TaskFailed",
     "TooCostlyToPlan",
     "TooManyPartitions",
+    "Unauthenticated",
     "UnknownName",
 ]

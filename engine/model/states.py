@@ -162,3 +162,16 @@ class Role(StrEnum):
         """Return true if this role has all rights of the other."""
         order = list(Role)
         return order.index(self) >= order.index(other)
+
+
+class KeyScope(StrEnum):
+    """Operations permitted by a key of a user, as far as the role of the user permits them.
+
+    ``api``: all; ``read``: those that change nothing; ``ingest``: the sending of events;
+    ``worker``: the claim and the completion of tasks.
+    """
+
+    API = "api"
+    READ = "read"
+    INGEST = "ingest"
+    WORKER = "worker"

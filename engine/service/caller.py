@@ -2,17 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from engine.errors import Forbidden
-from engine.model.states import Role
+from engine.model.states import KeyScope, Role
 from engine.service.errors import database_errors
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ALL_SCOPES: Final = frozenset(KeyScope)
 
 
 class Org(msgspec.Struct, frozen=True):
@@ -31,13 +32,16 @@ class Caller(msgspec.Struct, frozen=True):
     """Org and user of an operation.
 
     ``user`` is recorded with decisions; None if the name is unknown. Only operators, who administer
-    the installation, may affect other orgs or the servers.
+    the installation, may affect other orgs or the servers. ``scopes`` are those of the key of the
+    request, all without a key. ``origin`` is the adapter of the request.
     """
 
     org: Org
     user: str | None
     role: Role
     is_operator: bool = False
+    scopes: frozenset[KeyScope] = ALL_SCOPES
+    origin: str = "command line"
 
     @classmethod
     def local(cls, org: Org, user: str | None = None) -> Self:
@@ -52,11 +56,16 @@ class Caller(msgspec.Struct, frozen=True):
 Operation = Callable[Concatenate[Caller, P], Awaitable[T]]
 
 
-def requires(role: Role, *, operator: bool = False) -> Callable[[Operation[P, T]], Operation[P, T]]:
+def requires(
+    role: Role, *, operator: bool = False, scope: KeyScope | None = None
+) -> Callable[[Operation[P, T]], Operation[P, T]]:
     """Make an operation raise Forbidden, before any effect, for a caller without the role.
 
-    The operation raises ServiceUnavailable for errors of the database.
+    A key permits the operation with the scope ``api``, with ``scope``, or with ``read`` if a reader
+    may run it. The operation raises ServiceUnavailable for errors of the database.
     """
+    scopes = {KeyScope.API, KeyScope.READ} if role is Role.READER else {KeyScope.API}
+    permitting = frozenset(scopes | ({scope} if scope else set()))
 
     def decorate(operation: Operation[P, T]) -> Operation[P, T]:
         @wraps(operation)
@@ -66,6 +75,12 @@ def requires(role: Role, *, operator: bool = False) -> Callable[[Operation[P, T]
                     f"{operation.__name__} requires the role {role} in org {caller.org.slug!r}, "
                     f"and yours is {caller.role}: have an admin of the org change it"
                 )
+            if not caller.scopes & permitting:
+                raise Forbidden(
+                    f"{operation.__name__} requires a key with the scope "
+                    f"{' or '.join(sorted(permitting))}, and yours has "
+                    f"{', '.join(sorted(caller.scopes))}: use another key"
+                )
             if operator and not caller.is_operator:
                 raise Forbidden(f"{operation.__name__} is reserved for operators of Knockon")
             with database_errors():
@@ -73,6 +88,7 @@ def requires(role: Role, *, operator: bool = False) -> Callable[[Operation[P, T]
 
         checked.required_role = role  # type: ignore[attr-defined]
         checked.requires_operator = operator  # type: ignore[attr-defined]
+        checked.scopes = permitting  # type: ignore[attr-defined]
         return checked
 
     return decorate

@@ -14,7 +14,7 @@ NAMES = """
 Client Completion Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter
 InvalidInput InvalidMapping InvalidOutput InvalidPartition Job KnockonError Lease LeaseLost
 Operator OutdatedCode Output PositionLost Result Runtime SchemaInUse ServiceUnavailable
-SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions UnknownName
+SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions Unauthenticated UnknownName
 """
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

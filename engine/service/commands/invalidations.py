@@ -7,7 +7,7 @@ from consumers import manual
 from consumers.manual import Requested
 from engine.flow.planning.set_aside import replay as replay_set_aside
 from engine.model.event import SourceEvent
-from engine.model.states import Role
+from engine.model.states import KeyScope, Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import invalidation_id
 from engine.service.names import dataset_named
@@ -16,7 +16,7 @@ from engine.service.service import Service
 __all__ = ["Requested", "invalidate", "replay", "replay_all"]
 
 
-@requires(Role.WRITER)
+@requires(Role.WRITER, scope=KeyScope.INGEST)
 async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Requested:
     """Invalidate part of a dataset; ``event.id`` is an optional idempotency key.
 

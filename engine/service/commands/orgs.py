@@ -4,6 +4,7 @@ from typing import Literal
 
 from engine.errors import InvalidInput
 from engine.model.states import Role
+from engine.service.access_changes import record_change
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.orgs import OrgSettings, set_setting, settings
@@ -16,9 +17,7 @@ async def set_blast_radius(caller: Caller, service: Service, limit: int | None) 
     """Limit the partitions recomputed by a plan without approval; None for no limit."""
     if limit is not None and not 1 <= limit <= _LARGEST_INT:
         raise InvalidInput(f"{limit} is not a limit: give a number of partitions from 1, or none")
-    async with service.transaction(caller) as (conn, org):
-        await set_setting(conn, org.id, "blast_radius", limit)
-        return await settings(conn, org.id)
+    return await _set(caller, service, "blast_radius", limit)
 
 
 @requires(Role.ADMIN, operator=True)
@@ -29,6 +28,15 @@ async def set_grants(
 
     Reserved for operators, because with ``dag_files`` a deploy grants every table in the DAG file.
     """
+    return await _set(caller, service, "grants", grants)
+
+
+async def _set(caller: Caller, service: Service, name: str, value: int | str | None) -> OrgSettings:
     async with service.transaction(caller) as (conn, org):
-        await set_setting(conn, org.id, "grants", grants)
+        before = getattr(await settings(conn, org.id), name)
+        await set_setting(conn, org.id, name, value)
+        if value != before:
+            await record_change(
+                conn, caller, "setting.changed", name, before={name: before}, after={name: value}
+            )
         return await settings(conn, org.id)

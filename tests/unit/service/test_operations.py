@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from engine.errors import Forbidden
-from engine.model.states import Role
+from engine.model.states import KeyScope, Role
 from engine.service import commands, queries
 from engine.service.caller import Caller, Org
+from engine.service.queries import identity
 
 ORG = Org(UUID(int=1), "default")
 ADMIN = Caller(ORG, "ann", Role.ADMIN)
@@ -47,9 +48,23 @@ def test_operations_take_caller_and_service_and_return_json(operation: Operation
 
 
 @pytest.mark.parametrize("operation", QUERIES, ids=name_of)
-def test_queries_require_a_reader(operation: Operation) -> None:
-    assert operation.required_role is Role.READER
+def test_queries_require_a_reader_or_about_people_an_admin(operation: Operation) -> None:
+    is_about_people = operation.__module__ == identity.__name__
+    assert operation.required_role is (Role.ADMIN if is_about_people else Role.READER)
     assert not operation.requires_operator
+
+
+@pytest.mark.parametrize("operation", QUERIES + COMMANDS, ids=name_of)
+async def test_keys_are_refused_outside_of_their_scopes(operation: Operation) -> None:
+    permitting = {KeyScope.API}
+    if operation.required_role is Role.READER:
+        permitting |= {KeyScope.READ}
+    if operation.__name__ == "invalidate":
+        permitting |= {KeyScope.INGEST}
+    assert operation.scopes == permitting
+    caller = Caller(ORG, "ann", Role.ADMIN, scopes=frozenset({*KeyScope} - permitting))
+    with pytest.raises(Forbidden, match=f"{operation.__name__} requires a key with the scope"):
+        await operation(caller)
 
 
 @pytest.mark.parametrize("operation", COMMANDS, ids=name_of)

@@ -1,0 +1,36 @@
+"""Callers identified by a key."""
+
+from engine.errors import Unauthenticated
+from engine.model.api_key import ApiKey
+from engine.model.states import KeyScope, Role
+from engine.service.caller import Caller, Org
+from engine.service.errors import database_errors
+from engine.service.service import Service
+from engine.store.rows.identity import ValidKey
+from engine.store.run import execute, fetch_one
+
+
+async def authenticate(service: Service, text: str, origin: str) -> Caller:
+    """Return the caller for whom a key acts, and record the use of the key.
+
+    Raises Unauthenticated, with one message for all keys that are not valid.
+    """
+    key = ApiKey.parse(text)
+    if key is None:
+        raise Unauthenticated("this is no key of Knockon: a key begins with kn_")
+    with database_errors():
+        async with service.database.connection() as conn:
+            row = await fetch_one(conn, "api_keys.by_prefix", ValidKey, prefix=key.prefix)
+            if row is None or not key.has_hash(row.hash):
+                raise Unauthenticated(
+                    "the key is unknown, has expired or was revoked: have an admin of the org "
+                    "create another"
+                )
+            await execute(conn, "api_keys.record_use", id=row.id)
+    return Caller(
+        Org(row.org_id, row.org),
+        row.email,
+        Role(row.role),
+        scopes=frozenset(map(KeyScope, row.scopes)),
+        origin=origin,
+    )

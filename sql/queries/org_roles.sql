@@ -1,0 +1,34 @@
+-- :name insert
+-- Add a role, unless there is one of this slug.
+INSERT INTO knockon.org_roles (org_id, slug, name) VALUES (%(org_id)s, %(slug)s, %(name)s)
+ON CONFLICT (org_id, slug) DO NOTHING
+
+-- :name list
+-- The roles of an org, with their members.
+SELECT r.id, r.slug, r.name, r.created_at,
+       ARRAY(SELECT u.email FROM knockon.org_role_memberships m JOIN knockon.users u ON u.id = m.user_id
+             WHERE m.role_id = r.id ORDER BY u.email) AS members
+FROM knockon.org_roles r WHERE r.org_id = %(org_id)s ORDER BY r.slug
+
+-- :name by_slug
+-- A role, locked until the end of the transaction.
+SELECT id, slug, name FROM knockon.org_roles
+WHERE org_id = %(org_id)s AND slug = %(slug)s FOR UPDATE
+
+-- :name readable_datasets
+-- The datasets that only members of some roles may read, this one among them.
+SELECT name FROM knockon.datasets
+WHERE org_id = %(org_id)s AND %(slug)s = ANY (read_roles) ORDER BY name
+
+-- :name delete
+-- Remove a role, with its memberships.
+DELETE FROM knockon.org_roles WHERE id = %(id)s AND org_id = %(org_id)s
+
+-- :name add_member
+-- Give a user a role of the org.
+INSERT INTO knockon.org_role_memberships (role_id, user_id) VALUES (%(role)s, %(user)s)
+ON CONFLICT DO NOTHING
+
+-- :name remove_member
+-- Take a role of the org from a user.
+DELETE FROM knockon.org_role_memberships WHERE role_id = %(role)s AND user_id = %(user)s
