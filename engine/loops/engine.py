@@ -1,4 +1,4 @@
-"""The engine process: plan, reap, publish, fire, appear, audit, trim, archive, expire and sweep."""
+"""The engine process: plan, reap, publish, fire, appear, audit, and so on, each in a loop."""
 
 import asyncio
 from time import perf_counter
@@ -11,6 +11,7 @@ from engine.flow.execution.reap import reap
 from engine.flow.ingestion.schedules import fire_due
 from engine.flow.planning.appear import appear
 from engine.flow.planning.audit import audit_all
+from engine.flow.planning.frozen_planners import release_frozen
 from engine.flow.planning.pending_work import Verdict
 from engine.flow.planning.plan import Planned, plan
 from engine.flow.retention.archive import archive
@@ -27,6 +28,7 @@ from engine.store.database import Database
 from engine.store.notifications import INVALIDATIONS
 
 _log = structlog.get_logger(__name__)
+_FROZEN_SECONDS = 60.0
 _SCHEDULE_SECONDS = 5.0
 _APPEAR_SECONDS = 5.0
 _TRIM_SECONDS = 3600.0
@@ -53,6 +55,7 @@ class Engine:
             for loop in (
                 run_periodically("plan", self._plan, stop, settings.poll_seconds, listener.wait),
                 run_periodically("reap", self._reap, stop, settings.reap_seconds),
+                run_periodically("release", self._release, stop, _FROZEN_SECONDS),
                 run_periodically("publish", self._publish, stop, settings.poll_seconds),
                 run_periodically("schedule", self._fire, stop, _SCHEDULE_SECONDS),
                 run_periodically("appear", self._appear, stop, _APPEAR_SECONDS),
@@ -82,6 +85,10 @@ class Engine:
             metrics.TASKS_REAPED.inc(reaped)
             _log.warning("expired leases reaped", tasks=reaped)
         return reaped > 0
+
+    async def _release(self) -> bool:
+        async with self._database.connection() as conn:
+            return await release_frozen(conn, self._org)
 
     async def _publish(self) -> bool:
         async with self._database.connection() as conn:

@@ -42,3 +42,16 @@ SELECT set_config('idle_in_transaction_session_timeout', '10min', true)
 -- :name reset
 -- Reset the count after a faulty invalidation was isolated.
 DELETE FROM knockon.planning_attempts WHERE org_id = %(org_id)s
+
+-- :name terminate_frozen
+-- End the sessions that hold the planning lock of an org, and have waited for their client for some
+-- seconds. The halves of an advisory lock's key are in classid and objid.
+SELECT a.pid, coalesce(a.client_addr::text, 'local') AS host, pg_terminate_backend(a.pid) AS is_ended
+FROM (SELECT hashtextextended('knockon.plan ' || %(org_id)s::text, 0) AS key) AS planning,
+    pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+  AND l.classid::bigint = (planning.key >> 32) & 4294967295
+  AND l.objid::bigint = planning.key & 4294967295
+  AND a.wait_event = 'ClientRead'
+  AND greatest(a.query_start, a.state_change) < clock_timestamp() - %(seconds)s * interval '1 second'

@@ -20,3 +20,11 @@ class NextBatch(msgspec.Struct, frozen=True):
     batch_limit: int
     attempts: int
     tried_to: UUID
+
+
+class TerminatedSession(msgspec.Struct, frozen=True):
+    """A session of the server, with the address of its client; False if it had ended already."""
+
+    pid: int
+    host: str
+    is_ended: bool

@@ -48,6 +48,7 @@ def test_a_process_reports_health_and_metrics(
         assert {name[1] for name in told if name[0] == "knockon_loop_age_seconds"} >= {
             "plan",
             "reap",
+            "release",
             "schedule",
             "trim",
         }
