@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Self
 from uuid import UUID
 
-from engine.errors import InvalidInput
+from engine.errors import Forbidden, InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
 from engine.service.caller import Caller, Org
@@ -16,6 +16,7 @@ from engine.store.database import Connection, Database
 from engine.store.migrate import migrate
 from engine.store.notifications import TASKS
 from engine.store.orgs import ensure_org, org_id
+from engine.store.tenancy import TenantDatabase
 
 _CACHED_LINEAGES = 100
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -40,15 +41,18 @@ class Service:
         pool_size: int = 10,
         patient: bool = False,
         migrates: bool = False,
+        is_restricted: bool = False,
     ) -> AsyncIterator[Self]:
         """Open a database; see `require_schema`, and `Database` for ``direct_url``.
 
         ``patient`` waits up to a minute for an unavailable database; ``migrates`` first upgrades
-        the schema. Raises ServiceUnavailable.
+        the schema. ``is_restricted``: PostgreSQL confines each operation to the org of its caller,
+        see `engine.store.tenancy`. Raises ServiceUnavailable.
         """
         if migrates:
             await migrate(url, grants_named_tables=True)
-        async with await Database.open(
+        opened = TenantDatabase if is_restricted else Database
+        async with await opened.open(
             url, direct_url=direct_url, max_size=pool_size, retry=patient
         ) as database:
             yield cls(database, source_url=source_url)
@@ -66,6 +70,11 @@ class Service:
             raise InvalidInput(
                 f"the database lacks migrations {', '.join(missing)}: run 'knockon migrate'"
             )
+
+    def require_unrestricted(self, what: str) -> None:
+        """Raise Forbidden if the service lacks rights to run SQL as an org, or for other orgs."""
+        if isinstance(self.database, TenantDatabase):
+            raise Forbidden(f"{what} is not possible over HTTP: use the command line")
 
     async def missing_migrations(self) -> list[str]:
         """Return the names of the migrations missing from the database."""
@@ -89,8 +98,8 @@ class Service:
     @asynccontextmanager
     async def transaction(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
         """Run a command in one transaction, rolled back on an exception."""
-        async with self.database.transaction() as conn:
-            yield conn, self.org_context(caller.org.id)
+        async with self.connection(caller) as (conn, org), conn.transaction():
+            yield conn, org
 
     @asynccontextmanager
     async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
@@ -102,5 +111,5 @@ class Service:
     @asynccontextmanager
     async def connection(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
         """Lend a connection to an operation with several transactions."""
-        async with self.database.connection() as conn:
+        async with self.database.org_connection(caller.org.id) as conn:
             yield conn, self.org_context(caller.org.id)

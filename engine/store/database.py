@@ -15,6 +15,7 @@ from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -79,6 +80,8 @@ class Database:
     ``direct_url`` is the address without a pooler, by default the same as ``url``.
     """
 
+    connection_class: type[Connection] = AsyncConnection[DictRow]
+
     def __init__(
         self,
         url: str,
@@ -109,13 +112,13 @@ class Database:
         address, patience = Address(url), PATIENCE_SECONDS if retry else 0.0
         await require_addresses(url, direct_url, patience)
         if direct_url is None:
-            pool = _new_pool(url, min_size, max_size, _configure)
+            pool = cls._new_pool(url, min_size, max_size, cls.configure)
             await pool.open()
             return cls(url, pool)
         await _reached(address, patience, partial(_require_role_settings, address))
         # Servers behind a pooler change between transactions, and have no prepared statements.
-        pool = _new_pool(url, min_size, max_size, _configure_json, prepare_threshold=None)
-        direct_pool = _new_pool(direct_url, 0, max_size, _configure)
+        pool = cls._new_pool(url, min_size, max_size, _configure_json, prepare_threshold=None)
+        direct_pool = cls._new_pool(direct_url, 0, max_size, cls.configure)
         await pool.open()
         await direct_pool.open()
         return cls(url, pool, direct_url, direct_pool)
@@ -145,6 +148,12 @@ class Database:
         within 10 seconds.
         """
         async with _lent(self._pool) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def org_connection(self, org_id: UUID) -> AsyncIterator[Connection]:
+        """Lend a connection for work on an org; see `engine.store.tenancy` for restricted ones."""
+        async with self.connection() as connection:
             yield connection
 
     @asynccontextmanager
@@ -181,25 +190,33 @@ class Database:
         """Open a connection outside the pool, for LISTEN; the caller closes it."""
         return await open_connection(self.direct_url)
 
+    @staticmethod
+    async def configure(connection: Connection) -> None:
+        """Prepare a new connection that has a session of its own."""
+        await _configure_json(connection)
+        await connection.execute(apply_settings(connection))
 
-def _new_pool(
-    url: str,
-    min_size: int,
-    max_size: int,
-    configure: Callable[[Connection], Awaitable[None]],
-    **options: Any,
-) -> AsyncConnectionPool[Connection]:
-    return AsyncConnectionPool[Connection](
-        url,
-        kwargs=_CONNECT | options,
-        min_size=min_size,
-        max_size=max_size,
-        timeout=_LONGEST_WAIT_SECONDS * 2,
-        max_idle=_IDLE_SECONDS,
-        reconnect_timeout=_LONGEST_WAIT_SECONDS,  # the next checkout retries
-        configure=configure,
-        open=False,
-    )
+    @classmethod
+    def _new_pool(
+        cls,
+        url: str,
+        min_size: int,
+        max_size: int,
+        configure: Callable[[Connection], Awaitable[None]],
+        **options: Any,
+    ) -> AsyncConnectionPool[Connection]:
+        return AsyncConnectionPool[Connection](
+            url,
+            connection_class=cls.connection_class,
+            kwargs=_CONNECT | options,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=_LONGEST_WAIT_SECONDS * 2,
+            max_idle=_IDLE_SECONDS,
+            reconnect_timeout=_LONGEST_WAIT_SECONDS,  # the next checkout retries
+            configure=configure,
+            open=False,
+        )
 
 
 @asynccontextmanager
@@ -217,7 +234,7 @@ async def _lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connecti
 async def open_connection(url: str) -> Connection:
     """Open a single connection configured like those of the pool; the caller closes it."""
     connection = await _connect(url)
-    await _configure(connection)
+    await Database.configure(connection)
     return connection
 
 
@@ -365,11 +382,6 @@ async def _require_own_session(address: Address, connection: Connection) -> Sess
             f"for one transaction: set {DIRECT_URL} to the address of the database without a pooler"
         )
     return session
-
-
-async def _configure(connection: Connection) -> None:
-    await _configure_json(connection)
-    await connection.execute(apply_settings(connection))
 
 
 async def _configure_json(connection: Connection) -> None:

@@ -51,6 +51,8 @@ CREATE TABLE IF NOT EXISTS knockon.migrations (
 _SESSION = {
     # A build of an index lasts longer than the statements of other sessions.
     "statement_timeout": "0",
+    # A statement that policies would restrict is refused.
+    "row_security": "off",
     # The server cancels the statement of a client that was killed.
     "client_connection_check_interval": "10s",
 }

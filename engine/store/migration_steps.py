@@ -73,6 +73,7 @@ async def run_sql(conn: Connection, migration: Migration) -> None:
 async def _apply_in_transaction(conn: Connection, migration: Migration) -> None:
     async with conn.transaction():
         await limit_lock_waits(conn)
+        await execute(conn, "migrations.act_as_owner")
         await run_sql(conn, migration)
 
 

@@ -24,14 +24,17 @@ from engine.store.rows.roles import (
     ExistingRole,
     Function,
     MarkedTable,
+    Membership,
     OrgRole,
     Relation,
+    UngrantedRelation,
+    UnprotectedTable,
 )
 from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
 _LONGEST_NAME = 63
-_KINDS = ("owner", "engine", "capture")
+_KINDS = ("owner", "engine", "service", "capture")
 Statements = list[sql.Composed]
 
 
@@ -44,6 +47,7 @@ class _Names:
     member: str
     owner: str
     engine: str
+    service: str
     capture: str
 
     @staticmethod
@@ -72,6 +76,13 @@ async def role_of(conn: Connection, slug: str) -> str | None:
     """Return the role of an org's SQL jobs; None if it is missing or was altered."""
     row = await fetch_one(conn, "roles.orgs", OrgRole, slug=slug)
     return None if row is None else row.role
+
+
+async def service_role(conn: Connection) -> str | None:
+    """Return the role of the service; None if it is missing, or the user is not a member."""
+    names = await _names(conn)
+    row = await fetch_one(conn, "roles.membership", Membership, role=names.service)
+    return names.service if row is not None else None
 
 
 async def create_roles(conn: Connection) -> None:
@@ -116,20 +127,22 @@ async def _run(conn: Connection, statements: Statements) -> None:
 
 async def _shared_roles(conn: Connection) -> Statements:
     names = await _names(conn)
-    missing = await _missing(conn, [names.owner, names.engine, names.capture])
+    missing = await _missing(conn, [getattr(names, kind) for kind in _KINDS])
     statements: Statements = []
     for kind in _KINDS:
         role = getattr(names, kind)
         if role in missing:
             statements += [_statement(kind, role=role), _join(names, role)]
-    return [*statements, *await _ownership(conn, names, is_new=names.owner in missing)]
+    return [
+        *statements,
+        *await _ownership(conn, names, is_new=names.owner in missing),
+        *await _privileges(conn, names),
+        *await _policies(conn, names),
+    ]
 
 
 async def _ownership(conn: Connection, names: _Names, *, is_new: bool) -> Statements:
-    """Return statements that transfer objects to the owner role and grant the engine's privileges.
-
-    Only objects not owned by that role yet are included.
-    """
+    """Return statements that transfer objects not owned by the owner role yet."""
     owner = None if is_new else names.owner
     relations = await fetch(conn, "roles.relations", Relation, owner=owner)
     functions = await fetch(conn, "roles.functions", Function, owner=owner)
@@ -140,7 +153,39 @@ async def _ownership(conn: Connection, names: _Names, *, is_new: bool) -> Statem
         _statement("own_schema", **to),
         *(_statement("own_relation", relation=("knockon", r.name), **to) for r in relations),
         *(_own_function(row.signature, names.owner) for row in functions),
-        _statement("engine_rights", engine=names.engine),
+    ]
+
+
+async def _privileges(conn: Connection, names: _Names) -> Statements:
+    """Return statements that grant privileges which the engine or the service lacks."""
+    roles = {"engine": names.engine, "service": names.service}
+    rows = await fetch(conn, "roles.ungranted", UngrantedRelation, **roles)
+    lacked = [row for row in rows if row.lacks_service]
+    statements: Statements = []
+    if any(row.lacks_engine for row in rows):
+        statements.append(_statement("engine_rights", engine=names.engine))
+    if lacked:
+        statements.append(_statement("service_schema", service=names.service))
+        statements.append(_statement("temporary", database=names.current, role=names.service))
+    return statements + [
+        _statement(
+            "service_view" if row.is_read_only else "service_table",
+            relation=("knockon", row.name),
+            service=names.service,
+        )
+        for row in lacked
+    ]
+
+
+async def _policies(conn: Connection, names: _Names) -> Statements:
+    """Return statements that restrict tables with data of orgs by row-level security."""
+    return [
+        _statement("protect_month", relation=("knockon", row.name))
+        if row.is_month
+        else _statement(
+            "protect", relation=("knockon", row.name), column=row.column, engine=names.engine
+        )
+        for row in await fetch(conn, "roles.unprotected", UnprotectedTable)
     ]
 
 

@@ -19,14 +19,19 @@ UPDATE knockon.api_keys SET revoked_at = clock_timestamp()
 WHERE org_id = %(org_id)s AND prefix = %(prefix)s AND revoked_at IS NULL
 RETURNING name
 
+-- :name org
+-- The org of the key with a prefix; sessions without an org can look up nothing else.
+SELECT org AS id FROM knockon.org_of_key(%(prefix)s) AS org WHERE org IS NOT NULL
+
 -- :name by_prefix
--- The key with a prefix, of any org, with its user and org; no key that has expired or was revoked.
-SELECT k.id, k.hash, k.scopes, k.org_id, o.slug AS org, u.email, u.role
+-- The key with a prefix, with its user and org; no key that has expired or was revoked. Its use is
+-- recorded at most once a minute.
+SELECT k.id, k.hash, k.scopes, k.org_id, o.slug AS org, u.email, u.role,
+       coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true) AS is_use_unrecorded
 FROM knockon.api_keys k JOIN knockon.users u ON u.id = k.user_id JOIN knockon.orgs o ON o.id = k.org_id
 WHERE k.prefix = %(prefix)s AND k.revoked_at IS NULL
   AND coalesce(k.expires_at > clock_timestamp(), true)
 
 -- :name record_use
--- Record the use of a key, at most once a minute.
-UPDATE knockon.api_keys SET last_used_at = clock_timestamp()
-WHERE id = %(id)s AND coalesce(last_used_at < clock_timestamp() - interval '1 minute', true)
+-- Record the use of a key.
+UPDATE knockon.api_keys SET last_used_at = clock_timestamp() WHERE id = %(id)s

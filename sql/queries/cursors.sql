@@ -12,9 +12,9 @@ FOR UPDATE OF c
 
 -- :name write
 -- Advance a cursor.
-INSERT INTO knockon.dataset_cursors (dataset_uuid, dataset_version, job_id, cursor_column, cursor_value,
-                             updated_at)
-SELECT %(dataset)s, %(version)s, t.job_id, %(column)s, %(value)s, clock_timestamp()
+INSERT INTO knockon.dataset_cursors (org_id, dataset_uuid, dataset_version, job_id, cursor_column,
+                             cursor_value, updated_at)
+SELECT t.org_id, %(dataset)s, %(version)s, t.job_id, %(column)s, %(value)s, clock_timestamp()
 FROM knockon.tasks t WHERE t.id = %(task)s
 ON CONFLICT (dataset_uuid, dataset_version, job_id)
 DO UPDATE SET cursor_column = EXCLUDED.cursor_column, cursor_value = EXCLUDED.cursor_value,

@@ -117,17 +117,17 @@ WHERE p.dag_version_id = %(previous)s AND j.dag_version_id = %(version)s AND j.n
 
 -- :name insert_dataset_versions
 -- Insert new versions of datasets with changed definitions.
-INSERT INTO knockon.dataset_versions (id, dataset_uuid, storage_location, config_hash, schema_hash,
+INSERT INTO knockon.dataset_versions (org_id, id, dataset_uuid, storage_location, config_hash, schema_hash,
     partitioning, columns)
-SELECT v.id, v.dataset_uuid, v.storage_location, v.config_hash, v.schema_hash,
+SELECT %(org_id)s, v.id, v.dataset_uuid, v.storage_location, v.config_hash, v.schema_hash,
     v.partitioning::json, v.columns
 FROM jsonb_to_recordset(%(rows)s) AS v(id uuid, dataset_uuid uuid, storage_location text,
     config_hash text, schema_hash text, partitioning text, columns text[])
 
 -- :name pin
 -- Pin the dataset versions of a DAG version.
-INSERT INTO knockon.dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
-SELECT %(dag_version_id)s, u.dataset, u.version
+INSERT INTO knockon.dag_version_datasets (org_id, dag_version_id, dataset_uuid, dataset_version)
+SELECT %(org_id)s, %(dag_version_id)s, u.dataset, u.version
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS u(dataset, version)
 ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = EXCLUDED.dataset_version
 
@@ -143,9 +143,9 @@ WHERE l.output_dataset_uuid = v.dataset
 
 -- :name insert_columns
 -- Insert column lineage.
-INSERT INTO knockon.column_lineage (output_dataset_uuid, output_column, input_dataset_uuid, input_column,
-    job_id)
-SELECT v.output, v.output_column, v.input, v.input_column, v.job
+INSERT INTO knockon.column_lineage (org_id, output_dataset_uuid, output_column, input_dataset_uuid,
+    input_column, job_id)
+SELECT %(org_id)s, v.output, v.output_column, v.input, v.input_column, v.job
 FROM jsonb_to_recordset(%(rows)s) AS v(output uuid, output_column text, input uuid,
     input_column text, job uuid)
 ON CONFLICT DO NOTHING

@@ -63,6 +63,14 @@ SELECT set_config(%(setting)s, %(value)s, false)
 -- Change a setting until the end of the transaction.
 SELECT set_config(%(setting)s, %(value)s, true)
 
+-- :name act_as_owner
+-- Use the rights of the schema's owner, who sees all rows, until the end of the transaction. A user
+-- subject to the policies would update none.
+SELECT set_config('role', pg_get_userbyid(n.nspowner), true)
+FROM pg_namespace n JOIN pg_roles u ON u.rolname = current_user
+WHERE n.nspname = 'knockon' AND starts_with(pg_get_userbyid(n.nspowner), 'knockon_owner_')
+  AND NOT (u.rolsuper OR u.rolbypassrls)
+
 -- :name try_lock
 -- Take the lock of migrations until the end of the transaction, unless another session has it; any
 -- number that no other program locks. Without parameters, so that the simple protocol is used: the

@@ -26,7 +26,8 @@ DELETE FROM knockon.org_roles WHERE id = %(id)s AND org_id = %(org_id)s
 
 -- :name add_member
 -- Give a user a role of the org.
-INSERT INTO knockon.org_role_memberships (role_id, user_id) VALUES (%(role)s, %(user)s)
+INSERT INTO knockon.org_role_memberships (role_id, user_id, org_id)
+SELECT r.id, %(user)s, r.org_id FROM knockon.org_roles r WHERE r.id = %(role)s
 ON CONFLICT DO NOTHING
 
 -- :name remove_member

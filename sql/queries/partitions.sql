@@ -88,8 +88,9 @@ JOIN knockon.stale_decisions d
 -- that a run may have incorporated a further change. Versions only rise, regardless of the clock.
 -- Returns the partitions with more row changes than ``most``.
 WITH changed AS (
-INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at)
-SELECT %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest((SELECT %(keys)s::text[])) AS key
+INSERT INTO knockon.partition_versions AS p (org_id, dataset_uuid, dataset_version, partition_key,
+                                      materialized_at)
+SELECT %(org_id)s, %(dataset)s, %(version)s, key, clock_timestamp() FROM unnest((SELECT %(keys)s::text[])) AS key
 WHERE (SELECT %(is_source)s::boolean) OR EXISTS (
     SELECT FROM knockon.partition_versions e WHERE e.dataset_uuid = %(dataset)s
       AND e.dataset_version = %(version)s AND e.partition_key = key)
@@ -199,10 +200,10 @@ WITH g AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM knockon.single_runs u
           WHERE (u.has_unread_rows OR u.has_unread_new_rows) AND u.dataset_uuid = d.dataset_uuid AND u.dataset_version = d.dataset_version)
 )
-INSERT INTO knockon.partition_versions AS p (dataset_uuid, dataset_version, partition_key, materialized_at,
-    config_hash, schema_hash, location, row_count, bytes, fingerprint, column_fingerprints,
-    column_versions, row_changes, attributed_fingerprints, task_id)
-SELECT * FROM g
+INSERT INTO knockon.partition_versions AS p (org_id, dataset_uuid, dataset_version, partition_key,
+    materialized_at, config_hash, schema_hash, location, row_count, bytes, fingerprint,
+    column_fingerprints, column_versions, row_changes, attributed_fingerprints, task_id)
+SELECT %(org_id)s, g.* FROM g
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET materialized_at = EXCLUDED.materialized_at, config_hash = EXCLUDED.config_hash,
     schema_hash = EXCLUDED.schema_hash, location = EXCLUDED.location,
@@ -220,9 +221,9 @@ WHERE p.dataset_uuid = %(dataset)s AND p.dataset_version = %(version)s AND p.par
 
 -- :name inherit
 -- Copy partitions of a source to a new dataset version with compatible partitioning.
-INSERT INTO knockon.partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
-                                column_versions, row_changes)
-SELECT dataset_uuid, %(version)s, partition_key, materialized_at, column_versions, row_changes
+INSERT INTO knockon.partition_versions (org_id, dataset_uuid, dataset_version, partition_key,
+                                materialized_at, column_versions, row_changes)
+SELECT org_id, dataset_uuid, %(version)s, partition_key, materialized_at, column_versions, row_changes
 FROM knockon.partition_versions
 WHERE dataset_uuid = %(dataset)s AND dataset_version = %(predecessor)s
   AND partition_key = ANY(%(keys)s)

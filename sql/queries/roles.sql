@@ -36,6 +36,42 @@ WHERE p.pronamespace = 'knockon'::regnamespace
   AND p.proowner IS DISTINCT FROM to_regrole(quote_ident(%(owner)s::text))::oid
 ORDER BY p.oid
 
+-- :name unprotected
+-- Tables with data of orgs that lack a policy or its enforcement, with the column of the org. The
+-- months of a history have no policies.
+SELECT c.relname::text AS name, c.relispartition AS is_month,
+    CASE c.relname WHEN 'orgs' THEN 'id' ELSE 'org_id' END AS column
+FROM pg_class c
+WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p')
+  AND (c.relname = 'orgs' OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid
+       AND a.attname = 'org_id' AND NOT a.attisdropped))
+  AND NOT (c.relrowsecurity AND c.relforcerowsecurity AND (c.relispartition OR (
+      SELECT count(*) FROM pg_policy p
+      WHERE p.polrelid = c.oid AND p.polname IN ('org', 'engine')) = 2))
+ORDER BY c.oid
+
+-- :name membership
+-- A role, if the user of the session is a member.
+SELECT r.rolname::text AS role FROM pg_roles r
+WHERE r.rolname = %(role)s AND pg_has_role(session_user, r.oid, 'MEMBER')
+
+-- :name row_security
+-- Whether policies restrict the role of the session.
+SELECT row_security_active('knockon.tasks') AS is_active
+
+-- :name ungranted
+-- Relations for which the engine's or the service's role lacks a privilege. The service has none on
+-- the months of a history, and reads the migrations.
+SELECT c.relname::text AS name, c.relkind = 'v' OR c.relname = 'migrations' AS is_read_only,
+    NOT c.relispartition AND NOT coalesce(
+        has_table_privilege(s.role, c.oid, 'SELECT') AND (c.relkind = 'v' OR c.relname = 'migrations'
+            OR has_table_privilege(s.role, c.oid, 'INSERT')), false) AS lacks_service,
+    NOT coalesce(has_table_privilege(e.role, c.oid, 'DELETE'), false) AS lacks_engine
+FROM pg_class c, (SELECT to_regrole(quote_ident(%(engine)s::text))::oid AS role) AS e,
+    (SELECT to_regrole(quote_ident(%(service)s::text))::oid AS role) AS s
+WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+ORDER BY c.oid
+
 -- :name orgs
 -- All orgs, with the role that each one's function runs as, if any. A function of any other role
 -- does not count, because it would run jobs with that role's rights. Neither does one whose role

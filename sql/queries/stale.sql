@@ -46,8 +46,8 @@ WITH undecided AS (
             ON d.dataset_uuid = g.dataset AND d.dataset_version = g.version
         WHERE d.running_task = %(task)s::uuid) AS is_decided
 )
-INSERT INTO knockon.single_runs AS r (dataset_uuid, dataset_version, task_id, config_hash)
-SELECT dataset, version, %(task)s, %(config_hash)s
+INSERT INTO knockon.single_runs AS r (org_id, dataset_uuid, dataset_version, task_id, config_hash)
+SELECT %(org_id)s, dataset, version, %(task)s, %(config_hash)s
 FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g(dataset, version)
 ON CONFLICT (dataset_uuid, dataset_version) DO UPDATE
 SET task_id = EXCLUDED.task_id, config_hash = EXCLUDED.config_hash, is_partly_written = false,
@@ -185,9 +185,9 @@ WHERE p.org_id = %(org_id)s AND p.state = 'pending_approval'
 -- :name record_decisions
 -- Record a decision to leave partitions stale for now: the ``stale`` ones, and those whose first
 -- run is in progress, because that run may have been claimed before the change.
-INSERT INTO knockon.stale_decisions AS d (dataset_uuid, dataset_version, partition_key, decision,
+INSERT INTO knockon.stale_decisions AS d (org_id, dataset_uuid, dataset_version, partition_key, decision,
     decided_by, decided_at, plan_id, task_id, running_task)
-SELECT %(dataset)s, %(version)s, v.key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s, r.id
+SELECT (SELECT s.org_id FROM knockon.datasets s WHERE s.id = %(dataset)s), %(dataset)s, %(version)s, v.key, %(decision)s, %(by)s, clock_timestamp(), %(plan)s, %(task)s, r.id
 FROM unnest(%(keys)s::text[], %(stale)s::bool[]) AS v(key, is_stale)
 LEFT JOIN LATERAL (
     SELECT t.id FROM knockon.tasks t

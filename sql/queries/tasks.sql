@@ -31,7 +31,7 @@ COPY knockon.tasks (id, job_id, status, partitions, org_id, runtime, priority, b
 
 -- :name copy_dependencies
 -- Insert the dependencies of new tasks.
-COPY knockon.task_dependencies (task_id, depends_on, datasets) FROM STDIN (FORMAT binary)
+COPY knockon.task_dependencies (org_id, task_id, depends_on, datasets) FROM STDIN (FORMAT binary)
 
 -- :name join
 -- Merge the needs of a plan into tasks that have not started. A failed task is queued again,
@@ -66,8 +66,8 @@ WHERE t.id = v.id
 
 -- :name add_dependencies
 -- Insert further dependencies of joined tasks.
-INSERT INTO knockon.task_dependencies AS d (task_id, depends_on, datasets)
-SELECT v.task_id, v.depends_on, coalesce(v.datasets, '{}')
+INSERT INTO knockon.task_dependencies AS d (org_id, task_id, depends_on, datasets)
+SELECT %(org_id)s, v.task_id, v.depends_on, coalesce(v.datasets, '{}')
 FROM jsonb_to_recordset(%(rows)s) AS v(task_id uuid, depends_on uuid, datasets uuid[])
 ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = d.datasets || excluded.datasets
 WHERE NOT excluded.datasets <@ d.datasets
@@ -170,9 +170,9 @@ ON CONFLICT DO NOTHING
 
 -- :name record_inputs
 -- Record the input versions that runs have read, as of their claims.
-INSERT INTO knockon.task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
-SELECT * FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(keys)b::text[],
-                     %(versions)b::timestamptz[])
+INSERT INTO knockon.task_inputs (org_id, task_id, input_dataset_uuid, input_partition_key, input_version)
+SELECT %(org_id)s, r.* FROM unnest(%(tasks)b::uuid[], %(datasets)b::uuid[], %(keys)b::text[],
+                     %(versions)b::timestamptz[]) AS r
 ON CONFLICT (task_id, input_dataset_uuid, input_partition_key)
 DO UPDATE SET input_version = EXCLUDED.input_version, version_before_raise = NULL
 
@@ -342,8 +342,8 @@ WHERE id = %(id)s AND status COLLATE "C" = 'queued'
 -- :name hand_over
 -- Cancel a task that ended without a result, and move its work and its dependents to its successor.
 WITH rewired AS (
-    INSERT INTO knockon.task_dependencies AS o (task_id, depends_on, datasets)
-    SELECT d.task_id, %(successor)s, d.datasets FROM knockon.task_dependencies d
+    INSERT INTO knockon.task_dependencies AS o (org_id, task_id, depends_on, datasets)
+    SELECT d.org_id, d.task_id, %(successor)s, d.datasets FROM knockon.task_dependencies d
     WHERE d.depends_on = %(id)s AND d.task_id <> %(successor)s
     ON CONFLICT (task_id, depends_on) DO UPDATE SET datasets = o.datasets || excluded.datasets
     WHERE NOT excluded.datasets <@ o.datasets

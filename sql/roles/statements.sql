@@ -10,6 +10,10 @@ CREATE ROLE {role} NOLOGIN BYPASSRLS;
 -- The role of planning, claims, completions and ingestion; every statement filters by org.
 CREATE ROLE {role} NOLOGIN BYPASSRLS;
 
+-- :name service
+-- The role of the HTTP service, restricted by row-level security to the org of each transaction.
+CREATE ROLE {role} NOLOGIN;
+
 -- :name capture
 -- The role of inserts into the change log.
 CREATE ROLE {role} NOLOGIN;
@@ -23,7 +27,7 @@ CREATE ROLE {role} NOLOGIN;
 GRANT {role} TO {member};
 
 -- :name temporary
--- Needed to check a job's SELECT as a temporary view.
+-- Needed to check a job's SELECT as a temporary view, and to copy new tasks of the service.
 GRANT TEMPORARY ON DATABASE {database} TO {role};
 
 -- :name own_schema
@@ -41,6 +45,32 @@ ALTER FUNCTION {function} OWNER TO {owner};
 GRANT USAGE ON SCHEMA knockon TO {engine};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA knockon TO {engine};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA knockon TO {engine};
+GRANT EXECUTE ON FUNCTION knockon.add_history_partition(regclass, timestamptz),
+    knockon.expire_history(regclass, timestamptz), knockon.drop_history_month(regclass, timestamptz)
+    TO {engine};
+
+-- :name protect
+-- Restrict a table to the rows of the transaction's org, except for the engine's role and its members:
+-- no role inherits BYPASSRLS. Without an org, the table is empty.
+ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS org ON {relation};
+CREATE POLICY org ON {relation} USING ({column} = knockon.current_org());
+DROP POLICY IF EXISTS engine ON {relation};
+CREATE POLICY engine ON {relation} TO {engine} USING (true);
+
+-- :name protect_month
+-- A month of a history is read and written through the history, whose policies apply.
+ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+
+-- :name service_schema
+GRANT USAGE ON SCHEMA knockon TO {service};
+GRANT USAGE ON SEQUENCE knockon.lineage_epochs TO {service};
+
+-- :name service_table
+GRANT SELECT, INSERT, UPDATE, DELETE ON {relation} TO {service};
+
+-- :name service_view
+GRANT SELECT ON {relation} TO {service};
 
 -- :name run_function
 -- Run SQL with the rights of an org. Inside a SECURITY DEFINER function, SQL cannot reset the role.

@@ -40,14 +40,14 @@ SELECT pg_temp.id_at(p.at + run * interval '6 s', run * 100000000 + p.n * 100 + 
     '{}', '[]', 'host:123:abcdef', 1, p.at, p.at, p.at, p.at + interval '1 minute', 'changed'
 FROM part p, dataset d, generate_series(0, 1) AS run WHERE NOT d.is_source;
 
-INSERT INTO knockon.task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
-SELECT pg_temp.id_at(p.at + interval '6 s', 100000000 + p.n * 100 + d.n), i.id, p.key, p.at
+INSERT INTO knockon.task_inputs (org_id, task_id, input_dataset_uuid, input_partition_key, input_version)
+SELECT d.org_id, pg_temp.id_at(p.at + interval '6 s', 100000000 + p.n * 100 + d.n), i.id, p.key, p.at
 FROM part p, dataset d JOIN dataset i ON i.name = translate(left(d.name, 1), 'abc', 'sab') || substr(d.name, 2)
 WHERE NOT d.is_source;
 
-INSERT INTO knockon.partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at,
+INSERT INTO knockon.partition_versions (org_id, dataset_uuid, dataset_version, partition_key, materialized_at,
     config_hash, row_count, bytes, fingerprint, column_fingerprints, task_id)
-SELECT d.id, d.version, p.key, p.at, j.config_hash, 100, 10000, md5(p.key),
+SELECT d.org_id, d.id, d.version, p.key, p.at, j.config_hash, 100, 10000, md5(p.key),
     jsonb_build_object('x', md5(p.key), 'y', md5(p.key)),
     CASE WHEN NOT d.is_source THEN pg_temp.id_at(p.at + interval '6 s', 100000000 + p.n * 100 + d.n) END
 FROM part p, dataset d JOIN knockon.jobs j ON j.id = d.job_id;

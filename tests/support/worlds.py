@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from psycopg.rows import DictRow
@@ -72,6 +72,8 @@ def finding_job(name: str, *inputs: str) -> dict[str, Any]:
 class World:
     """An org on a database, and the completed runs in order."""
 
+    service_database: ClassVar[Database | None] = None
+    """The database of the service, if not the same."""
     database: Database
     org: OrgContext
     log: list[str] = field(default_factory=list)
@@ -83,7 +85,7 @@ class World:
 
     @cached_property
     def service(self) -> Service:
-        return Service(self.database)
+        return Service(self.service_database or self.database)
 
     @staticmethod
     async def made(database: Database, *jobs: dict[str, Any], dag: str = "w") -> "World":

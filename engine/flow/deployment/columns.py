@@ -64,4 +64,4 @@ async def _insert(
         }
         for column in compiled.columns
     ]
-    await execute(conn, "dags.insert_columns", rows=Jsonb(rows))
+    await execute(conn, "dags.insert_columns", org_id=org_id, rows=Jsonb(rows))

@@ -66,13 +66,14 @@ class DatasetVersions:
         new = [
             _version_row(dataset, ids[dataset.name], created[dataset.name]) for dataset in changed
         ]
-        await execute(conn, "dags.insert_dataset_versions", rows=Jsonb(new))
+        await execute(conn, "dags.insert_dataset_versions", org_id=org_id, rows=Jsonb(new))
         predecessors = {name: row.id for name, row in before.items()}
         versions = DatasetVersions(ids, created, predecessors)
         await _inherit(conn, compiled, versions, before)
         await execute(
             conn,
             "dags.pin",
+            org_id=org_id,
             dag_version_id=version_id,
             datasets=list(ids.values()),
             versions=[created.get(name) or pins[id_] for name, id_ in ids.items()],

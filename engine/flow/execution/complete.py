@@ -83,7 +83,7 @@ async def _record(
     lineage = await org.lineage(conn)
     written = [report for completion in completions for report in reports(lineage, completion)]
     propagated = {id_: parse_propagated(row.propagated) for id_, row in leased.items()}
-    changed, late = await write_contents(conn, lineage, written, propagated)
+    changed, late = await write_contents(conn, org, lineage, written, propagated)
     changes = Changes.of(lineage, completions, written, changed)
     has_changed = changes.tasks()
     await execute(
@@ -94,12 +94,12 @@ async def _record(
         has_changed=[task in has_changed for task in ids],
         logs=[bounded_tail(completion.log, MAX_LOG_BYTES) for completion in completions],
     )
-    await execute(conn, "tasks.record_inputs", **_inputs(completions))
+    await execute(conn, "tasks.record_inputs", org_id=org.id, **_inputs(completions))
     invalidations: list[NewInvalidation] = []
     for completion in completions:
         if completion.lease.job.is_single_run:
             await move_cursors(conn, completion)
-            await _record_single_run(conn, completion.lease)
+            await _record_single_run(conn, org, completion.lease)
             invalidations += _unplanned(completion)
     reached = await stale_for_readers(conn, lineage, late)
     if lineage.has_chains:
@@ -110,11 +110,12 @@ async def _record(
     await unblock_manual_first_runs(conn, org, lineage, datasets)
 
 
-async def _record_single_run(conn: Connection, lease: Lease) -> None:
+async def _record_single_run(conn: Connection, org: OrgContext, lease: Lease) -> None:
     """Record a single-run job's run for the outputs as a whole: it may have found no partitions."""
     await execute(
         conn,
         "stale.record_single_run",
+        org_id=org.id,
         datasets=[output.id for output in lease.outputs],
         versions=[output.version for output in lease.outputs],
         task=lease.task_id,

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from engine.flow.execution.outputs import Report
 from engine.flow.execution.row_changes import bound_row_changes
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.columns import PRUNED, DirtyColumns, Pruning
 from engine.lineage.content import Content
 from engine.lineage.content_comparison import Outcome, compare, compare_unplanned
@@ -43,6 +44,7 @@ class LateChange(msgspec.Struct, frozen=True):
 
 async def write_contents(
     conn: Connection,
+    org: OrgContext,
     lineage: Lineage,
     reports: Sequence[Report],
     propagated: Mapping[UUID, Propagated],
@@ -64,7 +66,7 @@ async def write_contents(
         for row, report in zip(rows, reports, strict=True)
     ]
     contents = [_row(report, outcome) for report, outcome in zip(reports, outcomes, strict=True)]
-    await execute(conn, "partitions.write", rows=Jsonb(contents))
+    await execute(conn, "partitions.write", org_id=org.id, rows=Jsonb(contents))
     for report, outcome in zip(reports, outcomes, strict=True):
         if outcome.content.oldest_row_changes:
             where = report.dataset_uuid, report.dataset_version

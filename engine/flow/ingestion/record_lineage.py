@@ -51,7 +51,7 @@ async def record_reported_lineage(
     rows = await _unrecorded(conn, org, reported)  # a deploy may have committed meanwhile
     if not rows:
         return 0
-    await execute(conn, "dags.insert_columns", rows=Jsonb(msgspec.to_builtins(rows)))
+    await execute(conn, "dags.insert_columns", org_id=org.id, rows=Jsonb(msgspec.to_builtins(rows)))
     await execute(conn, "orgs.bump_epoch", org_id=org.id)
     jobs = {row.job: before.job(row.job) for row in rows}
     outputs = [job.outputs[0] for job in jobs.values()]

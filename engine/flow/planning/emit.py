@@ -63,9 +63,9 @@ async def _emit(
         if task.must_run or not task.job.waits_for_inputs
     )
     await delete_decisions(conn, lineage, planned)
-    await _join(conn, [task for task in tasks if task.is_joined], plan_id)
+    await _join(conn, org, [task for task in tasks if task.is_joined], plan_id)
     await _create(conn, org, [task for task in tasks if not task.is_joined], plan_id)
-    await _block_behind(conn, behind)
+    await _block_behind(conn, org, behind)
     if lineage.ignores_failures:
         await _release_dependents(conn, org, tasks, unfinished)
     # Blocked only for a check of their inputs, which may already be complete.
@@ -113,7 +113,9 @@ def _hex(job: int) -> str:
     return f"{job:032x}"
 
 
-async def _join(conn: Connection, tasks: Sequence[PlannedTask], plan_id: UUID) -> None:
+async def _join(
+    conn: Connection, org: OrgContext, tasks: Sequence[PlannedTask], plan_id: UUID
+) -> None:
     """Merge planned tasks into existing ones."""
     if not tasks:
         return
@@ -139,16 +141,18 @@ async def _join(conn: Connection, tasks: Sequence[PlannedTask], plan_id: UUID) -
         for blocker, datasets in task.blockers.items()
     ]
     if dependencies:
-        await execute(conn, "tasks.add_dependencies", rows=Jsonb(dependencies))
+        await execute(conn, "tasks.add_dependencies", org_id=org.id, rows=Jsonb(dependencies))
 
 
-async def _block_behind(conn: Connection, behind: Sequence[tuple[bytes, bytes]]) -> None:
+async def _block_behind(
+    conn: Connection, org: OrgContext, behind: Sequence[tuple[bytes, bytes]]
+) -> None:
     """Let tasks of later partitions wait for new tasks of earlier ones of the same job."""
     if behind:
         pairs = [(UUID(bytes=task), UUID(bytes=blocker)) for task, blocker in behind]
         await execute(conn, "tasks.block_behind", ids=[task for task, _ in pairs])
         rows = [{"task_id": task, "depends_on": blocker} for task, blocker in pairs]
-        await execute(conn, "tasks.add_dependencies", rows=Jsonb(rows))
+        await execute(conn, "tasks.add_dependencies", org_id=org.id, rows=Jsonb(rows))
 
 
 async def _create(
@@ -177,7 +181,7 @@ async def _create(
     )
     await copy_in(conn, "tasks.copy_in", rows)
     dependencies = (
-        (uuid(task.id), uuid(blocker), datasets(dirty))
+        (org_id, uuid(task.id), uuid(blocker), datasets(dirty))
         for task in tasks
         for blocker, dirty in task.blockers.items()
     )

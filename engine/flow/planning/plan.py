@@ -183,7 +183,7 @@ async def execute_plan(
     conn: Connection, org: OrgContext, decision: Decision, plan_id: UUID
 ) -> Planned:
     """Execute a plan, and record it under ``plan_id``, which may exist already."""
-    await _mark_changed(conn, decision.lineage, decision.plan)
+    await _mark_changed(conn, org, decision.lineage, decision.plan)
     await store_fingerprints(conn, decision.lineage, decision.compared.fingerprints)
     await declare_wrong(conn, decision.lineage, decision.plan)
     # The document is built in a thread while the server receives the tasks.
@@ -213,11 +213,12 @@ async def _plan_within_limits(
     if len(of_first_dataset) < len(rows):
         return await _plan_within_limits(conn, org, of_first_dataset)
     plan_id = await store_pending(conn, org, decision, exceeded)
-    await _mark_changed(conn, decision.lineage, await restrict_to_existing(conn, decision))
+    restricted = await restrict_to_existing(conn, decision)
+    await _mark_changed(conn, org, decision.lineage, restricted)
     return Planned(plan_id, len(decision.invalidations), 0, tuple(exceeded))
 
 
-async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
+async def _mark_changed(conn: Connection, org: OrgContext, lineage: Lineage, plan: Plan) -> None:
     """Assign a new content version to partitions that changed outside of tasks."""
     for dataset, changed in plan.changed.items():
         space, version = lineage.space(dataset), lineage.dataset(dataset).version
@@ -229,6 +230,7 @@ async def _mark_changed(conn: Connection, lineage: Lineage, plan: Plan) -> None:
                     conn,
                     "partitions.mark_changed",
                     PartitionKey,
+                    org_id=org.id,
                     dataset=dataset,
                     version=version,
                     keys=part,

@@ -56,9 +56,11 @@ async def undeploy(
 
     Only tables created by Knockon for these datasets are dropped, in a second transaction: a run
     in progress may hold a table until it finds its task canceled. After a failure, repeat the
-    request. Raises UnknownName, or InvalidInput if jobs of other DAGs read the datasets or if other
-    objects depend on the tables.
+    request. Raises UnknownName; InvalidInput if jobs of other DAGs read the datasets or if other
+    objects depend on the tables; Forbidden with ``drop_tables`` in a restricted service.
     """
+    if drop_tables:
+        service.require_unrestricted("undeploying a DAG with its tables")
     async with service.transaction(caller) as (conn, org):
         effects, compiled = await _subject(conn, org, dag, drop_tables)
         tables = await created_tables(conn, org, compiled)

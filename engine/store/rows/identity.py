@@ -67,6 +67,12 @@ class KeyName(msgspec.Struct, frozen=True):
     name: str
 
 
+class KeyOrg(msgspec.Struct, frozen=True):
+    """The org of a key."""
+
+    id: UUID
+
+
 class ValidKey(msgspec.Struct, frozen=True):
     """A valid key with its user and org, by slug."""
 
@@ -77,6 +83,7 @@ class ValidKey(msgspec.Struct, frozen=True):
     org: str
     email: str
     role: Role
+    is_use_unrecorded: bool
 
 
 class AccessChange(msgspec.Struct, frozen=True):

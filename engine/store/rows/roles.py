@@ -26,6 +26,35 @@ class Relation(msgspec.Struct, frozen=True):
     name: str
 
 
+class UnprotectedTable(msgspec.Struct, frozen=True):
+    """A table without the policies for its rows; ``column`` has the org of a row."""
+
+    name: str
+    is_month: bool
+    column: str
+
+
+class UngrantedRelation(msgspec.Struct, frozen=True):
+    """A relation, and whether the roles of the service and the engine lack a privilege for it."""
+
+    name: str
+    is_read_only: bool
+    lacks_service: bool
+    lacks_engine: bool
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """A role that the session's user is a member of."""
+
+    role: str
+
+
+class RowSecurity(msgspec.Struct, frozen=True):
+    """Whether policies restrict the role of the session."""
+
+    is_active: bool
+
+
 class Function(msgspec.Struct, frozen=True):
     """A function in Knockon's schema, with its quoted signature."""
 

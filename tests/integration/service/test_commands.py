@@ -25,6 +25,7 @@ from engine.service.queries.orgs import settings
 from engine.service.queries.plans import plan, plans
 from engine.service.queries.status import Status, status
 from engine.service.queries.tasks import tasks
+from engine.service.service import Service
 from engine.store.database import Database
 from engine.store.rows.views import OpenInvalidations
 from engine.store.run import fetch
@@ -41,7 +42,7 @@ async def world(database: Database) -> World:
 
 async def stranger(world: World) -> Caller:
     """The local user in another org."""
-    return Caller.local(await world.service.org("other", create=True), "eve")
+    return Caller.local(await Service(world.database).org("other", create=True), "eve")
 
 
 def change(*partitions: str) -> SourceEvent:

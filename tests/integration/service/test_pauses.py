@@ -21,6 +21,7 @@ from engine.service.queries.health import work
 from engine.service.queries.jobs import jobs
 from engine.service.queries.stale import stale
 from engine.service.queries.status import status
+from engine.service.service import Service
 from engine.store.database import Database
 from engine.store.notifications import INVALIDATIONS, TASKS
 from tests.support.worlds import World, job, source
@@ -233,7 +234,7 @@ async def test_a_removed_job_can_be_resumed(world: World) -> None:
 
 
 async def test_a_pause_affects_its_org_only(world: World) -> None:
-    other = Caller.local(await world.service.org("other", create=True), "eve")
+    other = Caller.local(await Service(world.database).org("other", create=True), "eve")
     await pause(other, world.service, ORG)
     await world.changed("a", DAY)
     assert await world.run() == [f"b[{DAY}]", f"c[{DAY}]"]

@@ -14,6 +14,7 @@ from engine.store.database import Database
 from tests.support.workers import sql_job, work
 from tests.support.worlds import World, source
 
+unrestricted = pytest.mark.parametrize("service_database", ["local"], indirect=True)
 COPY = sql_job("copy", "orders", sql="SELECT id, amount FROM orders")
 TABLE = ("public.copy",)
 
@@ -50,6 +51,7 @@ async def test_tables_are_kept_and_used_again(world: World) -> None:
     assert await world.rows("SELECT id FROM copy") == [{"id": 1}]
 
 
+@unrestricted
 async def test_created_tables_are_dropped_and_built_again(world: World) -> None:
     shown = await preview_undeploy_of(world.caller, world.service, "w", drop_tables=True)
     assert await has_table(world)
@@ -61,6 +63,7 @@ async def test_created_tables_are_dropped_and_built_again(world: World) -> None:
     assert await world.rows("SELECT id FROM copy") == [{"id": 1}]
 
 
+@unrestricted
 async def test_tables_of_an_undeployed_dag_are_dropped_later(world: World) -> None:
     await undeployed(world)
     done = await undeployed(world, drop_tables=True)
@@ -84,6 +87,7 @@ async def test_only_attached_tables_are_reported_as_captured(database: Database)
     assert (await undeploy(world.caller, nowhere, "w")).captured is None
 
 
+@unrestricted
 async def test_a_table_that_others_depend_on_is_kept(world: World) -> None:
     await executed(world, "CREATE VIEW over AS SELECT * FROM copy")
     with pytest.raises(InvalidInput, match=r"depend on public\.copy"):
@@ -94,17 +98,26 @@ async def test_a_table_that_others_depend_on_is_kept(world: World) -> None:
     assert not await has_table(world)
 
 
+@unrestricted
 async def test_a_table_without_the_mark_is_kept(world: World) -> None:
     await executed(world, "COMMENT ON TABLE copy IS 'mine'")
     assert (await undeployed(world, drop_tables=True)).created == ()
     assert await has_table(world)
 
 
+@unrestricted
 async def test_a_table_captured_for_another_dag_is_kept(world: World) -> None:
     captured = {"kind": "postgres", "table": "public.copy"}
     await undeployed(world)
     await world.deploy(source("copied", source=captured), dag="reader")
     assert (await undeployed(world, drop_tables=True)).created == ()
+    assert await has_table(world)
+
+
+@pytest.mark.parametrize("service_database", ["service"], indirect=True)
+async def test_the_service_does_not_drop_tables(world: World) -> None:
+    with pytest.raises(Forbidden, match="not possible over HTTP"):
+        await undeployed(world, drop_tables=True)
     assert await has_table(world)
 
 
