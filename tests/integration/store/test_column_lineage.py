@@ -20,13 +20,13 @@ WAITING = """
 # (output column, input column, job)
 INSERT = """
     INSERT INTO column_lineage (output_dataset_uuid, output_column, input_dataset_uuid,
-                                input_column, job_id)
-    SELECT o.id, %s, i.id, %s, j.id FROM jobs j
+                                input_column, job_id, org_id)
+    SELECT o.id, %s, i.id, %s, j.id, j.org_id FROM jobs j
     JOIN datasets o ON o.name = j.output_datasets[1] JOIN datasets i ON i.name = 's'
     WHERE j.name = %s"""
 WRITES = {
     "insert": "INSERT INTO column_lineage SELECT output_dataset_uuid, output_column || '2',"
-    " input_dataset_uuid, input_column, job_id FROM column_lineage",
+    " input_dataset_uuid, input_column, job_id, org_id FROM column_lineage",
     "update": "UPDATE column_lineage SET input_column = 'w' WHERE input_column = 'v'",
     "move": "UPDATE column_lineage SET job_id = (SELECT id FROM jobs WHERE name = 'b')"
     " WHERE input_column = 'v'",

@@ -29,7 +29,8 @@ FROM (SELECT id, org_id FROM knockon.jobs LIMIT 1) AS j,
 """
 _DEPENDENCIES = b"""
 INSERT INTO knockon.task_dependencies (org_id, task_id, depends_on, datasets)
-SELECT (SELECT org_id FROM knockon.jobs LIMIT 1), (%(prefix)s::text || lpad(to_hex(n), 12, '0'))::uuid,
+SELECT (SELECT org_id FROM knockon.jobs LIMIT 1),
+    (%(prefix)s::text || lpad(to_hex(n), 12, '0'))::uuid,
     (%(blocker)s::text || lpad(to_hex(n), 12, '0'))::uuid, ARRAY[gen_random_uuid()]
 FROM generate_series(%(first)s::int, %(last)s::int) AS n
 """

@@ -1,6 +1,8 @@
 """The database roles: created by migrate if permitted, printed otherwise."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
 from uuid import uuid4
 
 import psycopg
@@ -12,6 +14,7 @@ from engine.errors import InvalidInput
 from engine.store.database import Database, open_connection
 from engine.store.grants import grant_to_org, parse_grant
 from engine.store.migrate import migrate
+from engine.store.migration_files import migrations_dir
 from engine.store.orgs import ensure_org, org_id, set_setting, settings
 from engine.store.roles import missing_roles, render, role_name
 from tests.support.workers import sql_job, work
@@ -42,7 +45,7 @@ async def test_migrate_creates_roles_without_login(empty_database_url: str) -> N
     await migrate(empty_database_url)
     conn = await open_connection(empty_database_url)
     database = conn.info.dbname
-    names = [role_name(kind, database) for kind in ("owner", "engine", "capture")]
+    names = [role_name(kind, database) for kind in ("owner", "engine", "service", "capture")]
     names.append(role_name("jobs", database, "default"))
     rows = await (await conn.execute(_ATTRIBUTES, [names])).fetchall()
     assert {row["rolname"]: (row["rolcanlogin"], row["rolsuper"]) for row in rows} == dict.fromkeys(
@@ -87,6 +90,22 @@ async def test_an_admin_can_run_statements_printed_for_an_unprivileged_user(
     assert await missing_roles(conn) == []
     assert await migrate(url) == []
     await conn.close()
+
+
+async def test_a_member_of_the_owner_migrates_rows_hidden_by_policies(
+    empty_database_url: str, plain_user: str, tmp_path: Path
+) -> None:
+    url = make_conninfo(empty_database_url, user=plain_user)
+    await migrate(url)
+    with psycopg.connect(empty_database_url, autocommit=True) as admin:
+        conn = await open_connection(url)
+        for text in list(render(await missing_roles(conn), conn)):
+            admin.execute(text)  # type: ignore[call-overload]
+        await conn.close()
+        directory = Path(copytree(migrations_dir(), tmp_path / "migrations"))
+        (directory / "9999_rename.sql").write_text("UPDATE knockon.orgs SET name = 'renamed';\n")
+        await migrate(url, directory)
+        assert admin.execute("SELECT name FROM knockon.orgs").fetchall() == [("renamed",)]
 
 
 async def test_a_member_of_the_engine_role_can_do_everything_except_grants(
