@@ -13,8 +13,9 @@ from tests.benchmarks.worlds import World, chain, star
 
 _DAYS = [f"2013-02-{day:02}" for day in range(1, 12)]
 _YEAR = """
-    INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at)
-    SELECT d.dataset_uuid, d.dataset_version, day::date::text, now()
+    INSERT INTO partition_versions
+        (org_id, dataset_uuid, dataset_version, partition_key, materialized_at)
+    SELECT d.org_id, d.dataset_uuid, d.dataset_version, day::date::text, now()
     FROM dag_version_datasets d, generate_series('2013-01-01', '2013-12-31', '1 day'::interval) day
 """
 

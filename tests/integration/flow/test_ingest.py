@@ -206,8 +206,8 @@ async def test_a_captured_change_of_an_undeclared_column_is_ingested(world: Worl
 
 async def test_an_event_for_an_earlier_version_is_stored_and_not_planned(world: World) -> None:
     (old,) = await world.rows(
-        "INSERT INTO dataset_versions (dataset_uuid, config_hash) "
-        "SELECT id, 'x' FROM datasets WHERE name = 'other' RETURNING id"
+        "INSERT INTO dataset_versions (org_id, dataset_uuid, config_hash) "
+        "SELECT org_id, id, 'x' FROM datasets WHERE name = 'other' RETURNING id"
     )
     await take(world, SourceEvent(dataset="other", version=str(old["id"])))
     (invalidation,) = await world.rows(

@@ -13,13 +13,14 @@ _LARGE = {"partition_versions", "task_inputs"}
 _HISTORY = """
     WITH versions AS (
         INSERT INTO partition_versions
-            (dataset_uuid, dataset_version, partition_key, materialized_at)
-        SELECT d.id, c.dataset_version, n::text, now()
+            (org_id, dataset_uuid, dataset_version, partition_key, materialized_at)
+        SELECT d.org_id, d.id, c.dataset_version, n::text, now()
         FROM datasets d JOIN current_datasets c ON c.dataset_uuid = d.id,
              generate_series(1, 20000) AS n WHERE d.name = 'a'
     )
-    INSERT INTO task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version)
-    SELECT md5(n::text)::uuid, d.id, (n + back)::text, now()
+    INSERT INTO task_inputs
+        (org_id, task_id, input_dataset_uuid, input_partition_key, input_version)
+    SELECT d.org_id, md5(n::text)::uuid, d.id, (n + back)::text, now()
     FROM datasets d, generate_series(1, 20000) AS n, generate_series(0, 6) AS back
     WHERE d.name = 'a' RETURNING 1 AS one
 """

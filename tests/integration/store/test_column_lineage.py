@@ -35,7 +35,8 @@ WRITES = {
     "delete a dataset": "DELETE FROM datasets WHERE name = 's'",
     "delete nothing": "DELETE FROM column_lineage WHERE false",
     "insert, no foreign keys": "SET session_replication_role = replica;"
-    " INSERT INTO column_lineage SELECT output_dataset_uuid, '*', input_dataset_uuid, 'z', job_id"
+    " INSERT INTO column_lineage SELECT output_dataset_uuid, '*', input_dataset_uuid, 'z', job_id,"
+    " org_id"
     " FROM column_lineage ON CONFLICT DO NOTHING",
 }
 
