@@ -73,7 +73,7 @@ class KafkaConsumer:
             await session.run()
         finally:
             pulse.waits_for = _NOT_JOINED
-            clear_lag()
+            clear_lag(self._settings.name)
             await _leave(client)
 
 

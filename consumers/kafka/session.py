@@ -68,7 +68,7 @@ class Session:
                 await self.commits.commit_if_due()
                 if self.membership.has_joined:
                     self.pulse.waits_for = None
-                report_lag(self.client, self.membership.positions)
+                report_lag(self.settings.name, self.client, self.membership.positions)
             except _POSITION_ERRORS as why:
                 _log.info("loading positions again", consumer=self.settings.name, why=str(why))
                 self.membership.reset_positions()

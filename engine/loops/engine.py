@@ -19,7 +19,8 @@ from engine.flow.retention.expire import expire
 from engine.flow.retention.publish import publish
 from engine.flow.retention.sweep import sweep
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.notification_listener import NotificationListener
+from engine.loops.notification_listener import NotificationListener, Waker
+from engine.loops.orgs import ListedOrg, Work, for_each_org
 from engine.loops.periodic import run_periodically
 from engine.model.states import PlanState
 from engine.monitor import metrics
@@ -38,22 +39,41 @@ _SWEEP_SECONDS = 3600.0
 
 
 class Engine:
-    """One engine process for one org; any number of them may run at once."""
+    """One engine for one org; any number of them may run at once.
 
-    def __init__(self, database: Database, org: OrgContext, settings: Settings) -> None:
+    Engines of one process may share a ``listener`` for `INVALIDATIONS` that runs already.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        org: OrgContext,
+        settings: Settings,
+        listener: NotificationListener | None = None,
+    ) -> None:
         self._database = database
         self._org = org
         self._settings = settings
+        self._listener = listener
+        self._audited: dict[str, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all loops until ``stop`` is set, and let their current steps finish."""
+        if self._listener is not None:
+            with self._listener.waker() as waker:
+                await self._run(stop, waker)
+            return
         listener = NotificationListener(self._database, [INVALIDATIONS])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listener.run(stop))
+            await self._run(stop, listener)
+
+    async def _run(self, stop: asyncio.Event, waker: Waker) -> None:
         settings = self._settings
         _log.info("engine is up", org=str(self._org.id))
         async with asyncio.TaskGroup() as group:
-            group.create_task(listener.run(stop))
             for loop in (
-                run_periodically("plan", self._plan, stop, settings.poll_seconds, listener.wait),
+                run_periodically("plan", self._plan, stop, settings.poll_seconds, waker.wait),
                 run_periodically("reap", self._reap, stop, settings.reap_seconds),
                 run_periodically("release", self._release, stop, _FROZEN_SECONDS),
                 run_periodically("publish", self._publish, stop, settings.poll_seconds),
@@ -66,6 +86,8 @@ class Engine:
                 run_periodically("sweep", self._sweep, stop, _SWEEP_SECONDS),
             ):
                 group.create_task(loop)
+        for verdict in self._audited:
+            self._set_audited(verdict, 0)
         _log.info("engine is down")
 
     async def _plan(self) -> bool:
@@ -112,7 +134,7 @@ class Engine:
             counts = await audit_all(conn, self._org, mend=True)
         for verdict in ("in_hand", "left", "lost"):
             count = getattr(counts, verdict)
-            metrics.AUDITED_PARTITIONS.labels(verdict.replace("_", " ")).set(count)
+            self._set_audited(verdict.replace("_", " "), count)
         metrics.AUDIT_LOST.inc(counts.lost)
         for partition in counts.shown:
             if partition.verdict == Verdict.LOST:
@@ -121,6 +143,12 @@ class Engine:
                     **msgspec.to_builtins(partition),
                 )
         return False
+
+    def _set_audited(self, verdict: str, count: int) -> None:
+        """Replace this engine's part of a gauge that sums the orgs of the process."""
+        change = count - self._audited.get(verdict, 0)
+        metrics.AUDITED_PARTITIONS.labels(verdict).inc(change)
+        self._audited[verdict] = count
 
     async def _trim(self) -> bool:
         async with self._database.connection() as conn:
@@ -149,6 +177,21 @@ class Engine:
         if swept:
             _log.info("old versions removed", **msgspec.to_builtins(swept))
         return swept is not None
+
+
+def engines_of_all_orgs(database: Database, settings: Settings) -> Work:
+    """Return the work of an engine for each org; the engines share one listener."""
+    listener = NotificationListener(database, [INVALIDATIONS])
+
+    def start(org: ListedOrg) -> Work:
+        return Engine(database, OrgContext(org.id), settings, listener).run
+
+    async def run(stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listener.run(stop))
+            await for_each_org(database, start)(stop)
+
+    return run
 
 
 def _count(planned: Planned, seconds: float) -> None:

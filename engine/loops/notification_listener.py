@@ -4,8 +4,8 @@ A notification is only a hint: a woken loop reads the tables, and every loop pol
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import psycopg
 import structlog
@@ -19,13 +19,38 @@ _PAUSE_SECONDS = 1.0
 _LISTEN_SECONDS = 30.0
 
 
-class NotificationListener:
+class Waker:
+    """An event, set by every notification, for one loop that waits."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Return on the first notification since the last call, or after ``seconds``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wake.wait()
+        self.wake.clear()
+
+
+class NotificationListener(Waker):
     """Set ``wake`` on every notification of the channels, and once after every (re)connection."""
 
     def __init__(self, database: Database, channels: Sequence[str]) -> None:
-        self.wake = asyncio.Event()
+        super().__init__()
         self._database = database
         self._channels = channels
+        self._wakers: list[Waker] = [self]
+
+    @contextmanager
+    def waker(self) -> Iterator[Waker]:
+        """Lend a waker to a further loop, which waits independently of the others."""
+        waker = Waker()
+        self._wakers.append(waker)
+        try:
+            yield waker
+        finally:
+            self._wakers.remove(waker)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until ``stop`` is set, reconnecting after every outage of the database."""
@@ -34,13 +59,6 @@ class NotificationListener:
         listening.cancel()
         with suppress(asyncio.CancelledError):
             await listening
-
-    async def wait(self, seconds: float) -> None:
-        """Return on the first notification since the last call, or after ``seconds``."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.wake.wait()
-        self.wake.clear()
 
     async def _reconnecting(self) -> None:
         while True:
@@ -57,11 +75,15 @@ class NotificationListener:
         try:
             for channel in self._channels:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            self.wake.set()
+            self._wake_all()
             while True:
                 async for _ in connection.notifies(timeout=_LISTEN_SECONDS):
-                    self.wake.set()
+                    self._wake_all()
                 # Detects a server that vanished without closing the connection.
                 await connection.execute("SELECT 1")
         finally:
             await connection.close()
+
+    def _wake_all(self) -> None:
+        for waker in self._wakers:
+            waker.wake.set()

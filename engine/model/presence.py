@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+ALL_ORGS: Final = "all"
+"""In place of the slug of an org: every org of the installation."""
 
 
 class ProcessKind(StrEnum):
@@ -14,7 +18,7 @@ class ProcessKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """The work of one process, for the org with this slug."""
+    """The work of one process, for the org with this slug, or for `ALL_ORGS`."""
 
     org: str
     kinds: tuple[ProcessKind, ...]

@@ -1,6 +1,6 @@
-"""Gauges of an org's backlog, read from the database: open, waiting, failed and pending work.
+"""Gauges of the backlog of orgs, read from the database: open, waiting, failed and pending work.
 
-A scrape runs one bounded statement, at most once a second.
+A scrape runs one bounded statement for each org, at most once a second.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from psycopg_pool import PoolTimeout
 
 from engine.store.database import Database
 from engine.store.rows.monitor import Backlog
-from engine.store.run import execute, fetch_one
+from engine.store.rows.orgs import ListedOrg
+from engine.store.run import execute, fetch, fetch_one
 
 _log = structlog.get_logger(__name__)
 _MOST = 100_000
@@ -61,12 +62,12 @@ _STATES = ("blocked", "waiting_for_inputs", "queued", "running", "failed")
 
 
 class BacklogGauges:
-    """Gauges of one org; while the database is unavailable, only `knockon_database_up`."""
+    """Gauges of one org, or of each org; while the database is unavailable, only its state."""
 
-    def __init__(self, database: Database, org_id: UUID) -> None:
+    def __init__(self, database: Database, org_id: UUID | None) -> None:
         self._database = database
         self._org_id = org_id
-        self._backlog: Backlog | None = None
+        self._backlogs: Mapping[str, Backlog] | None = None
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -74,37 +75,48 @@ class BacklogGauges:
         """Read the database, unless the last reading is less than a second old."""
         async with self._reading:
             if monotonic() - self._read_at > _FRESH_SECONDS:
-                self._backlog = await self._read()
+                self._backlogs = await self._read()
                 self._read_at = monotonic()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of the last reading."""
         about = "1 while Knockon's database answers, else 0."
-        yield GaugeMetricFamily("knockon_database_up", about, self._backlog is not None)
-        if self._backlog is not None:
-            yield _tasks(self._backlog.tasks)
+        yield GaugeMetricFamily("knockon_database_up", about, self._backlogs is not None)
+        if self._backlogs is not None:
+            yield _tasks(self._backlogs)
             for column, (name, about) in _GAUGES.items():
-                yield GaugeMetricFamily(name, about, getattr(self._backlog, column))
+                family = GaugeMetricFamily(name, about, labels=["org"])
+                for org, backlog in self._backlogs.items():
+                    family.add_metric([org], getattr(backlog, column))
+                yield family
 
-    async def _read(self) -> Backlog | None:
+    async def _read(self) -> Mapping[str, Backlog] | None:
+        """Read the backlog of each org, by slug."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._database.transaction() as conn:
                 await execute(conn, "monitor.caution")
-                return await fetch_one(
-                    conn, "monitor.backlog", Backlog, org_id=self._org_id, most=_MOST
-                )
+                orgs = await fetch(conn, "orgs.all", ListedOrg)
+                rows = {
+                    org.slug: await fetch_one(
+                        conn, "monitor.backlog", Backlog, org_id=org.id, most=_MOST
+                    )
+                    for org in orgs
+                    if self._org_id in (None, org.id)
+                }
         except (psycopg.Error, PoolTimeout, TimeoutError) as error:
             _log.warning("could not read the backlog gauges", why=str(error).strip() or repr(error))
             return None
+        return {slug: backlog for slug, backlog in rows.items() if backlog is not None}
 
 
-def _tasks(counts: Mapping[str, int]) -> Metric:
+def _tasks(backlogs: Mapping[str, Backlog]) -> Metric:
     about = (
         "Unfinished tasks by state (`blocked`, `waiting_for_inputs`, `queued`, `running`, "
         "`failed`), counted up to 100,000 each; those waiting for inputs need partitions to "
         "exist."
     )
-    family = GaugeMetricFamily("knockon_tasks", about, labels=["state"])
-    for state in _STATES:
-        family.add_metric([state], counts[state])
+    family = GaugeMetricFamily("knockon_tasks", about, labels=["org", "state"])
+    for org, backlog in backlogs.items():
+        for state in _STATES:
+            family.add_metric([org, state], backlog.tasks[state])
     return family

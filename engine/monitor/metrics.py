@@ -48,7 +48,7 @@ KAFKA_LAG = Gauge(
     "knockon_kafka_lag_messages",
     "Messages between the position stored in Knockon's database (not the broker's "
     "commits) and the end of a partition.",
-    ["topic", "partition"],
+    ["consumer", "topic", "partition"],
 )
 CHANGE_LOG_ROWS = Gauge(
     "knockon_change_log_unread_rows",

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import Forbidden
+from engine.model.presence import ALL_ORGS
 from engine.model.states import KeyScope, Role
 from engine.service.errors import database_errors
 
@@ -21,6 +22,11 @@ class Org(msgspec.Struct, frozen=True):
 
     id: UUID
     slug: str
+
+    @property
+    def is_all(self) -> bool:
+        """True for the stand-in of all orgs, for processes that serve each."""
+        return self.slug == ALL_ORGS
 
     @property
     def consumer_name(self) -> str:

@@ -6,7 +6,8 @@ from uuid import UUID
 import msgspec
 from psycopg.types.json import Jsonb
 
-from engine.errors import UnknownName
+from engine.errors import InvalidInput, UnknownName
+from engine.model.presence import ALL_ORGS
 from engine.store.database import Connection
 from engine.store.roles import create_org_role
 from engine.store.rows.orgs import LineageEpoch, OrgRow, StoredSettings
@@ -34,7 +35,12 @@ async def org_id(conn: Connection, slug: str) -> UUID:
 
 
 async def ensure_org(conn: Connection, slug: str) -> UUID:
-    """Return the id of the org with this slug, creating the org and the role of its jobs if new."""
+    """Return the id of the org with this slug, creating the org and the role of its jobs if new.
+
+    Raises InvalidInput for a reserved slug.
+    """
+    if slug == ALL_ORGS:
+        raise InvalidInput(f"an org cannot have the name {slug!r}, which means all orgs")
     await execute(conn, "orgs.create", slug=slug)
     await create_org_role(conn, slug)
     return await org_id(conn, slug)

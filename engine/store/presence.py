@@ -3,7 +3,7 @@
 Tables would need heartbeats, and would report a killed process for a while.
 """
 
-from engine.model.presence import Presence, ProcessKind
+from engine.model.presence import ALL_ORGS, Presence, ProcessKind
 from engine.store.database import Connection
 from engine.store.rows.presence import ConnectedKind
 from engine.store.run import execute, fetch
@@ -16,7 +16,10 @@ async def register(conn: Connection, presence: Presence) -> None:
 
 
 async def connected_kinds(conn: Connection, org: str) -> set[ProcessKind]:
-    """Return the kinds of processes connected for an org; earlier versions do not register."""
+    """Return the kinds of processes connected for an org, or for all; see `register`.
+
+    Earlier versions do not register.
+    """
     kinds = [kind.value for kind in ProcessKind]
-    rows = await fetch(conn, "presence.connected", ConnectedKind, kinds=kinds, org=org)
+    rows = await fetch(conn, "presence.connected", ConnectedKind, kinds=kinds, orgs=[org, ALL_ORGS])
     return {ProcessKind(row.kind) for row in rows}

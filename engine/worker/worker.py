@@ -1,20 +1,23 @@
-"""The worker: claim tasks of an org as capacity allows, and run them concurrently."""
+"""The worker: claim tasks of one or all orgs as capacity allows, and run them concurrently."""
 
 import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from math import ceil
+from uuid import UUID
 
 import structlog
 
 from engine.errors import InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
+from engine.loops.orgs import OrgList
 from engine.loops.periodic import run_periodically
 from engine.model.task import Lease
 from engine.monitor import metrics
 from engine.settings import Settings
-from engine.store.database import Database
+from engine.store.database import Connection, Database
 from engine.store.ids import new_id
 from engine.store.notifications import TASKS
 from engine.worker.client import Client
@@ -30,15 +33,17 @@ _SPARE_CONNECTIONS = 2
 
 
 class Worker:
-    """One worker process for one org; any number may run at once.
+    """One worker for one org, or for all orgs of a list; any number may run at once.
 
-    Raises InvalidInput if the database pool is too small for ``concurrency``.
+    Free slots are divided among the orgs, each time beginning with the next, so that an org with
+    many tasks cannot keep the others waiting. Raises InvalidInput if the database pool is too small
+    for ``concurrency``.
     """
 
     def __init__(
         self,
         database: Database,
-        org: OrgContext,
+        orgs: OrgContext | OrgList,
         settings: Settings,
         *,
         worker_id: str | None = None,
@@ -53,7 +58,8 @@ class Worker:
                 "KNOCKON_CONCURRENCY"
             )
         self._database = database
-        self._org = org
+        self._orgs = orgs
+        self._turn = 0
         self._settings = settings
         self._runtimes = installed_runtimes() if runtimes is None else runtimes
         self._grace_seconds = grace_seconds
@@ -61,13 +67,7 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
         self._emit: Emit = discard
         self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-6:]}"
-        self._client = Client(
-            database,
-            org,
-            self.worker_id,
-            runtimes=tuple(self._runtimes),
-            lease_seconds=settings.lease_seconds,
-        )
+        self._clients: dict[UUID, Client] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; finish running tasks, or hand them back after the grace."""
@@ -81,6 +81,8 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listener.run(stop))
+                if isinstance(self._orgs, OrgList):
+                    group.create_task(self._orgs.run(stop))
                 group.create_task(
                     run_periodically("claim", self._claim, stop, seconds, self._listener.wait)
                 )
@@ -88,7 +90,8 @@ class Worker:
         finally:
             metrics.WORKER_SLOTS.dec(slots)
             await self._hand_back()
-            await self._client.close()
+            for client in self._clients.values():
+                await client.close()
         _log.info("worker is down", worker=self.worker_id)
 
     async def _claim(self) -> bool:
@@ -97,16 +100,50 @@ class Worker:
         if free_slots < 1:
             return False
         async with self._database.connection() as conn:
-            leases = await self._client.claim_on(conn, free_slots)
-        for lease in leases:
-            self._start(lease)
-        return len(leases) == free_slots
+            claimed = await self._claim_in_turn(conn, free_slots)
+        return claimed == free_slots
 
-    def _start(self, lease: Lease) -> None:
+    async def _claim_in_turn(self, conn: Connection, free_slots: int) -> int:
+        """Claim for each org its share of the slots, then for any org; return the claimed tasks."""
+        orgs = self._in_turn()
+        share, left = ceil(free_slots / len(orgs)) if orgs else 0, free_slots
+        for most in (share, free_slots):
+            for org in orgs:
+                if left:
+                    client = self._client(org)
+                    leases = await client.claim_on(conn, min(most, left))
+                    left -= len(leases)
+                    for lease in leases:
+                        self._start(client, org, lease)
+            if len(orgs) == 1:
+                break
+        return free_slots - left
+
+    def _in_turn(self) -> list[OrgContext]:
+        """Return the orgs, beginning with the one after the first of the last claim."""
+        if isinstance(self._orgs, OrgContext):
+            return [self._orgs]
+        orgs = self._orgs.contexts
+        self._turn = (self._turn + 1) % max(len(orgs), 1)
+        return orgs[self._turn :] + orgs[: self._turn]
+
+    def _client(self, org: OrgContext) -> Client:
+        """Return the client for an org, which renews the leases of its tasks."""
+        if org.id not in self._clients:
+            self._clients[org.id] = Client(
+                self._database,
+                org,
+                self.worker_id,
+                runtimes=tuple(self._runtimes),
+                lease_seconds=self._settings.lease_seconds,
+            )
+        return self._clients[org.id]
+
+    def _start(self, client: Client, org: OrgContext, lease: Lease) -> None:
         _count(lease)
         namespace = self._settings.lineage_namespace
-        context = Context(lease, self._database, self._org, namespace)
-        task = asyncio.create_task(run_task(self._client, context, self._runtimes, self._emit))
+        context = Context(lease, self._database, org, namespace)
+        task = asyncio.create_task(run_task(client, context, self._runtimes, self._emit))
         self._running.add(task)
         task.add_done_callback(self._ended)
 

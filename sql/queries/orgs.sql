@@ -2,6 +2,10 @@
 -- An org by its slug.
 SELECT id, slug, name, settings FROM knockon.orgs WHERE slug = %(slug)s
 
+-- :name all
+-- All orgs, the oldest first.
+SELECT id, slug FROM knockon.orgs ORDER BY created_at, id
+
 -- :name create
 -- Create an org at its first deploy.
 INSERT INTO knockon.orgs (name, slug) VALUES (%(slug)s, %(slug)s)

@@ -5,10 +5,10 @@
 SELECT pg_advisory_lock_shared(hashtextextended('knockon.' || %(kind)s || ' ' || %(org)s, 0))
 
 -- :name connected
--- The kinds of processes that work for an org. A lock has the two halves of its number.
-SELECT k.kind
-FROM unnest(%(kinds)s::text[]) AS k(kind)
-CROSS JOIN LATERAL (SELECT hashtextextended('knockon.' || k.kind || ' ' || %(org)s, 0) AS number) AS n
+-- The kinds of processes that work for any of these orgs. A lock has the two halves of its number.
+SELECT DISTINCT k.kind
+FROM unnest(%(kinds)s::text[]) AS k(kind), unnest(%(orgs)s::text[]) AS o(org)
+CROSS JOIN LATERAL (SELECT hashtextextended('knockon.' || k.kind || ' ' || o.org, 0) AS number) AS n
 WHERE EXISTS (
     SELECT FROM pg_locks l
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1

@@ -61,12 +61,12 @@ def _row(collector: Counter | Gauge | Histogram, labels: tuple[str, ...]) -> lis
 
 
 def _family(metric: Metric) -> list[str]:
-    labels = cast("Any", metric)._labelnames
+    labels = [label for label in cast("Any", metric)._labelnames if label != "org"]
     return [code(metric.name), metric.type, ", ".join(map(code, labels)), metric.documentation]
 
 
 def _gauges() -> list[Metric]:
     gauges = BacklogGauges(cast("Database", None), UUID(int=0))
     values: dict[str, Any] = dict.fromkeys(Backlog.__struct_fields__, 0)
-    gauges._backlog = Backlog(**values | {"tasks": defaultdict(int)})
+    gauges._backlogs = {"default": Backlog(**values | {"tasks": defaultdict(int)})}
     return list(gauges.collect())

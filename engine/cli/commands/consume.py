@@ -10,7 +10,7 @@ import typer
 from consumers.kafka import Origin
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.runtime.broker import find_broker
-from engine.cli.runtime.consumers import consumers_for
+from engine.cli.runtime.consumers import consumer_work, consumers_for
 from engine.cli.runtime.monitor import Monitor
 from engine.cli.runtime.services import serve
 from engine.cli.runtime.session import Session, run
@@ -46,18 +46,24 @@ def consume(
 ) -> None:
     """Ingest changes from the Kafka topics and PostgreSQL tables named by deployed DAGs.
 
-    Deploys of new sources take effect without a restart. Run up to as many consumers as the topics
+    Deploys of new sources take effect without a restart. With --org all, the sources of every org
+    are consumed. Run up to as many consumers as the topics
     have partitions.
     """
     origin = _origin(begin)
 
     async def work(session: Session) -> None:
-        consumers = consumers_for(session, find_broker(session.settings), group)
-        if origin is not None:
-            _log_moves(await consumers.rewind(origin))
-        await serve(session, consumers.run, kinds=(ProcessKind.CONSUMER,))
+        broker = find_broker(session.settings)
+        work = consumer_work(session, broker)
+        if not session.org.is_all:
+            consumers = consumers_for(session, broker, group)
+            if origin is not None:
+                _log_moves(await consumers.rewind(origin))
+            work = consumers.run
+        await serve(session, work, kinds=(ProcessKind.CONSUMER,))
 
-    run(options, work, role="service", monitor_address=monitor)
+    serves_all_orgs = group is None and origin is None
+    run(options, work, role="service", serves_all_orgs=serves_all_orgs, monitor_address=monitor)
 
 
 def _origin(text: str) -> Origin | None:

@@ -12,19 +12,18 @@ from engine.cli.commands.worker import pool_size
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import console, show
 from engine.cli.runtime.broker import running_broker
-from engine.cli.runtime.consumers import consumers_for
+from engine.cli.runtime.consumers import consumer_work
 from engine.cli.runtime.monitor import Monitor
+from engine.cli.runtime.processes import engine_work, worker_for
 from engine.cli.runtime.services import Service, serve
 from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.topics import TopicCreator
 from engine.embedded.broker import Broker, EmbeddedBroker
-from engine.loops.engine import Engine
 from engine.model.presence import ProcessKind
 from engine.secrets import clear_environment
 from engine.store.addresses import display_url
 from engine.wording import counted
 from engine.worker.code_path import add_code_directories, directories_of
-from engine.worker.worker import Worker
 
 app = typer.Typer(add_completion=False)
 
@@ -67,7 +66,14 @@ def up(
 
     concurrency = load_settings(options).concurrency
     pool = pool_size(concurrency, workers)
-    run(options, work, role="host", database_pool=pool, monitor_address=monitor)
+    run(
+        options,
+        work,
+        role="host",
+        serves_all_orgs=not demo,
+        database_pool=pool,
+        monitor_address=monitor,
+    )
 
 
 async def _demo(session: Session, broker: Broker) -> None:
@@ -82,12 +88,12 @@ async def _demo(session: Session, broker: Broker) -> None:
 
 
 def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
-    engine = Engine(session.database, session.org_context, session.settings)
-    worker_loops = [
-        Worker(session.database, session.org_context, session.settings) for _ in range(workers)
+    worker_loops = [worker_for(session) for _ in range(workers)]
+    services: list[Service] = [
+        engine_work(session),
+        consumer_work(session, broker),
+        *(worker.run for worker in worker_loops),
     ]
-    consumers = consumers_for(session, broker)
-    services: list[Service] = [engine.run, consumers.run, *(worker.run for worker in worker_loops)]
     if isinstance(broker, EmbeddedBroker):
         services.append(TopicCreator(session, broker).run)
     return services

@@ -7,6 +7,7 @@ import typer
 
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.runtime.monitor import Monitor
+from engine.cli.runtime.processes import worker_for
 from engine.cli.runtime.services import serve
 from engine.cli.runtime.session import Session, run
 from engine.errors import UnknownName
@@ -14,7 +15,6 @@ from engine.model.presence import ProcessKind
 from engine.secrets import clear_environment
 from engine.worker.code_path import add_code_directories, directories_of
 from engine.worker.runtimes import Runtime, installed_runtimes
-from engine.worker.worker import Worker
 
 app = typer.Typer(add_completion=False)
 
@@ -41,21 +41,22 @@ def worker(
 ) -> None:
     """Claim tasks and run them.
 
-    Any number of workers may run. SIGINT or SIGTERM finishes running tasks; a second signal drops
-    running tasks, which run again on any worker after the leases expire.
+    Any number of workers may run. With --org all, a worker divides its slots among all orgs. SIGINT
+    or SIGTERM finishes running tasks; a second signal drops running tasks, which run again on any
+    worker after the leases expire.
     """
 
     async def work(session: Session) -> None:
         clear_environment()
         add_code_directories(directories_of(session.settings.code_path))
-        runtimes = choose_runtimes(installed_runtimes(), runtime)
-        worker = Worker(session.database, session.org_context, session.settings, runtimes=runtimes)
+        worker = worker_for(session, choose_runtimes(installed_runtimes(), runtime))
         await serve(session, worker.run, kinds=(ProcessKind.WORKER,))
 
     run(
         options,
         work,
         role="service",
+        serves_all_orgs=True,
         concurrency=concurrency,
         database_pool=pool_size(concurrency),
         monitor_address=monitor,

@@ -1,12 +1,28 @@
 """The consumers of an org, as configured by the settings."""
 
+from dataclasses import replace
+
 from consumers.run import Consumers, SourceConnections
 from engine.cli.runtime.session import Session
 from engine.embedded.broker import Broker
+from engine.loops.orgs import ListedOrg, Work, for_each_org
+from engine.service.caller import Org
+
+
+def consumer_work(session: Session, broker: Broker | None) -> Work:
+    """The consumers of the session's org, or of every org."""
+    if not session.org.is_all:
+        return consumers_for(session, broker).run
+
+    def start(org: ListedOrg) -> Work:
+        own = replace(session, org=Org(org.id, org.slug))
+        return consumers_for(own, broker).run
+
+    return for_each_org(session.database, start)
 
 
 def consumers_for(session: Session, broker: Broker | None, group: str | None = None) -> Consumers:
-    """All consumers of the org; the name ``group`` defaults to `knockon.<org>`."""
+    """All consumers of the session's org; the name ``group`` defaults to `knockon.<org>`."""
     settings = session.settings
     connections = SourceConnections(
         name=group or session.org.consumer_name,

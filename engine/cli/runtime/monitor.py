@@ -40,7 +40,8 @@ async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None
     from engine.monitor.backlog_gauges import BacklogGauges
     from engine.monitor.server import MonitorServer
 
-    backlog = BacklogGauges(session.database, session.org_context.id) if has_engine else None
+    org_id = None if session.org.is_all else session.org.id
+    backlog = BacklogGauges(session.database, org_id) if has_engine else None
     app = monitor(session.settings.org, {"database": partial(_problem, session)}, backlog)
     server, stop = MonitorServer(app, address), asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 import psycopg
 
 from engine.cli.global_options import GlobalOptions
 from engine.cli.runtime.embedded_database import Role, embedded_database, require_embedded_database
-from engine.errors import ServiceUnavailable
+from engine.errors import InvalidInput, ServiceUnavailable
 from engine.flow.shared.org_context import OrgContext
 from engine.logs import configure_logs
+from engine.model.presence import ALL_ORGS
 from engine.secrets import hide_settings
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
@@ -67,15 +69,19 @@ def run(
     role: Role = "guest",
     creates_database: bool = False,
     creates_org: bool = False,
+    serves_all_orgs: bool = False,
     **settings: Any,
 ) -> T:
     """Run the work of a command in a session. Raises ServiceUnavailable on database errors.
 
     A guest logs only errors, unless --log-level is set, and does not wait for an unavailable
     database. A guest creates the embedded database only with ``creates_database``, and the org with
-    ``creates_org``. ``settings`` override those of the environment.
+    ``creates_org``. With ``serves_all_orgs``, the org may be `ALL_ORGS`. ``settings`` override
+    those of the environment.
     """
     loaded = load_settings(options, quiet=role == "guest", **settings)
+    if loaded.org == ALL_ORGS and not serves_all_orgs:
+        raise InvalidInput("this command is for one org: name it with --org or KNOCKON_ORG")
     if role == "guest" and not creates_database:
         require_database(loaded)
 
@@ -163,6 +169,8 @@ async def open_session(
 
         async def find_org() -> Org:
             await service.require_schema()
+            if settings.org == ALL_ORGS:
+                return Org(UUID(int=0), ALL_ORGS)
             return await service.org(settings.org, create=creates_org)
 
         with database_errors():

@@ -15,6 +15,13 @@ class OrgRow(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
 
 
+class ListedOrg(msgspec.Struct, frozen=True):
+    """The id and the slug of an org."""
+
+    id: UUID
+    slug: str
+
+
 class LineageEpoch(msgspec.Struct, frozen=True):
     """The epoch of an org's lineage."""
 

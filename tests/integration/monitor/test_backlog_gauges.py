@@ -22,11 +22,12 @@ async def _told(world: World) -> dict[Any, float]:
 
 
 def _values(metrics: Any) -> dict[Any, float]:
-    return {
-        (sample.name, *sample.labels.values()) if sample.labels else sample.name: sample.value
-        for metric in metrics
-        for sample in metric.samples
-    }
+    values: dict[Any, float] = {}
+    for metric in metrics:
+        for sample in metric.samples:
+            labels = [value for label, value in sample.labels.items() if label != "org"]
+            values[(sample.name, *labels) if labels else sample.name] = sample.value
+    return values
 
 
 async def test_an_empty_org_has_no_backlog(database: Database) -> None:
@@ -151,3 +152,18 @@ async def test_tasks_of_a_paused_job_do_not_count_as_waiting(database: Database)
     told = await _told(world)
     assert told["knockon_oldest_queued_task_seconds"] == 0
     assert told["knockon_tasks", "queued"] == 1
+
+
+async def test_each_org_has_its_own_gauges(database: Database) -> None:
+    world = await World.made(database, source("a"), job("b", "a"))
+    await world.changed("a", DAY)
+    await world.rows("INSERT INTO orgs (name, slug) VALUES ('o', 'o') RETURNING id")
+    backlog = BacklogGauges(database, None)
+    await backlog.refresh()
+    queued = {
+        sample.labels["org"]: sample.value
+        for metric in backlog.collect()
+        for sample in metric.samples
+        if sample.labels.get("state") == "queued"
+    }
+    assert queued == {"default": 1, "o": 0}

@@ -1,0 +1,83 @@
+"""Work for all orgs of an installation, including orgs created later."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
+
+import structlog
+
+from engine.flow.shared.org_context import OrgContext
+from engine.loops.periodic import run_periodically
+from engine.store.database import Database
+from engine.store.rows.orgs import ListedOrg
+from engine.store.run import fetch
+
+__all__ = ["ListedOrg", "OrgList", "Work", "for_each_org", "load_orgs"]
+
+_log = structlog.get_logger(__name__)
+_REFRESH_SECONDS = 2.0
+Work = Callable[[asyncio.Event], Awaitable[None]]
+"""Work until an event is set."""
+
+
+class OrgList:
+    """The orgs of an installation, with their lineages, refreshed every two seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._contexts: dict[UUID, OrgContext] = {}
+
+    @property
+    def contexts(self) -> list[OrgContext]:
+        """Return the orgs, in the order in which they were found."""
+        return list(self._contexts.values())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Refresh the list until ``stop`` is set."""
+        await run_periodically("orgs", self._refresh, stop, _REFRESH_SECONDS)
+
+    async def _refresh(self) -> bool:
+        found = await load_orgs(self._database)
+        for org_id in self._contexts.keys() - found.keys():
+            del self._contexts[org_id]
+        for org_id in found:
+            self._contexts.setdefault(org_id, OrgContext(org_id))
+        return False
+
+
+def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work:
+    """Return the work that ``start`` returns for each org, for all orgs at once.
+
+    It begins within two seconds of the creation of an org, and ends after its removal. An error in
+    the work for one org ends the work for all.
+    """
+
+    async def run(stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            working: dict[UUID, asyncio.Event] = {}
+
+            async def refresh() -> bool:
+                found = await load_orgs(database)
+                for org_id in working.keys() - found.keys():
+                    working.pop(org_id).set()
+                for org_id in found.keys() - working.keys():
+                    _log.info("serving an org", org=found[org_id].slug)
+                    end = working[org_id] = asyncio.Event()
+                    group.create_task(_run(start(found[org_id]), end))
+                return False
+
+            await run_periodically("orgs", refresh, stop, _REFRESH_SECONDS)
+            for end in working.values():
+                end.set()
+
+    return run
+
+
+async def load_orgs(database: Database) -> Mapping[UUID, ListedOrg]:
+    """Return all orgs, the oldest first."""
+    async with database.connection() as conn:
+        return {row.id: row for row in await fetch(conn, "orgs.all", ListedOrg)}
+
+
+async def _run(work: Work, end: asyncio.Event) -> None:
+    await work(end)
