@@ -60,13 +60,14 @@ WHERE r.rolname = %(role)s AND pg_has_role(session_user, r.oid, 'MEMBER')
 SELECT row_security_active('knockon.tasks') AS is_active
 
 -- :name ungranted
--- Relations for which the engine's or the service's role lacks a privilege. The service has none on
--- the months of a history, and reads the migrations.
+-- Relations for which the engine's or the service's role lacks a privilege. Neither needs
+-- any on the months of a history. The service only reads the migrations.
 SELECT c.relname::text AS name, c.relkind = 'v' OR c.relname = 'migrations' AS is_read_only,
     NOT c.relispartition AND NOT coalesce(
         has_table_privilege(s.role, c.oid, 'SELECT') AND (c.relkind = 'v' OR c.relname = 'migrations'
             OR has_table_privilege(s.role, c.oid, 'INSERT')), false) AS lacks_service,
-    NOT coalesce(has_table_privilege(e.role, c.oid, 'DELETE'), false) AS lacks_engine
+    NOT c.relispartition
+        AND NOT coalesce(has_table_privilege(e.role, c.oid, 'DELETE'), false) AS lacks_engine
 FROM pg_class c, (SELECT to_regrole(quote_ident(%(engine)s::text))::oid AS role) AS e,
     (SELECT to_regrole(quote_ident(%(service)s::text))::oid AS role) AS s
 WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p', 'v')

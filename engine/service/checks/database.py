@@ -103,7 +103,7 @@ async def _roles(conn: Connection) -> Check:
     """Check the roles; if some are missing, deployed SQL jobs of any org fail."""
     missing = await missing_roles(conn)
     if not missing:
-        return Check("roles", CheckVerdict.OK, "owner, engine, capture and orgs")
+        return Check("roles", CheckVerdict.OK, "owner, engine, service, capture and orgs")
     (sql_jobs,) = await fetch(conn, "roles.sql_jobs", DeployedJobs)
     return Check(
         "roles",

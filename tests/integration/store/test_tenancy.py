@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from engine.errors import ServiceUnavailable
 from engine.store.database import Connection, Database
-from engine.store.roles import role_name
+from engine.store.roles import missing_roles, render, role_name
 from engine.store.tenancy import TenantDatabase
 from tests.support.databases import fresh_database
 
@@ -190,6 +190,13 @@ async def test_months_are_accessible_through_their_history_only(service: Databas
         for row in months:
             with _refused():
                 await conn.execute(sql.SQL("SELECT FROM {}").format(_name(row["name"])))
+
+
+async def test_a_new_month_lacks_nothing(engine: Database) -> None:
+    async with engine.connection() as conn:
+        texts = list(render(await missing_roles(conn), conn))
+    # The orgs were created without the roles of their jobs.
+    assert [text for text in texts if "jobs" not in text and "run_as" not in text] == []
 
 
 async def test_every_table_enforces_its_policies(engine: Database) -> None:
