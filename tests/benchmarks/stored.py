@@ -15,11 +15,11 @@ from tests.benchmarks.worlds import World
 
 _COLUMNS = {
     "datasets": "id, org_id, name, producer_dag_name, producer_job_name",
-    "dataset_versions": "id, dataset_uuid, config_hash, partitioning",
-    "dag_version_datasets": "dag_version_id, dataset_uuid, dataset_version",
+    "dataset_versions": "org_id, id, dataset_uuid, config_hash, partitioning",
+    "dag_version_datasets": "org_id, dag_version_id, dataset_uuid, dataset_version",
     "jobs": "id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,"
     " execution_strategy, config_hash, input_datasets, output_datasets, update_strategy, inputs",
-    "column_lineage": "output_dataset_uuid, output_column, input_dataset_uuid, input_column,"
+    "column_lineage": "org_id, output_dataset_uuid, output_column, input_dataset_uuid, input_column,"
     " job_id",
 }
 
@@ -35,11 +35,12 @@ class _Store:
         producers = {job.outputs[0]: job for job in self.world.jobs}
         return {
             "datasets": ((d.id, self.org, d.name, "world", producers[d.id].name) for d in datasets),
-            "dataset_versions": ((d.version, d.id, "", d.partitioning) for d in datasets),
-            "dag_version_datasets": ((dag, d.id, d.version) for d in datasets),
+            "dataset_versions": ((self.org, d.version, d.id, "", d.partitioning) for d in datasets),
+            "dag_version_datasets": ((self.org, dag, d.id, d.version) for d in datasets),
             "jobs": self._jobs(),
             "column_lineage": (
-                (*edge, producers[edge[0]].id) for edge in dict.fromkeys(self.world.columns)
+                (self.org, *edge, producers[edge[0]].id)
+                for edge in dict.fromkeys(self.world.columns)
             ),
         }
 
