@@ -19,8 +19,8 @@ _COLUMNS = {
     "dag_version_datasets": "org_id, dag_version_id, dataset_uuid, dataset_version",
     "jobs": "id, org_id, name, dag_name, dag_version_id, activation, runtime, operator, source,"
     " execution_strategy, config_hash, input_datasets, output_datasets, update_strategy, inputs",
-    "column_lineage": "org_id, output_dataset_uuid, output_column, input_dataset_uuid, input_column,"
-    " job_id",
+    "column_lineage": "org_id, output_dataset_uuid, output_column, input_dataset_uuid,"
+    " input_column, job_id",
 }
 
 
