@@ -47,6 +47,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "history.attempts_of_archived_tasks": {"seconds": 60, "limit": 20},
     "events.after": {"after": 7, "kinds": None, "limit": 20},
     "events.newest": {"kinds": None, "limit": 20},
+    "events.newest_position": {},
     "events.expired_to": {},
     "views.progress": {"ids": [_ID]},
     "views.tasks_of_plans": {"plans": [_ID]},

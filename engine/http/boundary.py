@@ -1,0 +1,49 @@
+"""Outermost middleware: every error becomes a response, and every response has security headers."""
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.http.problems import response_to
+
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Boundary:
+    """Middleware around all others. After the start of a response, an error ends the connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to a request in any case."""
+        if scope["type"] != "http":
+            return
+        scope.setdefault("state", {})
+        outgoing = _Outgoing(send)
+        try:
+            await self._app(scope, receive, outgoing.send)
+        except Exception as error:
+            if outgoing.has_started:
+                raise
+            await response_to(error)(scope, receive, outgoing.send)
+
+
+class _Outgoing:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_started = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message, with the security headers at the start of the response."""
+        if message["type"] == "http.response.start":
+            self.has_started = True
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("cache-control", "no-store")
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
