@@ -13,6 +13,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import console, show
 from engine.cli.runtime.broker import running_broker
 from engine.cli.runtime.consumers import consumers_for
+from engine.cli.runtime.http import Listen, LocalKey, local_http_service, local_key
 from engine.cli.runtime.monitor import Monitor
 from engine.cli.runtime.services import Service, serve
 from engine.cli.runtime.session import Session, load_settings, run
@@ -36,6 +37,8 @@ class _Summary:
     org: str
     workers: int
     home: str
+    url: str
+    key: str
 
 
 @app.command()
@@ -47,13 +50,15 @@ def up(
         bool,
         typer.Option("--demo", help="Run the demo first, and keep the result for exploration."),
     ] = False,
+    listen: Listen = None,
     monitor: Monitor = None,
 ) -> None:
-    """Run the engine, consumers and workers in one process.
+    """Run the engine, consumers, workers and the HTTP service in one process.
 
     An embedded database, with data under KNOCKON_HOME, and an embedded broker serve this and other
     commands unless servers are set. The broker keeps messages in memory: messages not
-    yet read are lost when the command ends. SIGINT or SIGTERM finishes running tasks and stops.
+    yet read are lost when the command ends. The key of the HTTP service acts for a local admin, and
+    is revoked at the end. SIGINT or SIGTERM finishes running tasks and stops.
     """
 
     async def work(session: Session) -> None:
@@ -62,12 +67,23 @@ def up(
         with running_broker(session.settings) as broker:
             if demo:
                 await _demo(session, broker)
-            show(options, _summary(session, broker, workers), _text)
-            await serve(session, *_services(session, broker, workers), kinds=tuple(ProcessKind))
+            http = local_http_service(session)
+            services = [http.run, *_services(session, broker, workers)]
+            async with local_key(session) as key:
+                summary = _summary(session, broker, workers, http.url, key)
+                show(options, summary, _text)
+                await serve(session, *services, kinds=tuple(ProcessKind))
 
     concurrency = load_settings(options).concurrency
     pool = pool_size(concurrency, workers)
-    run(options, work, role="host", database_pool=pool, monitor_address=monitor)
+    run(
+        options,
+        work,
+        role="host",
+        database_pool=pool,
+        monitor_address=monitor,
+        http_address=listen,
+    )
 
 
 async def _demo(session: Session, broker: Broker) -> None:
@@ -93,7 +109,7 @@ def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
     return services
 
 
-def _summary(session: Session, broker: Broker, workers: int) -> _Summary:
+def _summary(session: Session, broker: Broker, workers: int, url: str, key: LocalKey) -> _Summary:
     settings = session.settings
     configured = settings.database_url
     return _Summary(
@@ -102,6 +118,8 @@ def _summary(session: Session, broker: Broker, workers: int) -> _Summary:
         org=settings.org,
         workers=workers,
         home=str(settings.home.resolve()),
+        url=url,
+        key=key.key,
     )
 
 
@@ -110,7 +128,9 @@ def _text(summary: _Summary) -> Group:
         "database": summary.database,
         "kafka": summary.kafka,
         "org": summary.org,
-        "running": f"engine, consumers, {counted(summary.workers, 'worker')}",
+        "running": f"engine, consumers, {counted(summary.workers, 'worker')}, HTTP service",
+        "http": summary.url,
+        "key": summary.key,
     }
     lines = [
         Text.assemble((f"{name:<10}", "bold"), value, no_wrap=True) for name, value in rows.items()

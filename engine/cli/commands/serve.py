@@ -1,0 +1,28 @@
+"""`knockon serve`."""
+
+import typer
+
+from engine.cli.global_options import GlobalOptions, command
+from engine.cli.runtime.http import HttpService, Listen
+from engine.cli.runtime.monitor import Monitor
+from engine.cli.runtime.services import serve as run_services
+from engine.cli.runtime.session import Session, run
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def serve(options: GlobalOptions, listen: Listen = None, monitor: Monitor = None) -> None:
+    """Serve the HTTP API for all orgs.
+
+    Callers are identified by keys: see 'knockon keys'. The service uses HTTP without TLS: put a
+    reverse proxy before it unless it listens on loopback. SIGINT or SIGTERM finishes the requests
+    in progress.
+    """
+
+    async def work(session: Session) -> None:
+        service = HttpService(session, session.settings.http_address)
+        await run_services(session, service.run)
+
+    run(options, work, role="service", monitor_address=monitor, http_address=listen)

@@ -1,0 +1,96 @@
+"""The HTTP service of a process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from engine.cli.runtime.session import Session
+from engine.errors import InvalidInput, ServiceUnavailable
+from engine.model.states import KeyScope, Role
+from engine.service.commands.api_keys import create_key, revoke_key
+from engine.service.commands.users import add_user
+
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="HOST:PORT",
+        help="Address of the HTTP service; default: KNOCKON_HTTP_ADDRESS.",
+        show_default=False,
+    ),
+]
+
+_FREE_PORT = "127.0.0.1:0"
+_LOCAL_USER = "local@localhost"
+_KEY_NAME = "knockon up"
+_KEY_SECONDS = 30 * 86_400
+
+
+class HttpService:
+    """The HTTP service on an address. Raises the errors of `WebServer`."""
+
+    def __init__(self, session: Session, address: str) -> None:
+        # Imported here, because most commands do not need FastAPI, which is slow to import.
+        from engine.http.app import Limits, http_app
+        from engine.web_server import HTTP_SERVICE, WebServer
+
+        settings = session.settings
+        limits = Limits(body_bytes=settings.http_body_bytes, per_second=settings.http_rate)
+        app = http_app(session.service, limits)
+        self._feeds = app.state.feeds
+        self._server = WebServer(app, address, HTTP_SERVICE)
+        self.url = self._server.url
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set; then end streams, and finish the other requests."""
+        ending = asyncio.create_task(self._end_streams(stop))
+        try:
+            await self._server.run(stop)
+        finally:
+            ending.cancel()
+            self._feeds.stop()
+
+    async def _end_streams(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._feeds.stop()
+
+
+def local_http_service(session: Session) -> HttpService:
+    """Return the service at the configured address; without a setting, possibly at a free port."""
+    address = session.settings.http_address
+    try:
+        return HttpService(session, address)
+    except ServiceUnavailable:
+        if "http_address" in session.settings.model_fields_set:
+            raise
+        return HttpService(session, _FREE_PORT)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKey:
+    """The key of the local user, valid while the command runs."""
+
+    key: str
+    user: str
+
+
+@asynccontextmanager
+async def local_key(session: Session) -> AsyncIterator[LocalKey]:
+    """Lend a key of a local admin, who is added if missing; the key is revoked afterwards.
+
+    The key also expires by itself, in case the process is killed.
+    """
+    caller, service = session.caller(), session.service
+    with suppress(InvalidInput):  # a user already, whose role may have been changed on purpose
+        await add_user(caller, service, _LOCAL_USER, Role.ADMIN)
+    created = await create_key(
+        caller, service, _LOCAL_USER, _KEY_NAME, [KeyScope.API], seconds=_KEY_SECONDS
+    )
+    try:
+        yield LocalKey(created.key, _LOCAL_USER)
+    finally:
+        await revoke_key(caller, service, created.prefix)
