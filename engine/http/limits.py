@@ -99,7 +99,7 @@ class LimitedRequest(Request):
 def check_depth(value: object) -> None:
     """Check the depth of a decoded value without recursion. Raises RequestError."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [item for each in level for item in _children(each)]
         if not level:
             return

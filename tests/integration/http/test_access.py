@@ -39,9 +39,7 @@ async def test_keys_that_are_not_valid_get_the_same_answer(site: Site) -> None:
     assert answers[0].headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(
-    "value", ["", "Bearer", "Bearer ", "Basic a2V5", "Bearer kn_x", "kn_x", "Bearer a b"]
-)
+@pytest.mark.parametrize("value", ["", "Bearer", "Basic a2V5", "Bearer kn_x", "kn_x", "Bearer a b"])
 async def test_malformed_credentials_are_rejected(site: Site, value: str) -> None:
     async with httpx2.AsyncClient(base_url=site.url) as client:
         for path in ("/api/v1/status", "/api/v1/nothing", "/", "/metrics"):

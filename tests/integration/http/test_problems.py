@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import httpx2
 import psycopg
@@ -15,6 +14,7 @@ from engine.store.database import Database
 from tests.integration.http.conftest import DAY, Site, key_for
 from tests.unit.test_errors import all_errors
 
+MISSING = "01941f29-7c00-7000-8000-000000000000"
 CHANGE = {"dataset": "a", "partitions": [DAY]}
 
 
@@ -43,10 +43,10 @@ def test_each_error_of_the_service_has_a_status(error: type[KnockonError]) -> No
         ("/datasets/nothing/partitions", "unknown_name"),
         ("/dags/nothing/deploys", "unknown_name"),
         ("/jobs?dag=nothing", "unknown_name"),
-        (f"/tasks/{uuid4()}", "unknown_name"),
-        (f"/tasks/{uuid4()}/attempts", "unknown_name"),
-        (f"/plans/{uuid4()}", "unknown_name"),
-        (f"/dead-letters/{uuid4()}", "unknown_name"),
+        (f"/tasks/{MISSING}", "unknown_name"),
+        (f"/tasks/{MISSING}/attempts", "unknown_name"),
+        (f"/plans/{MISSING}", "unknown_name"),
+        (f"/dead-letters/{MISSING}", "unknown_name"),
         ("/nothing", "unknown_path"),
         ("/tasks/", "unknown_path"),
     ],
