@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated
 
+import structlog
 import typer
 
 from engine.cli.runtime.session import Session
-from engine.errors import InvalidInput, ServiceUnavailable
+from engine.errors import InvalidInput, KnockonError, ServiceUnavailable
 from engine.model.states import KeyScope, Role
 from engine.service.commands.api_keys import create_key, revoke_key
 from engine.service.commands.users import add_user
@@ -24,6 +25,7 @@ Listen = Annotated[
     ),
 ]
 
+_log = structlog.get_logger(__name__)
 _FREE_PORT = "127.0.0.1:0"
 _LOCAL_USER = "local@localhost"
 _KEY_NAME = "knockon up"
@@ -93,4 +95,7 @@ async def local_key(session: Session) -> AsyncIterator[LocalKey]:
     try:
         yield LocalKey(created.key, _LOCAL_USER)
     finally:
-        await revoke_key(caller, service, created.prefix)
+        try:
+            await revoke_key(caller, service, created.prefix)
+        except KnockonError as error:
+            _log.warning("the local key is not revoked, and expires by itself", why=str(error))

@@ -175,6 +175,8 @@ async def _write_whole(conn: Connection, org: OrgContext, received: Sequence[Rec
     lineage = await org.lineage(conn)  # outside the try: its errors are not the deliveries' fault
     try:
         return await _write(conn, org.id, lineage, received)
+    except IdempotencyConflict:
+        raise  # only manual requests have keys, and their caller receives the error
     except Exception as error:
         if is_due_to_data(error):
             raise _Faulty from error

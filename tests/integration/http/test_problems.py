@@ -176,7 +176,7 @@ def quoted(text: str) -> str:
 async def test_a_cursor_is_passed_unchanged(site: Site) -> None:
     async with site.client() as client:
         for path in ("/tasks", "/deploys", "/events", "/datasets", "/users"):
-            for cursor in ("x", "====", "é", "MDE"):
+            for cursor in ("x", "====", "é"):
                 response = await client.get(path, params={"cursor": cursor})
                 assert "cursor" in problem_of(response, 422, "invalid_input")["detail"]
 
