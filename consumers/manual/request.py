@@ -25,8 +25,8 @@ async def invalidate(conn: Connection, org: OrgContext, event: SourceEvent) -> R
     """Invalidate the scope of an event; ``event.id`` is the optional idempotency key.
 
     Raises InvalidInput if the event names an unknown dataset, partition or column, and
-    IdempotencyConflict if an earlier request with different content used the key. No dead letter is written, because the caller
-    receives the error.
+    IdempotencyConflict if an earlier request with different content used the key. No dead letter is
+    written, because the caller receives the error.
     """
     key = event.id
     position = key or uuid4().hex
