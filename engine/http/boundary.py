@@ -3,6 +3,7 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from engine.http.limits import has_body
 from engine.http.problems import response_to
 
 _HEADERS = {
@@ -24,7 +25,7 @@ class Boundary:
         if scope["type"] != "http":
             return
         scope.setdefault("state", {})
-        outgoing = _Outgoing(send)
+        outgoing = _Outgoing(scope, send)
         try:
             await self._app(scope, receive, outgoing.send)
         except Exception as error:
@@ -34,7 +35,8 @@ class Boundary:
 
 
 class _Outgoing:
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self.has_started = False
 
@@ -46,4 +48,7 @@ class _Outgoing:
             headers.setdefault("cache-control", "no-store")
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            if has_body(self._scope) and not self._scope["state"].get("body_read"):
+                # The rest of the body might otherwise arrive for as long as the sender pleases.
+                headers["connection"] = "close"
         await self._send(message)

@@ -14,7 +14,6 @@ from engine.http.problems import RequestError
 BODY_SECONDS: Final = 30.0
 """Time for a whole body: a sender that is slower occupies memory and a connection for too long."""
 MAX_DEPTH: Final = 32
-_CLOSE = {"connection": "close"}
 
 
 class BodyLimits:
@@ -27,11 +26,10 @@ class BodyLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body. Raises RequestError beyond a limit."""
-        headers = Headers(scope=scope)
-        length = headers.get("content-length", "")
-        if not length and "transfer-encoding" not in headers:
+        if not has_body(scope):
             await self._app(scope, receive, send)
             return
+        length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > self._max_bytes:
             raise self._too_large()
         try:
@@ -42,8 +40,8 @@ class BodyLimits:
                 HTTPStatus.REQUEST_TIMEOUT,
                 "too_slow",
                 f"the body did not arrive within {self._seconds:g} seconds: send it again",
-                headers=_CLOSE,
             ) from None
+        scope["state"]["body_read"] = True
         await self._app(scope, _replay(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes:
@@ -65,8 +63,13 @@ class BodyLimits:
             "too_large",
             f"a body has at most {self._max_bytes:,} bytes: send less at once, or have an "
             "operator raise KNOCKON_HTTP_BODY_BYTES",
-            headers=_CLOSE,
         )
+
+
+def has_body(scope: Scope) -> bool:
+    """Return whether a request has a body, according to its headers."""
+    headers = Headers(scope=scope)
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

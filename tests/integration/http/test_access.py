@@ -113,6 +113,16 @@ async def test_keys_are_limited_to_their_scopes(site: Site) -> None:
                 assert response.status_code in (403, 422), (scope, endpoint.name)
 
 
+async def test_a_key_with_one_scope_is_enough(site: Site) -> None:
+    ingest = await key_for(site.world, "writer@example.com", KeyScope.INGEST)
+    async with site.client_of(ingest) as client:
+        assert (await client.post("/invalidations", json={"dataset": "a"})).status_code == 201
+        assert (await client.get("/me")).json()["scopes"] == ["ingest"]
+    read = await key_for(site.world, "admin@example.com", KeyScope.READ)
+    async with site.client_of(read) as client:
+        assert (await client.get("/tasks")).status_code == 200
+
+
 async def test_a_change_of_role_counts_at_once(site: Site) -> None:
     world = site.world
     body = {"kind": "org"}

@@ -27,8 +27,7 @@ async def strict(worlds: tuple[World, World]) -> AsyncIterator[Site]:
 
 async def raw(site: Site, head: str, *parts: bytes, pause: float = 0) -> str:
     """The response to a request written by hand, read until the end of the connection."""
-    host, _, port = site.url.removeprefix("http://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await opened(site)
     text = f"{head}\r\nHost: x\r\nAuthorization: Bearer {site.keys['admin']}\r\n"
     writer.write(text.replace("\n\n", "\n").encode())
     for part in parts:
@@ -64,13 +63,28 @@ async def test_a_slow_body_times_out(strict: Site) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("path", ["POST /api/v1/deploys", "GET /api/v1/nothing"])
+async def test_a_connection_ends_with_a_body_that_is_not_read(site: Site, path: str) -> None:
+    text = f"{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{"
+    reader, writer = await opened(site)
+    writer.write(text.encode())
+    async with asyncio.timeout(4):  # idle connections end after five seconds
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 401")
+    writer.close()
+
+
+async def opened(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = site.url.removeprefix("http://").rpartition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
 @pytest.mark.parametrize("head", ["", "GET /api/v1/me HTTP/1.1"])
 async def test_a_slow_head_times_out(
     site: Site, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
     monkeypatch.setattr(web_server, "_HEADER_SECONDS", 0.5)
-    host, _, port = site.url.removeprefix("http://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await opened(site)
     writer.write(head.encode())
     async with asyncio.timeout(10):
         answer = await reader.read()
@@ -81,8 +95,7 @@ async def test_a_slow_head_times_out(
 async def test_a_second_slow_head_times_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_server, "_HEADER_SECONDS", 0.5)
     get = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: x"
-    host, _, port = site.url.removeprefix("http://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await opened(site)
     async with asyncio.timeout(10):
         writer.write(f"{get}\r\n\r\n".encode())
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
