@@ -1,6 +1,7 @@
 """Outermost middleware: every error becomes a response, and every response has security headers."""
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.http.limits import has_body
@@ -28,6 +29,8 @@ class Boundary:
         outgoing = _Outgoing(scope, send)
         try:
             await self._app(scope, receive, outgoing.send)
+        except ClientDisconnect:
+            return
         except Exception as error:
             if outgoing.has_started:
                 raise

@@ -1,17 +1,20 @@
 """Declaration of routes: each calls one operation of the service, which determines its rights."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
 from typing import Any, get_type_hints
 
 from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from engine.errors import InvalidInput
 from engine.http.limits import LimitedRequest
-from engine.http.problems import RequestError, response_to
+from engine.http.problems import FieldError, RequestError, response_to
+from engine.model.source_positions import did_you_mean
 from engine.model.states import KeyScope, Role
 
 Handler = Callable[..., Awaitable[Response]]
@@ -113,13 +116,15 @@ class Resource:
 
 
 class _Route(APIRoute):
-    """A route that reads JSON within the limits."""
+    """A route that reads JSON within the limits, and accepts no unknown query parameter."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of requests."""
         handle = super().get_route_handler()
+        known = frozenset(_query_names(self.dependant))
 
         async def limited(request: Request) -> Response:
+            _require_known(request, known)
             wrapped = LimitedRequest(request.scope, request.receive)
             try:
                 return await handle(wrapped)
@@ -130,3 +135,26 @@ class _Route(APIRoute):
                 raise
 
         return limited
+
+
+def _require_known(request: Request, known: frozenset[str]) -> None:
+    """Reject unknown parameters: a misspelled filter would select everything."""
+    unknown = dict.fromkeys(name for name in request.query_params if name not in known)
+    if unknown:
+        raise RequestError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            InvalidInput.code,
+            "the request is not valid: correct the fields named in errors",
+            errors=[FieldError(["query", name], _unknown(name, known)) for name in unknown],
+        )
+
+
+def _unknown(name: str, known: frozenset[str]) -> str:
+    return f"there is no such parameter{did_you_mean(name, known)}"
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    """Yield the names of the query parameters of a handler and its dependencies."""
+    yield from (field.alias for field in dependant.query_params)
+    for each in dependant.dependencies:
+        yield from _query_names(each)

@@ -74,6 +74,7 @@ async def test_other_methods_are_named(site: Site) -> None:
         ("/dags/w/versions/99999999999999999999/file", ["path", "version"]),
         ("/events?after=-1", ["query", "after"]),
         ("/datasets/b/explanation", ["query", "partition"]),
+        ("/tasks?stauts=failed", ["query", "stauts"]),
     ],
 )
 async def test_invalid_parameters_are_located(
