@@ -3,10 +3,12 @@
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from engine.http.limits import has_body
 from engine.http.problems import response_to
 
+_LONGEST_PATH = 200
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -26,6 +28,12 @@ class Boundary:
         if scope["type"] != "http":
             return
         scope.setdefault("state", {})
+        # Log lines of the request name it; the query may contain anything, and is left out.
+        name = f"{scope['method']} {scope['path'][:_LONGEST_PATH]}"
+        with bound_contextvars(request=name):
+            await self._respond(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         outgoing = _Outgoing(scope, send)
         try:
             await self._app(scope, receive, outgoing.send)

@@ -92,5 +92,8 @@ async def list_deploys(call: Call, paging: PagingOf) -> Response:
 
 @deploys.post("", deploy)
 async def deploy_files(call: Call, body: Files, dry_run: _DryRun = False) -> Response:
-    """Deploy DAG files together, or show the effect; beyond a limit, a plan awaits approval."""
+    """Deploy DAG files together, or show the effect, for readers as well.
+
+    A deploy beyond a limit is left pending approval.
+    """
     return await call.answer(preview if dry_run else deploy, parse_files(body.files))

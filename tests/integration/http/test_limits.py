@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from engine import web_server
 from engine.http.app import Limits
 from engine.http.limits import MAX_DEPTH
+from engine.service.caller import Caller
+from engine.service.service import Service
 from tests.integration.http.conftest import Site, add_people, serving
 from tests.integration.http.test_problems import problem_of
 from tests.support.worlds import World
@@ -144,10 +148,22 @@ async def test_responses_have_security_headers(site: Site) -> None:
 async def test_a_request_in_progress_is_answered_at_the_end(
     worlds: tuple[World, World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started, going = asyncio.Event(), asyncio.Event()
+    original = Service.snapshot
+
+    @asynccontextmanager
+    async def slow(service: Service, caller: Caller) -> AsyncIterator[Any]:
+        started.set()
+        await going.wait()
+        async with original(service, caller) as found:
+            yield found
+
+    monkeypatch.setattr(Service, "snapshot", slow)
     async with serving(*worlds) as site:
         await add_people(site)
         task = asyncio.create_task(site.get("/status"))
-        await asyncio.sleep(0.005)
+        await started.wait()
+        asyncio.get_running_loop().call_later(0.5, going.set)
     assert (await task)["dags"]
 
 
