@@ -61,6 +61,12 @@ class InvalidEvent(InvalidInput):
     code = "invalid_event"
 
 
+class IdempotencyConflict(InvalidInput):
+    """An earlier request with other content used the same idempotency key."""
+
+    code = "idempotency_conflict"
+
+
 class UnknownName(InvalidInput):
     """There is no dataset, job, org, task or plan of this name or id."""
 

@@ -171,6 +171,21 @@ class Settings(BaseSettings):
             "`--monitor` takes precedence."
         ),
     )
+    http_address: str = Field(
+        default="127.0.0.1:8321",
+        description=(
+            "`host:port` of the HTTP service; `--listen` takes precedence. `knockon up` selects a "
+            "free port if the default one is in use."
+        ),
+    )
+    http_body_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=1024, description="Most bytes of the body of an HTTP request."
+    )
+    http_rate: float = Field(
+        default=1000,
+        gt=0,
+        description="Most HTTP requests per second of one key; `inf`: without limit.",
+    )
     openlineage_url: str | None = Field(
         default=None,
         repr=False,

@@ -7,6 +7,7 @@ Workers of one's own use `Client`, `Lease` and `Output`. Plug-ins implement `Ope
 from consumers.formats.format import Format
 from engine.errors import (
     Forbidden,
+    IdempotencyConflict,
     InvalidDag,
     InvalidEvent,
     InvalidFilter,
@@ -41,6 +42,7 @@ __all__ = [
     "Dataset",
     "Forbidden",
     "Format",
+    "IdempotencyConflict",
     "InvalidDag",
     "InvalidEvent",
     "InvalidFilter",

@@ -24,9 +24,9 @@ class Requested:
 async def invalidate(conn: Connection, org: OrgContext, event: SourceEvent) -> Requested:
     """Invalidate the scope of an event; ``event.id`` is the optional idempotency key.
 
-    Raises InvalidInput if the event names an unknown dataset, partition or column, or if an earlier
-    request with different content used the key. No dead letter is written, because the caller
-    receives the error.
+    Raises InvalidInput if the event names an unknown dataset, partition or column, and
+    IdempotencyConflict if an earlier request with different content used the key. No dead letter is
+    written, because the caller receives the error.
     """
     key = event.id
     position = key or uuid4().hex

@@ -21,6 +21,7 @@ COMMANDS = {
     "engine": (_SERVE, "Plan invalidations, reap expired leases, fire schedules."),
     "worker": (_SERVE, "Claim tasks and run them."),
     "consume": (_SERVE, "Ingest changes from Kafka topics and PostgreSQL tables."),
+    "serve": (_SERVE, "Serve the HTTP API for all orgs."),
     "demo": (_SERVE, "Recompute a year of flights, change by change."),
     "migrate": (_SETUP, "Upgrade the database schema."),
     "schema": (_SETUP, "Print the JSON Schema of DAG files."),

@@ -8,7 +8,7 @@ from engine.store.run import fetch, fetch_one
 
 
 async def user_named(conn: Connection, org: OrgContext, name: str) -> NamedUser:
-    """Lock and return the user with an e-mail address or external id.
+    """Lock and return the user with an e-mail address, external id or id.
 
     Raises UnknownName; InvalidInput if several users have the address.
     """

@@ -13,11 +13,12 @@ SET error = EXCLUDED.error, replayed_at = NULL, closed_at = NULL, closed_by = NU
     close_reason = NULL
 
 -- :name list
--- Dead letters, newest first; replayed and closed ones only on request.
+-- Dead letters before an id, newest first; replayed and closed ones only on request.
 SELECT id, consumer, stream, position, payload, headers, error, created_at, replayed_at, is_loss,
        closed_at, closed_by, close_reason
 FROM knockon.all_dead_letters
-WHERE org_id = %(org_id)s AND (%(all)s OR (replayed_at IS NULL AND closed_at IS NULL))
+WHERE org_id = %(org_id)s AND id < %(before)s
+  AND (%(all)s OR (replayed_at IS NULL AND closed_at IS NULL))
 ORDER BY id DESC LIMIT %(limit)s
 
 -- :name lock

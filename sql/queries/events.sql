@@ -32,6 +32,10 @@ SELECT position, id, kind, occurred_at, dag_name, job_name, subject_id, detail F
 WHERE org_id = %(org_id)s AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
 ORDER BY position DESC LIMIT %(limit)s
 
+-- :name newest_position
+-- The position of the newest event.
+SELECT position FROM knockon.events WHERE org_id = %(org_id)s ORDER BY position DESC LIMIT 1
+
 -- :name expired_to
 -- The last position removed after the retention period.
 SELECT last_position AS position FROM knockon.expired_events WHERE org_id = %(org_id)s

@@ -200,7 +200,7 @@ WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
 RETURNING id
 
 -- :name list
--- The newest invalidations.
+-- The newest invalidations before an id.
 SELECT i.id, d.name AS dataset, i.scope, i.partition_key, i.columns, i.row_filter, i.reason,
        i.events, i.created_at, i.processed_at, i.outcome, cardinality(i.processed_by) AS jobs,
        i.plan_id, i.source_event, i.planning_error
@@ -209,6 +209,7 @@ WHERE i.org_id = %(org_id)s
   AND (%(dataset)s::text IS NULL OR d.name = %(dataset)s)
   AND (NOT %(open)s OR i.processed_at IS NULL)
   AND (NOT %(set_aside)s OR i.planning_error IS NOT NULL)
+  AND i.id < %(before)s
 ORDER BY i.id DESC LIMIT %(limit)s
 
 -- :name by_ids

@@ -77,13 +77,14 @@ SELECT id, created_at, invalidation_ids, document, task_count, state, decided_at
 FROM knockon.all_plans WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) ORDER BY id
 
 -- :name list
--- The newest plans, without their documents.
+-- The newest plans before an id, without their documents.
 SELECT id, created_at, state, task_count, jsonb_array_length(document -> 'steps') AS jobs, event,
        estimate, exceeded_limits, decided_at, decided_by,
        ARRAY(SELECT DISTINCT d.name FROM knockon.all_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
              WHERE i.id = ANY(p.invalidation_ids) ORDER BY d.name) AS datasets
 FROM knockon.all_plans p
-WHERE org_id = %(org_id)s AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
+WHERE org_id = %(org_id)s AND id < %(before)s
+  AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
 ORDER BY id DESC LIMIT %(limit)s
 
 -- :name whole

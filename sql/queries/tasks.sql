@@ -491,7 +491,7 @@ WHERE job_id = ANY(%(jobs)s) AND status = 'blocked' AND waiting_for IS NOT NULL
 ORDER BY id FOR UPDATE
 
 -- :name list
--- The newest tasks.
+-- The newest tasks before an id.
 SELECT t.id, t.dag_name, t.job_name AS job, t.block_key, t.status, t.partitions, t.must_run, t.attempts,
        t.worker_id, t.created_at, t.started_at, t.completed_at, t.next_retry_at, t.error_message,
        t.outcome, t.waiting_for, t.plan_ids
@@ -501,6 +501,7 @@ WHERE t.org_id = %(org_id)s
   AND (%(job)s::text IS NULL OR t.job_name = %(job)s)
   AND (%(dag)s::text IS NULL OR t.dag_name = %(dag)s)
   AND (%(partition)s::text IS NULL OR t.partitions @> ARRAY[%(partition)s::text])
+  AND t.id < %(before)s
 ORDER BY t.id DESC LIMIT %(limit)s
 
 -- :name by_id

@@ -12,10 +12,10 @@ SELECT u.id, u.external_id, u.email, u.role, u.created_at,
 FROM knockon.users u WHERE u.org_id = %(org_id)s ORDER BY u.email, u.external_id
 
 -- :name named
--- The users of an org with an e-mail address or an external id, locked until the end of the
+-- The users of an org with an e-mail address, an external id or an id, locked until the end of the
 -- transaction.
 SELECT id, external_id, email, role FROM knockon.users
-WHERE org_id = %(org_id)s AND (email = %(name)s OR external_id = %(name)s)
+WHERE org_id = %(org_id)s AND (email = %(name)s OR external_id = %(name)s OR id::text = %(name)s)
 ORDER BY external_id FOR UPDATE
 
 -- :name set_role

@@ -5,8 +5,8 @@ INSERT INTO knockon.dag_deploys
 VALUES (%(org_id)s, %(dag)s, %(kind)s, %(dag_version_id)s, %(previous)s, %(by)s)
 
 -- :name deploys
--- The newest deploys and undeploys of an org, of one DAG or (null) of all.
-SELECT d.dag_name AS dag, d.kind, v.number, d.dag_version_id AS version_id, d.previous_version_id,
+-- The newest deploys and undeploys of an org before an id, of one DAG or (null) of all.
+SELECT d.id, d.dag_name AS dag, d.kind, v.number, d.dag_version_id AS version_id, d.previous_version_id,
        d.deployed_at, d.deployed_by,
        d.kind = 'deployed' AND c.dag_version_id IS NOT NULL AND NOT EXISTS (
            SELECT FROM knockon.dag_deploys later
@@ -16,7 +16,8 @@ FROM knockon.dag_deploys d
 JOIN knockon.dag_versions v ON v.id = d.dag_version_id
 LEFT JOIN knockon.dag_current_versions c
     ON c.org_id = d.org_id AND c.dag_name = d.dag_name AND c.dag_version_id = d.dag_version_id
-WHERE d.org_id = %(org_id)s AND (%(dag)s::text IS NULL OR d.dag_name = %(dag)s)
+WHERE d.org_id = %(org_id)s AND d.id < %(before)s
+  AND (%(dag)s::text IS NULL OR d.dag_name = %(dag)s)
 ORDER BY d.id DESC LIMIT %(limit)s
 
 -- :name contents

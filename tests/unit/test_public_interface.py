@@ -11,7 +11,8 @@ import knockon
 from tests.support.compose import ROOT
 
 NAMES = """
-Client Completion Context Dataset Forbidden Format InvalidDag InvalidEvent InvalidFilter
+Client Completion Context Dataset Forbidden Format IdempotencyConflict InvalidDag InvalidEvent
+InvalidFilter
 InvalidInput InvalidMapping InvalidOutput InvalidPartition Job KnockonError Lease LeaseLost
 Operator OutdatedCode Output PositionLost Result Runtime SchemaInUse ServiceUnavailable
 SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions Unauthenticated UnknownName

@@ -13,6 +13,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import console, show
 from engine.cli.runtime.broker import running_broker
 from engine.cli.runtime.consumers import consumer_work
+from engine.cli.runtime.http import HttpService, Listen, LocalKey, local_http_service, local_key
 from engine.cli.runtime.monitor import Monitor
 from engine.cli.runtime.processes import engine_work, worker_for
 from engine.cli.runtime.services import Service, serve
@@ -35,6 +36,8 @@ class _Summary:
     org: str
     workers: int
     home: str
+    url: str | None
+    key: str | None
 
 
 @app.command()
@@ -46,13 +49,15 @@ def up(
         bool,
         typer.Option("--demo", help="Run the demo first, and keep the result for exploration."),
     ] = False,
+    listen: Listen = None,
     monitor: Monitor = None,
 ) -> None:
-    """Run the engine, consumers and workers in one process.
+    """Run the engine, consumers, workers and the HTTP service in one process.
 
     An embedded database, with data under KNOCKON_HOME, and an embedded broker serve this and other
     commands unless servers are set. The broker keeps messages in memory: messages not
-    yet read are lost when the command ends. SIGINT or SIGTERM finishes running tasks and stops.
+    yet read are lost when the command ends. The key of the HTTP service acts for a local admin, and
+    is revoked at the end. SIGINT or SIGTERM finishes running tasks and stops.
     """
 
     async def work(session: Session) -> None:
@@ -61,8 +66,12 @@ def up(
         with running_broker(session.settings) as broker:
             if demo:
                 await _demo(session, broker)
-            show(options, _summary(session, broker, workers), _text)
-            await serve(session, *_services(session, broker, workers), kinds=tuple(ProcessKind))
+            services = _services(session, broker, workers)
+            async with local_http_service(session) as http, local_key(session) as key:
+                if http is not None:
+                    services.append(http.run)
+                show(options, _summary(session, broker, workers, http, key), _text)
+                await serve(session, *services, kinds=tuple(ProcessKind))
 
     concurrency = load_settings(options).concurrency
     pool = pool_size(concurrency, workers)
@@ -73,6 +82,7 @@ def up(
         serves_all_orgs=not demo,
         database_pool=pool,
         monitor_address=monitor,
+        http_address=listen,
     )
 
 
@@ -99,7 +109,9 @@ def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
     return services
 
 
-def _summary(session: Session, broker: Broker, workers: int) -> _Summary:
+def _summary(
+    session: Session, broker: Broker, workers: int, http: HttpService | None, key: LocalKey
+) -> _Summary:
     settings = session.settings
     configured = settings.database_url
     return _Summary(
@@ -108,6 +120,8 @@ def _summary(session: Session, broker: Broker, workers: int) -> _Summary:
         org=settings.org,
         workers=workers,
         home=str(settings.home.resolve()),
+        url=None if http is None else http.url,
+        key=None if http is None else key.key,
     )
 
 
@@ -117,6 +131,8 @@ def _text(summary: _Summary) -> Group:
         "kafka": summary.kafka,
         "org": summary.org,
         "running": f"engine, consumers, {counted(summary.workers, 'worker')}",
+        "http": summary.url or "not served, for the reason above",
+        "key": summary.key or "none",
     }
     lines = [
         Text.assemble((f"{name:<10}", "bold"), value, no_wrap=True) for name, value in rows.items()

@@ -30,7 +30,7 @@ _PATIENCE_SECONDS = 3.0
 async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None]:
     """Serve metrics and health, with gauges of the database for an engine.
 
-    Raises the errors of `MonitorServer`.
+    Raises the errors of `WebServer`.
     """
     address = session.settings.monitor_address
     if address is None:
@@ -38,12 +38,12 @@ async def monitored(session: Session, *, has_engine: bool) -> AsyncIterator[None
         return
     from engine.monitor.app import monitor
     from engine.monitor.backlog_gauges import BacklogGauges
-    from engine.monitor.server import MonitorServer
+    from engine.web_server import WebServer
 
     org_id = None if session.org.is_all else session.org.id
     backlog = BacklogGauges(session.database, org_id) if has_engine else None
     app = monitor(session.settings.org, {"database": partial(_problem, session)}, backlog)
-    server, stop = MonitorServer(app, address), asyncio.Event()
+    server, stop = WebServer(app, address), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(server.run(stop))
         try:

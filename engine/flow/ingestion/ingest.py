@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from psycopg.types.json import Jsonb
 
-from engine.errors import InvalidInput, PositionLost
+from engine.errors import IdempotencyConflict, InvalidInput, PositionLost
 from engine.flow.ingestion.coalesce import CoalescedInvalidation, coalesce
 from engine.flow.ingestion.openlineage_runs import end_runs
 from engine.flow.ingestion.record_lineage import record_reported_lineage
@@ -175,6 +175,8 @@ async def _write_whole(conn: Connection, org: OrgContext, received: Sequence[Rec
     lineage = await org.lineage(conn)  # outside the try: its errors are not the deliveries' fault
     try:
         return await _write(conn, org.id, lineage, received)
+    except IdempotencyConflict:
+        raise  # only manual requests have keys, and their caller receives the error
     except Exception as error:
         if is_due_to_data(error):
             raise _Faulty from error
@@ -338,7 +340,7 @@ async def _insert(
 async def _check_requests(
     conn: Connection, org_id: UUID, repeated: Sequence[dict[str, Any]]
 ) -> None:
-    """Raise InvalidInput if an idempotency key was used before with a different request."""
+    """Raise IdempotencyConflict if an idempotency key was used before with a different request."""
     reused = await fetch_one(
         conn,
         "invalidations.reused_key",
@@ -348,7 +350,7 @@ async def _check_requests(
         hashes=[row["request_hash"] for row in repeated],
     )
     if reused is not None:
-        raise InvalidInput(
+        raise IdempotencyConflict(
             f"idempotency key {reused.key!r} was used before with a different request: "
             "use a new key, or repeat the first request unchanged"
         )

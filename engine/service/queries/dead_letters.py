@@ -8,6 +8,7 @@ import msgspec
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
+from engine.service.keyset import NEWEST
 from engine.service.service import Service
 from engine.store.rows.dead_letters import DeadLetterRow
 from engine.store.run import fetch
@@ -36,12 +37,26 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def dead_letters(
-    caller: Caller, service: Service, *, with_done: bool = False, limit: int = 50
+    caller: Caller,
+    service: Service,
+    *,
+    with_done: bool = False,
+    limit: int = 50,
+    before: UUID = NEWEST,
 ) -> list[DeadLetter]:
-    """List dead letters, newest first; ``with_done`` includes replayed and discarded ones."""
+    """List dead letters before an id, newest first.
+
+    ``with_done`` includes replayed and discarded ones.
+    """
     async with service.snapshot(caller) as (conn, org):
         rows = await fetch(
-            conn, "dead_letters.list", DeadLetterRow, org_id=org.id, all=with_done, limit=limit
+            conn,
+            "dead_letters.list",
+            DeadLetterRow,
+            org_id=org.id,
+            all=with_done,
+            limit=limit,
+            before=before,
         )
     return [_letter(row) for row in rows]
 

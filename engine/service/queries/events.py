@@ -11,7 +11,7 @@ from engine.errors import InvalidInput
 from engine.model.states import EventKind, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.rows.events import ExpiredEvents
+from engine.store.rows.events import ExpiredEvents, NewestPosition
 from engine.store.run import fetch, fetch_one
 
 
@@ -55,3 +55,11 @@ async def events(
                 f"and continue after {expired.position}"
             )
         return await fetch(conn, "events.after", FeedEvent, after=after, **params)
+
+
+@requires(Role.READER)
+async def newest_position(caller: Caller, service: Service) -> int:
+    """Return the position of the newest event; 0 without events."""
+    async with service.snapshot(caller) as (conn, org):
+        row = await fetch_one(conn, "events.newest_position", NewestPosition, org_id=org.id)
+    return 0 if row is None else row.position

@@ -14,6 +14,7 @@ from engine.lineage.diff import DagDiff, diff
 from engine.lineage.version_file import version_file
 from engine.model.states import DeployKind, Role
 from engine.service.caller import Caller, requires
+from engine.service.keyset import NEWEST_NUMBER
 from engine.service.service import Service
 from engine.store.database import Connection
 from engine.store.rows.versions import DeployRow, StoredFile, VersionContent, VersionNumber
@@ -29,6 +30,7 @@ class PastDeploy(msgspec.Struct, frozen=True):
     unknown.
     """
 
+    id: int
     dag: str
     kind: DeployKind
     version: int
@@ -56,12 +58,21 @@ class VersionFile(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def history(
-    caller: Caller, service: Service, dag: str | None = None, *, limit: int = 50
+    caller: Caller,
+    service: Service,
+    dag: str | None = None,
+    *,
+    limit: int = 50,
+    before: int = NEWEST_NUMBER,
 ) -> list[PastDeploy]:
-    """List deploys and undeploys of one DAG, or of all, the newest first. Raises UnknownName."""
+    """List deploys and undeploys of one DAG, or of all, before an id, the newest first.
+
+    Raises UnknownName.
+    """
+    params = {"dag": dag, "limit": limit, "before": before}
     async with service.snapshot(caller) as (conn, org):
-        rows = await fetch(conn, "versions.deploys", DeployRow, org_id=org.id, dag=dag, limit=limit)
-        if dag is not None and not rows:
+        rows = await fetch(conn, "versions.deploys", DeployRow, org_id=org.id, **params)
+        if dag is not None and not rows and before == NEWEST_NUMBER:
             raise _unknown_dag(dag)
         contents = await _contents(conn, rows)
     return [_past_deploy(row, contents) for row in rows]
@@ -118,6 +129,7 @@ def _past_deploy(row: DeployRow, contents: Mapping[UUID, _Version]) -> PastDeplo
         if before is not None and before.dag.description != now.dag.description:
             keys = ("description",)
     return PastDeploy(
+        id=row.id,
         dag=row.dag,
         kind=row.kind,
         version=row.number,

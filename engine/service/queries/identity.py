@@ -1,7 +1,10 @@
 """Users, roles and keys of an org, and the record of their changes."""
 
+from uuid import UUID
+
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.keyset import NEWEST
 from engine.service.service import Service
 from engine.store.rows.identity import AccessChange, KeyRow, OrgRole, User
 from engine.store.run import fetch
@@ -40,7 +43,10 @@ async def api_keys(caller: Caller, service: Service) -> list[KeyRow]:
 
 
 @requires(Role.ADMIN)
-async def access_changes(caller: Caller, service: Service, limit: int = 50) -> list[AccessChange]:
-    """Return the newest changes of users, roles, keys and settings."""
+async def access_changes(
+    caller: Caller, service: Service, limit: int = 50, before: UUID = NEWEST
+) -> list[AccessChange]:
+    """Return changes of users, roles, keys and settings before an id, newest first."""
+    params = {"limit": limit, "before": before}
     async with service.snapshot(caller) as (conn, org):
-        return await fetch(conn, "access_changes.list", AccessChange, org_id=org.id, limit=limit)
+        return await fetch(conn, "access_changes.list", AccessChange, org_id=org.id, **params)

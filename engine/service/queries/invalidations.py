@@ -10,6 +10,7 @@ import msgspec
 from engine.flow.shared.org_context import OrgContext
 from engine.model.states import InvalidationOutcome, Role, ScopeKind
 from engine.service.caller import Caller, requires
+from engine.service.keyset import NEWEST
 from engine.service.names import dataset_named
 from engine.service.service import Service
 from engine.store.database import Connection
@@ -48,8 +49,9 @@ async def invalidations(
     only_open: bool = False,
     only_set_aside: bool = False,
     limit: int = 50,
+    before: UUID = NEWEST,
 ) -> list[InvalidationRow]:
-    """List invalidations, newest first, optionally of a dataset, open, or set aside.
+    """List invalidations before an id, newest first, optionally of a dataset, open, or set aside.
 
     Raises UnknownName if there are none, and no current DAG has the dataset.
     """
@@ -63,6 +65,7 @@ async def invalidations(
             open=only_open,
             set_aside=only_set_aside,
             limit=limit,
+            before=before,
         )
         if dataset is not None and not rows:
             dataset_named(await org.lineage(conn), dataset)

@@ -14,6 +14,7 @@ from engine.model.states import PlanState, Role
 from engine.planner import hops_of, partitions_of
 from engine.service.caller import Caller, requires
 from engine.service.ids import plan_id
+from engine.service.keyset import NEWEST
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
 from engine.service.service import Service
@@ -78,11 +79,16 @@ class PlanView(msgspec.Struct, frozen=True):
 
 @requires(Role.READER)
 async def plans(
-    caller: Caller, service: Service, *, states: Sequence[PlanState] | None = None, limit: int = 50
+    caller: Caller,
+    service: Service,
+    *,
+    states: Sequence[PlanState] | None = None,
+    limit: int = 50,
+    before: UUID = NEWEST,
 ) -> list[PlanRow]:
-    """List plans, newest first, optionally in some states."""
+    """List plans before an id, newest first, optionally in some states."""
     async with service.snapshot(caller) as (conn, org):
-        return await load_plans(conn, org, states=states, limit=limit)
+        return await load_plans(conn, org, states=states, limit=limit, before=before)
 
 
 @requires(Role.READER)
@@ -104,11 +110,23 @@ async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
 
 
 async def load_plans(
-    conn: Connection, org: OrgContext, *, states: Sequence[PlanState] | None, limit: int
+    conn: Connection,
+    org: OrgContext,
+    *,
+    states: Sequence[PlanState] | None,
+    limit: int,
+    before: UUID = NEWEST,
 ) -> list[PlanRow]:
-    """Load plans, newest first, optionally in some states."""
-    params = {"states": None if states is None else list(states), "limit": limit}
-    rows = await fetch(conn, "plans.list", PlanSummary, org_id=org.id, **params)
+    """Load plans before an id, newest first, optionally in some states."""
+    rows = await fetch(
+        conn,
+        "plans.list",
+        PlanSummary,
+        org_id=org.id,
+        states=None if states is None else list(states),
+        limit=limit,
+        before=before,
+    )
     return [_plan(row) for row in rows]
 
 

@@ -11,6 +11,7 @@ from engine.lineage.graph import Lineage
 from engine.lineage.job_names import find_job, name_parts
 from engine.model.states import Role, TaskStatus
 from engine.service.caller import Caller, requires
+from engine.service.keyset import NEWEST
 from engine.service.names import require_partition
 from engine.service.service import Service
 from engine.store.run import fetch
@@ -68,8 +69,9 @@ async def tasks(
     job: str | None = None,
     partition: str | None = None,
     limit: int = 50,
+    before: UUID = NEWEST,
 ) -> list[TaskRow]:
-    """List tasks, newest first, optionally by status, job or partition.
+    """List tasks before an id, newest first, optionally by status, job or partition.
 
     Raises UnknownName or InvalidPartition if there are none, and no current DAG has the job, or no
     job such a partition; InvalidInput if several DAGs have the job.
@@ -88,6 +90,7 @@ async def tasks(
             dag=dag,
             partition=partition,
             limit=limit,
+            before=before,
         )
         if not rows:
             _require_possible(await org.lineage(conn), job, partition)

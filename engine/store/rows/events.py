@@ -14,3 +14,9 @@ class ExpiredEvents(msgspec.Struct, frozen=True):
     """The last position removed from an org's events."""
 
     position: int
+
+
+class NewestPosition(msgspec.Struct, frozen=True):
+    """The position of the newest event of an org."""
+
+    position: int

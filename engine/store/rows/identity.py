@@ -92,6 +92,7 @@ class AccessChange(msgspec.Struct, frozen=True):
     ``before`` is null for something added, ``after`` for something removed.
     """
 
+    id: UUID
     changed_at: datetime
     actor: str | None
     origin: str

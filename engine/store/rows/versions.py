@@ -12,6 +12,7 @@ from engine.model.states import DeployKind
 class DeployRow(msgspec.Struct, frozen=True):
     """A deploy or undeploy of a DAG; ``number`` is that of the version among those of the DAG."""
 
+    id: int
     dag: str
     kind: DeployKind
     number: int

@@ -81,7 +81,7 @@ async def test_one_of_two_concurrent_requests_with_a_key_is_rejected(world: Worl
         world.change("a", "2013-01-05", "2013-01-09", id="K"),
         return_exceptions=True,
     )
-    assert sorted(type(each).__name__ for each in outcomes) == ["InvalidInput", "Requested"]
+    assert sorted(type(each).__name__ for each in outcomes) == ["IdempotencyConflict", "Requested"]
     done = next(each for each in outcomes if isinstance(each, Requested))
     assert len(await kept(world)) == len(done.invalidations)
 

@@ -30,7 +30,9 @@ _GROWING = (
 )
 _ID, _KEY = UUID(int=7), "2013-02-13"
 _STATEMENTS: dict[str, dict[str, Any]] = {
-    "tasks.list": {"statuses": None, "job": None, "dag": None, "partition": None, "limit": 20},
+    "tasks.list": {
+        "statuses": None, "job": None, "dag": None, "partition": None, "limit": 20, "before": _ID,
+    },
     "tasks.by_id": {"id": _ID},
     "tasks.inputs": {"id": _ID},
     "tasks.blockers": {"id": _ID},
@@ -45,6 +47,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "history.attempts_of_archived_tasks": {"seconds": 60, "limit": 20},
     "events.after": {"after": 7, "kinds": None, "limit": 20},
     "events.newest": {"kinds": None, "limit": 20},
+    "events.newest_position": {},
     "events.expired_to": {},
     "views.progress": {"ids": [_ID]},
     "views.tasks_of_plans": {"plans": [_ID]},
@@ -64,7 +67,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "views.skipped_over": {
         "plans": [_ID], "ends": [_ID], "partition": _KEY, "job": "b", "dag": "shop",
     },
-    "versions.deploys": {"dag": None, "limit": 20},
+    "versions.deploys": {"dag": None, "limit": 20, "before": 7},
     "versions.file": {"dag": "w", "number": 7},
     "sweeps.dag_versions": {"days": 30, "limit": 1},
     "sweeps.finished_tasks": {"dag_version_id": _ID, "limit": 20},
@@ -75,16 +78,18 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "sweeps.delete_partitions": {"dataset": _ID, "version": _ID, "keys": [_KEY]},
     "sweeps.delete_decisions": {"dataset": _ID, "version": _ID, "limit": 20},
     "sweeps.sizes": {"datasets": [_ID], "versions": [_ID]},
-    "plans.list": {"states": None, "limit": 20},
+    "plans.list": {"states": None, "limit": 20, "before": _ID},
     "plans.whole": {"id": _ID},
     "plans.by_ids": {"ids": [_ID]},
     "plans.touching": {"datasets": [_ID], "limit": 20},
     "plans.costs": {"datasets": [_ID], "sample": 20},
-    "invalidations.list": {"dataset": "a", "open": False, "set_aside": False, "limit": 20},
+    "invalidations.list": {
+        "dataset": "a", "open": False, "set_aside": False, "limit": 20, "before": _ID,
+    },
     "invalidations.by_ids": {"ids": [_ID]},
     "invalidations.by_key": {"key": "k"},
     "invalidations.lock_open": {"limit": 20},
-    "dead_letters.list": {"all": True, "limit": 20},
+    "dead_letters.list": {"all": True, "limit": 20, "before": _ID},
     "lineage.accepting_datasets": {"indexes": [0], "firsts": [_ID], "lasts": [_ID]},
     "stale.changed_inputs": {"jobs": [_ID], "tasks": [_ID], "reads": Jsonb([])},
     "stale.decisions": {"dataset": _ID, "version": _ID, "keys": None},

@@ -13,12 +13,12 @@ from fastapi import FastAPI, Response
 
 from engine.monitor.app import monitor
 from engine.monitor.probe import failure
-from engine.monitor.server import MonitorServer
+from engine.web_server import WebServer
 
 
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[str]:
-    server, stop = MonitorServer(app, "0.0.0.0:0"), asyncio.Event()
+    server, stop = WebServer(app, "0.0.0.0:0"), asyncio.Event()
     running = asyncio.create_task(server.run(stop))
     try:
         yield server.url.removeprefix("http://")

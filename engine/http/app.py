@@ -1,0 +1,58 @@
+"""The app of the HTTP service."""
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from engine.http.authentication import OPENAPI_PATH, Authentication
+from engine.http.boundary import Boundary
+from engine.http.endpoints import PREFIX, RESOURCES
+from engine.http.feed import Feeds
+from engine.http.limits import BODY_SECONDS, BodyLimits
+from engine.http.openapi import openapi_of
+from engine.http.problems import on_http_error, on_invalid_request
+from engine.http.rates import RateLimit
+from engine.service.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of requests; ``per_second`` and ``streams`` are those of each key."""
+
+    body_bytes: int = 8 * 1024 * 1024
+    body_seconds: float = BODY_SECONDS
+    per_second: float = 1_000.0
+    streams: int = 20
+
+
+def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
+    """Return the app; ``app.state.feeds`` is to be stopped before the server.
+
+    The middleware runs in the order below: a request is authenticated before its body is read.
+    """
+    app = FastAPI(
+        title="Knockon",
+        openapi_url=OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            HTTPException: on_http_error,
+            RequestValidationError: on_invalid_request,
+        },
+        middleware=[
+            Middleware(Boundary),
+            Middleware(Authentication, service=service),
+            Middleware(RateLimit, per_second=limits.per_second),
+            Middleware(BodyLimits, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
+        ],
+    )
+    app.state.service = service
+    app.state.feeds = Feeds(service, limits.streams)
+    for resource in RESOURCES:
+        app.include_router(resource.router, prefix=PREFIX)
+    app.openapi = openapi_of(app)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,55 @@
+"""Calls of operations of the service by a request."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
+
+from fastapi import Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from engine.http.encoding import json_response
+from engine.http.pages import Page
+from engine.service.caller import Caller
+from engine.service.service import Service
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Operation = Callable[Concatenate[Caller, Service, P], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCall:
+    """The caller of a request, with the service."""
+
+    request: Request
+    service: Service
+    caller: Caller
+
+    async def run(self, operation: Operation[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an operation for the caller."""
+        return await operation(self.caller, self.service, *args, **kwargs)
+
+    async def answer(
+        self, operation: Operation[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Response:
+        """Run an operation, and respond with the result."""
+        return self.json(await self.run(operation, *args, **kwargs))
+
+    async def answer_all(
+        self, operation: Operation[P, Sequence[Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Response:
+        """Run an operation with a short list as the result, and respond with a single page."""
+        return self.json(Page(await self.run(operation, *args, **kwargs)))
+
+    def json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+        """Respond with a value."""
+        return json_response(self.request, value, status)
+
+
+def _call(request: Request) -> RequestCall:
+    return RequestCall(request, request.app.state.service, request.state.caller)
+
+
+Call = Annotated[RequestCall, Depends(_call)]

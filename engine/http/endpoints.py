@@ -1,0 +1,50 @@
+"""All resources of the API, and their endpoints."""
+
+from typing import Final
+
+from engine.http.resource import Endpoint, Resource
+from engine.http.routes.dags import dags, deploys
+from engine.http.routes.datasets import audits, datasets, lineage, stale
+from engine.http.routes.dead_letters import letters
+from engine.http.routes.events import events
+from engine.http.routes.invalidations import invalidations
+from engine.http.routes.jobs import backfills, jobs
+from engine.http.routes.keys import keys
+from engine.http.routes.me import me
+from engine.http.routes.org import checks, org, state
+from engine.http.routes.pauses import pauses
+from engine.http.routes.plans import plans
+from engine.http.routes.roles import roles
+from engine.http.routes.tasks import tasks
+from engine.http.routes.users import changes, people
+
+PREFIX: Final = "/api/v1"
+RESOURCES: Final[tuple[Resource, ...]] = (
+    me,
+    org,
+    state,
+    checks,
+    people,
+    roles,
+    keys,
+    changes,
+    dags,
+    deploys,
+    jobs,
+    datasets,
+    lineage,
+    stale,
+    audits,
+    invalidations,
+    plans,
+    tasks,
+    backfills,
+    pauses,
+    letters,
+    events,
+)
+
+
+def endpoints() -> list[Endpoint]:
+    """Return the endpoints of all resources, in the order of the documentation."""
+    return [endpoint for resource in RESOURCES for endpoint in resource.endpoints]

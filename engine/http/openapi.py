@@ -1,0 +1,81 @@
+"""The OpenAPI document: schemas of responses come from the structs of the service."""
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from engine.http.endpoints import PREFIX, endpoints
+from engine.http.problems import Problem
+from engine.http.resource import Endpoint
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_JSON, _PROBLEM, _STREAM = "application/json", "application/problem+json", "text/event-stream"
+_DESCRIPTION = (
+    "Keys identify callers: `Authorization: Bearer kn_…`. Errors are problem details (RFC 9457), "
+    "with a `type` that stays the same between releases. Lists are read page by page, with the "
+    "cursor `next`."
+)
+
+
+def openapi_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Return the function that generates the document of an app, once."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    return document
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title="Knockon", version=version("knockon"), description=_DESCRIPTION, routes=app.routes
+    )
+    declared = endpoints()
+    schemas, components = msgspec.json.schema_components(
+        [Problem, *(endpoint.returns for endpoint in declared)], ref_template=_REFERENCE
+    )
+    problem, *returned = schemas
+    parts = document.setdefault("components", {})
+    parts["schemas"] = _own(parts.get("schemas", {})) | components
+    parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    for endpoint, schema in zip(declared, returned, strict=True):
+        operation = document["paths"][PREFIX + endpoint.path][endpoint.method.lower()]
+        operation["description"] = _rights(endpoint)
+        operation["responses"] = _responses(endpoint, schema, problem)
+    return document
+
+
+def _own(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return the schemas of bodies, without FastAPI's own schemas of errors."""
+    return {
+        name: schema
+        for name, schema in schemas.items()
+        if name not in ("HTTPValidationError", "ValidationError")
+    }
+
+
+def _responses(endpoint: Endpoint, schema: Any, problem: Any) -> dict[str, Any]:
+    kind = _STREAM if endpoint.name == "stream_events" else _JSON
+    succeeded = {"description": endpoint.summary, "content": {kind: {"schema": schema}}}
+    return {
+        **{str(status): succeeded for status in _statuses(endpoint)},
+        "default": {"description": "An error", "content": {_PROBLEM: {"schema": problem}}},
+    }
+
+
+def _statuses(endpoint: Endpoint) -> Iterable[int]:
+    """Return the statuses of success; a repeated request for an invalidation has another."""
+    repeated = [200] if endpoint.name == "invalidate" else []
+    return [int(endpoint.status), *repeated]
+
+
+def _rights(endpoint: Endpoint) -> str:
+    scopes = " or ".join(f"`{scope}`" for scope in sorted(endpoint.scopes))
+    return f"Requires the role `{endpoint.role}`, and a key with the scope {scopes}."

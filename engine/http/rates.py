@@ -1,0 +1,67 @@
+"""Rate of the requests of each key, by token buckets."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from time import monotonic
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from engine.http.problems import RequestError
+
+_MOST_KEYS = 10_000
+"""Keys with a bucket: beyond it, the bucket unused for longest is dropped, which is a full one."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+
+
+class RateLimit:
+    """Middleware that rejects requests of a key beyond a rate, averaged over a second."""
+
+    def __init__(
+        self, app: ASGIApp, per_second: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._app = app
+        self._rate = per_second
+        self._burst = max(per_second, 1.0)
+        self._clock = clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a token for the request. Raises RequestError."""
+        key = scope["state"].get("key_prefix")
+        if key is not None and math.isfinite(self._rate):
+            self.take(key)
+        await self._app(scope, receive, send)
+
+    def take(self, key: str) -> None:
+        """Take a token from the bucket of a key. Raises RequestError."""
+        now = self._clock()
+        bucket = self._buckets.setdefault(key, _Bucket(self._burst, now))
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > _MOST_KEYS:
+            self._buckets.popitem(last=False)
+        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
+        bucket.at = now
+        if bucket.tokens < 1:
+            raise too_many(
+                f"a key permits {self._rate:g} requests per second: send fewer",
+                (1 - bucket.tokens) / self._rate,
+            )
+        bucket.tokens -= 1
+
+
+def too_many(detail: str, seconds: float) -> RequestError:
+    """Return the error for a request beyond a limit, to be repeated after some seconds."""
+    return RequestError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_requests",
+        detail,
+        headers={"retry-after": str(max(math.ceil(seconds), 1))},
+    )

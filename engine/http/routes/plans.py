@@ -1,0 +1,64 @@
+"""Plans, and decisions on them."""
+
+from http import HTTPStatus
+from operator import attrgetter
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+from starlette.responses import Response
+
+from engine.http.bodies import Change
+from engine.http.call import Call
+from engine.http.pages import Page, PagingOf
+from engine.http.resource import Resource
+from engine.model.states import PlanState
+from engine.service.commands.plans import Review, apply, approve, reject
+from engine.service.commands.proposals import propose
+from engine.service.queries.plans import PlanRow, plan
+from engine.service.queries.plans import plans as all_plans
+
+plans = Resource("/plans")
+
+
+@plans.get("", all_plans, returns=Page[PlanRow])
+async def list_plans(
+    call: Call,
+    paging: PagingOf,
+    state: Annotated[list[PlanState] | None, Query(description="State; repeatable.")] = None,
+) -> Response:
+    """List plans, newest first."""
+    rows = await call.run(all_plans, states=state, limit=paging.rows, before=paging.before)
+    return call.json(paging.of(rows, attrgetter("id")))
+
+
+@plans.post("", propose, status=HTTPStatus.CREATED)
+async def create(call: Call, body: Change) -> Response:
+    """Plan a change without effect, and store the plan."""
+    return call.json(await call.run(propose, body.event()), HTTPStatus.CREATED)
+
+
+@plans.get("/{id}", plan)
+async def show(call: Call, id: UUID) -> Response:  # noqa: A002
+    """Show a plan: its steps, the pruned edges, and its invalidations."""
+    return await call.answer(plan, str(id))
+
+
+@plans.post("/{id}/apply", apply)
+async def run(call: Call, id: UUID) -> Response:  # noqa: A002
+    """Run a proposed plan exactly as shown, or return the differences from a current plan."""
+    return await call.answer(apply, str(id))
+
+
+@plans.post("/{id}/approve", approve, returns=Review)
+async def approve_plan(call: Call, id: UUID) -> Response:  # noqa: A002
+    """Run a plan pending approval, planned again in the current state."""
+    (review,) = await call.run(approve, [str(id)])
+    return call.json(review)
+
+
+@plans.post("/{id}/reject", reject, returns=Review)
+async def reject_plan(call: Call, id: UUID) -> Response:  # noqa: A002
+    """Reject a plan pending approval; the affected partitions stay stale."""
+    (review,) = await call.run(reject, [str(id)])
+    return call.json(review)

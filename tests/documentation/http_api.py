@@ -1,0 +1,92 @@
+"""The page of the HTTP API, from `engine.http`."""
+
+from engine.http.endpoints import PREFIX, endpoints
+from engine.http.resource import Endpoint
+from tests.documentation.markdown import GENERATED, code, table
+
+_INTRODUCTION = """
+# HTTP API
+
+`knockon serve` and `knockon up` serve this API: see [Serve the HTTP API](../how-to/serve-http.md).
+The service describes requests and responses, with examples, in an OpenAPI document at
+`{prefix}/openapi.json`, which needs no key. All paths below begin with `{prefix}`.
+
+A request carries a [key](../how-to/manage-users-and-keys.md#keys), `Authorization: Bearer kn_…`.
+The table lists the role of the user, and the scopes of the key, one of which is needed. An id is
+given in full; an id of another org is unknown.
+
+"""
+
+_CONVENTIONS = """
+## Lists
+
+`?limit=` is the size of a page, from 1 to 1000, and by default 50. `next` of the response is the
+cursor of the next page, or null on the last one:
+
+    GET {prefix}/tasks?limit=100
+    GET {prefix}/tasks?limit=100&cursor=MDE5NDFm…
+
+Rows added or removed meanwhile do not move the pages. There are no totals. `/stale` and `/audit`
+list up to `limit` items and have no further pages.
+
+## Conditional requests
+
+Responses to GET have an `ETag`. A request with the tag in `If-None-Match` gets the status 304
+without a body if the resource is unchanged.
+
+## Repeated requests
+
+A POST to `/invalidations` with an `Idempotency-Key` has an effect once: the response to the first
+request has status 201, and that to a repeated one 200, with the same ids. Another body under the
+same key gets 409. Other actions state the result to reach (a task is canceled, a plan is applied)
+and can be repeated.
+
+## Events
+
+`/events/stream` sends events as server-sent events, from now on, or after the position in
+`Last-Event-ID` (or `?after=`) without a gap. A comment every 15 seconds shows that the connection
+is alive. The stream ends when the service stops or the key is revoked: connect again. `?kind=`
+selects kinds.
+
+## Errors
+
+An error is a problem (RFC 9457), `application/problem+json`, with `type`, `title`, `status`,
+`detail`, and for invalid fields `errors`, each with a `location`. `type` is
+`urn:knockon:problem:<code>`, with a code of [Errors](errors.md) or one of these:
+
+| code | status | meaning |
+|---|---|---|
+| `malformed_request` | 400 | The request cannot be read. |
+| `malformed_json` | 400 | The body is not JSON in UTF-8. |
+| `too_deep` | 400 | The body is nested more than 32 levels deep. |
+| `unknown_path` | 404 | There is no such path. |
+| `method_not_allowed` | 405 | The path has other methods: see `Allow`. |
+| `too_slow` | 408 | The request did not arrive within 10 seconds (head) or 30 seconds (body). |
+| `too_large` | 413 | The body has more bytes than `KNOCKON_HTTP_BODY_BYTES`. |
+| `too_many_requests` | 429 | `KNOCKON_HTTP_RATE` is exceeded, or the key has 20 streams. |
+| `internal_error` | 500 | An unexpected error, described in the log of the service. |
+
+Codes of [Errors](errors.md) have the status 404 (`unknown_name`), 401 (`unauthenticated`), 403
+(`forbidden`), 409 (`idempotency_conflict`, `lease_lost`, `position_lost`, `schema_in_use`), 503
+(`service_unavailable`, `outdated_code`; repeat after `Retry-After`), and otherwise 422.
+"""
+
+
+def page() -> str:
+    """The page of the HTTP API."""
+    heads = ["method", "path", "operation", "role", "scopes", "meaning"]
+    rows = [_row(each) for each in endpoints()]
+    texts = (each.replace("{prefix}", PREFIX) for each in (_INTRODUCTION, _CONVENTIONS))
+    return GENERATED + table(heads, rows).join(texts)
+
+
+def _row(endpoint: Endpoint) -> list[str]:
+    scopes = ", ".join(code(scope) for scope in sorted(endpoint.scopes))
+    return [
+        endpoint.method,
+        code(endpoint.path),
+        code(endpoint.name),
+        code(endpoint.role),
+        scopes,
+        endpoint.summary,
+    ]

@@ -1,0 +1,95 @@
+"""Every operation with many values in each place: problems, or responses as declared."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from engine.flow.retention.publish import publish
+from engine.http.endpoints import endpoints
+from engine.http.problems import Problem
+from engine.http.resource import Endpoint
+from tests.integration.http.conftest import DAY, Site
+from tests.integration.http.test_access import body_of
+
+TEXTS = ("", "a", "b", "w", "\0", "x" * 600, "' OR 1=1", "%", "../..", DAY, "*", "\u202e", "ß/é")
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    1e300,
+    [],
+    {},
+    ["a"],
+    [DAY],
+    {"x": "\0"},
+    *TEXTS,
+)
+NUMBERS = ("0", "1", "-1", "99999999999999999999", "1e3", "nan")
+IDS = ("01941f29-7c00-7000-8000-000000000000",)
+ENDPOINTS = [each for each in endpoints() if each.name != "stream_events"]
+
+
+def requests(document: dict[str, Any], endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    """Requests with one unusual value each, after a usual one."""
+    path = f"/api/v1{endpoint.path}"
+    operation = document["paths"][path][endpoint.method.lower()]
+    parameters = operation.get("parameters", [])
+    usual = {each["name"]: IDS[0] for each in parameters if each["in"] == "path"}
+    usual |= {name: "a" for name in usual if name not in ("id", "user")}
+    usual |= {"version": "1"} if path.endswith("/file") else {}
+    usual |= {"version": IDS[0]} if "of-version" in path else {}
+    query = {"id": IDS[0]} if any(each["name"] == "id" for each in parameters) else {}
+    query |= {"partition": DAY} if path.endswith("explanation") else {}
+    body = body_of(document, endpoint)
+    yield {"path": path.format(**usual), "params": query, "body": body}
+    for each in parameters:
+        for value in (*TEXTS, *NUMBERS, *IDS):
+            name = each["name"]
+            if each["in"] == "path":
+                given = {**usual, name: quoted(value)}
+                yield {"path": path.format(**given), "params": query, "body": body}
+            elif each["in"] == "query":
+                more = {**query, name: value}
+                yield {"path": path.format(**usual), "params": more, "body": body}
+    for name in body or ():
+        for value in VALUES:
+            given = {**body, name: value}
+            yield {"path": path.format(**usual), "params": query, "body": given}
+
+
+def quoted(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: each.name)
+async def test_any_value_is_answered(site: Site, endpoint: Endpoint) -> None:
+    await site.world.changed("a", DAY)
+    async with site.world.conn() as conn:
+        await publish(conn)
+    document = await site.get("/openapi.json")
+    async with site.client() as client:
+        for request in requests(document, endpoint):
+            response = await client.request(
+                endpoint.method,
+                f"{site.url}{request['path']}",
+                params=request["params"],
+                json=request["body"],
+            )
+            check(response, endpoint)
+
+
+def check(response: httpx2.Response, endpoint: Endpoint) -> None:
+    """The response has the declared type, or is a problem of the request."""
+    assert response.status_code < 500, (response.request.url, response.request.content)
+    if response.is_success:
+        msgspec.json.decode(response.content, type=endpoint.returns)
+    else:
+        problem = msgspec.json.decode(response.content, type=Problem)
+        assert problem.status == response.status_code
+        assert json.dumps(problem.detail)
