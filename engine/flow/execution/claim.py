@@ -23,6 +23,8 @@ from engine.store.run import execute, fetch
 
 _OUTCOME = "its inputs cannot be read; fix the cause, then retry or cancel it"
 
+_AT_DATABASE = "sql"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -31,7 +33,8 @@ class Claimant:
     """A worker claiming tasks: its id, the runtimes served, and the requested lease duration.
 
     ``jobs`` and ``operators`` limit the tasks to those of jobs with one of these names and one of
-    these operators; without names, all jobs are served.
+    these operators; without names, all jobs are served, except those of the operator ``sql`` by a
+    remote worker, which has no connection to the database.
     """
 
     worker_id: str
@@ -39,16 +42,22 @@ class Claimant:
     lease_seconds: int = 30
     jobs: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    is_remote: bool = False
 
     def served(self, lineage: Lineage) -> Sequence[Job] | None:
         """Return the jobs served; None: all.
 
         Raises UnknownName or InvalidInput if a name means no job, or several.
         """
-        if not (self.jobs or self.operators):
+        if not (self.jobs or self.operators or self.is_remote):
             return None
         named = [find_job(lineage, name) for name in self.jobs] if self.jobs else lineage.order
-        return [job for job in named if not self.operators or job.operator in self.operators]
+        return [
+            job
+            for job in named
+            if (not self.operators or job.operator in self.operators)
+            and not (self.is_remote and job.operator == _AT_DATABASE)
+        ]
 
 
 async def claim(

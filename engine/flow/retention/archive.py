@@ -23,8 +23,9 @@ async def archive(conn: Connection, org: OrgContext, seconds: float) -> int:
     """Move a batch of work of each kind that finished some seconds ago; return the rows moved.
 
     Nothing in the engine needs finished work: a dependency on a missing task counts as finished.
-    Logs of running attempts that have ended are removed.
+    Logs and remote leases of attempts that have ended are removed.
     """
+    await execute(conn, "worker_leases.remove_ended", org_id=org.id)
     await execute(conn, "attempts.remove_running", org_id=org.id)
     params: dict[str, Any] = {"org_id": org.id, "seconds": seconds, "limit": _BATCH}
     async with conn.transaction():

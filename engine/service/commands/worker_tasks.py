@@ -1,0 +1,220 @@
+"""Tasks of workers without a connection to the database: claim, heartbeat, complete and fail.
+
+A claim needs a key. All further calls need only the token of the task, which ends with its lease.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from engine.errors import InvalidInput
+from engine.flow.execution.attempts import store_running_logs
+from engine.flow.execution.claim import Claimant, claim
+from engine.flow.execution.complete import complete
+from engine.flow.execution.fail import fail
+from engine.flow.execution.heartbeat import heartbeat
+from engine.flow.execution.worker_leases import StoredLease, held_lease, lease_lost, store_leases
+from engine.flow.shared.org_context import OrgContext
+from engine.model.dataset import Dataset
+from engine.model.states import ExecutionStrategy, KeyScope, Role
+from engine.model.task import Completion, Lease, Output
+from engine.model.task_token import TaskToken
+from engine.service.caller import Caller, requires
+from engine.service.errors import database_errors
+from engine.service.service import Service
+from engine.store.database import Connection
+
+MOST_TASKS: Final = 100
+LEASE_SECONDS: Final = (5, 3600)
+_LONGEST_NAME: Final = 200
+
+
+class ClaimedInput(msgspec.Struct, frozen=True):
+    """An input of a task.
+
+    ``partitions`` maps keys to content versions, null for a partition without one. ``cursor`` is
+    the value up to which rows were read; null: none, or the input is not followed.
+    """
+
+    dataset: str
+    partitioning: Any
+    columns: Sequence[str] | None
+    storage: Mapping[str, Any]
+    location: str | None
+    partitions: Mapping[str, datetime | None]
+    cursor: str | None
+
+
+class ClaimedOutput(msgspec.Struct, frozen=True):
+    """An output of a task."""
+
+    dataset: str
+    partitioning: Any
+    columns: Sequence[str] | None
+    storage: Mapping[str, Any]
+    location: str | None
+
+
+class ClaimedTask(msgspec.Struct, frozen=True):
+    """A claimed task. ``token`` is needed to report on it; ``row_filters`` are those of a lease."""
+
+    id: UUID
+    token: str
+    dag: str
+    job: str
+    operator: str
+    config: Mapping[str, Any]
+    strategy: ExecutionStrategy
+    unique_key: Sequence[str]
+    partitions: Sequence[str]
+    attempt: int
+    expires_at: datetime
+    timeout_seconds: int | None
+    inputs: Mapping[str, ClaimedInput]
+    outputs: Sequence[ClaimedOutput]
+    row_filters: Sequence[Mapping[str, Any] | None]
+
+
+class ExtendedTask(msgspec.Struct, frozen=True):
+    """The new end of a lease."""
+
+    expires_at: datetime
+
+
+@requires(Role.WRITER, scope=KeyScope.WORKER)
+async def claim_tasks(
+    caller: Caller,
+    service: Service,
+    worker: str,
+    *,
+    runtimes: Sequence[str] = ("external",),
+    jobs: Sequence[str] = (),
+    operators: Sequence[str] = (),
+    limit: int = 1,
+    lease_seconds: int = 30,
+) -> list[ClaimedTask]:
+    """Claim up to ``limit`` queued tasks for a worker; the list is empty if none is queued.
+
+    ``jobs`` and ``operators`` limit the tasks to those of such jobs. Tasks of the operator ``sql``
+    run on workers at the database only. Raises InvalidInput, UnknownName.
+    """
+    _check(worker, limit, lease_seconds)
+    claimant = Claimant(
+        worker, tuple(runtimes), lease_seconds, tuple(jobs), tuple(operators), is_remote=True
+    )
+    async with service.transaction(caller) as (conn, org):
+        leases = await claim(conn, org, claimant, limit)
+        if leases:
+            await store_leases(conn, org, leases, lease_seconds)
+    return [_claimed(caller.org.id, lease) for lease in leases]
+
+
+async def extend_task(service: Service, token: TaskToken, log: str | None = None) -> ExtendedTask:
+    """Extend the lease of a token, and store the output of the run so far. Raises LeaseLost."""
+    async with _held(service, token) as (conn, _, stored):
+        extended = await heartbeat(conn, [stored.lease], stored.lease_seconds)
+        if token.task_id not in extended:
+            raise lease_lost(token.task_id)
+        if log is not None:
+            await store_running_logs(conn, [(stored.lease, log)])
+        return ExtendedTask(extended[token.task_id])
+
+
+async def complete_task(
+    service: Service,
+    token: TaskToken,
+    outputs: Sequence[Output] = (),
+    *,
+    cursors: Mapping[str, str] | None = None,
+    log: str = "",
+) -> None:
+    """Record a success. ``cursors`` maps followed datasets to the new values.
+
+    Raises LeaseLost; InvalidInput for outputs that the task does not have, or such cursors.
+    """
+    async with _held(service, token) as (conn, org, stored):
+        moved = _cursors(stored.lease, cursors or {})
+        await complete(conn, org, Completion(stored.lease, tuple(outputs), moved, log))
+
+
+async def fail_task(
+    service: Service, token: TaskToken, error: str, *, retryable: bool = True, log: str = ""
+) -> None:
+    """Record a failed attempt. Raises LeaseLost."""
+    async with _held(service, token) as (conn, org, stored):
+        await fail(conn, org, stored.lease, error, retryable=retryable, log=log)
+
+
+@asynccontextmanager
+async def _held(
+    service: Service, token: TaskToken
+) -> AsyncIterator[tuple[Connection, OrgContext, StoredLease]]:
+    """Lend a transaction, confined to the org of the token, and the lease."""
+    with database_errors():
+        async with service.org_transaction(token.org_id) as (conn, org):
+            yield conn, org, await held_lease(conn, token)
+
+
+def _check(worker: str, limit: int, lease_seconds: int) -> None:
+    least, most = LEASE_SECONDS
+    if not 0 < len(worker) <= _LONGEST_NAME:
+        raise InvalidInput(f"the name of a worker has 1 to {_LONGEST_NAME} characters: shorten it")
+    if not 0 < limit <= MOST_TASKS:
+        raise InvalidInput(f"a claim is for 1 to {MOST_TASKS} tasks, not {limit}: claim again")
+    if not least <= lease_seconds <= most:
+        raise InvalidInput(f"a lease lasts {least} to {most} seconds, not {lease_seconds}")
+
+
+def _claimed(org_id: UUID, lease: Lease) -> ClaimedTask:
+    job = lease.job
+    return ClaimedTask(
+        id=lease.task_id,
+        token=str(TaskToken(org_id, lease.task_id, lease.token)),
+        dag=job.dag_name,
+        job=job.name,
+        operator=job.operator,
+        config=job.config,
+        strategy=ExecutionStrategy(job.strategy),
+        unique_key=job.unique_key,
+        partitions=lease.partitions,
+        attempt=lease.attempt,
+        expires_at=lease.expires_at,
+        timeout_seconds=job.timeout_seconds,
+        inputs={alias: _input(lease, dataset) for alias, dataset in lease.inputs.items()},
+        outputs=[ClaimedOutput(**_described(dataset)) for dataset in lease.outputs],
+        row_filters=lease.row_filters,
+    )
+
+
+def _input(lease: Lease, dataset: Dataset) -> ClaimedInput:
+    return ClaimedInput(
+        **_described(dataset),
+        partitions=lease.input_versions.get(str(dataset.id), {}),
+        cursor=lease.cursors.get(dataset.id),
+    )
+
+
+def _described(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "partitioning": msgspec.json.decode(dataset.partitioning),
+        "columns": dataset.columns,
+        "storage": dataset.storage,
+        "location": dataset.location,
+    }
+
+
+def _cursors(lease: Lease, named: Mapping[str, str]) -> dict[UUID, str]:
+    """Return cursors by the ids of datasets. Raises InvalidInput for a dataset not followed."""
+    followed = {each.name: each.dataset for each in lease.job.inputs if each.cursor is not None}
+    for name in named:
+        if name not in followed:
+            raise InvalidInput(
+                f"job {lease.job.name!r} does not follow dataset {name!r}: report cursors of "
+                f"{', '.join(followed) or 'no dataset'}"
+            )
+    return {followed[name]: value for name, value in named.items()}

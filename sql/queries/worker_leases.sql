@@ -1,0 +1,18 @@
+-- :name store
+-- Store the terms of leases, in place of those of earlier attempts.
+INSERT INTO knockon.worker_leases (task_id, org_id, token, terms)
+SELECT v.task_id, %(org_id)s, v.token, v.terms
+FROM unnest(%(tasks)s::uuid[], %(tokens)s::uuid[], %(terms)s::jsonb[]) AS v(task_id, token, terms)
+ON CONFLICT (task_id) DO UPDATE SET token = EXCLUDED.token, terms = EXCLUDED.terms
+
+-- :name held
+-- The terms of a lease that is still held.
+SELECT l.terms FROM knockon.worker_leases l JOIN knockon.tasks t ON t.id = l.task_id
+WHERE l.org_id = %(org_id)s AND l.task_id = %(task)s AND l.token = %(token)s
+  AND t.lease_token = l.token
+
+-- :name remove_ended
+-- Remove the terms of ended attempts.
+DELETE FROM knockon.worker_leases l
+WHERE l.org_id = %(org_id)s
+  AND NOT EXISTS (SELECT FROM knockon.tasks t WHERE t.id = l.task_id AND t.lease_token = l.token)

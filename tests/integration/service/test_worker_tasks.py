@@ -1,0 +1,188 @@
+"""Workers without a connection to the database, confined to their leases."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from engine.errors import Forbidden, InvalidInput, LeaseLost, UnknownName
+from engine.flow.execution.reap import reap
+from engine.flow.retention.archive import archive
+from engine.model.states import KeyScope, Role
+from engine.model.task import Output
+from engine.model.task_token import TaskToken
+from engine.service.caller import Caller, Org
+from engine.service.commands.tasks import cancel
+from engine.service.commands.worker_tasks import (
+    ClaimedTask,
+    claim_tasks,
+    complete_task,
+    extend_task,
+    fail_task,
+)
+from engine.service.queries.attempts import task_log
+from engine.store.database import Database
+from engine.store.orgs import ensure_org
+from tests.support.workers import sql_job
+from tests.support.worlds import World, job, source
+
+DAY, NEXT = "2013-02-13", "2013-02-14"
+EXTERNAL = {"runtime": "external"}
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    world = await World.made(database, source("a"), job("b", "a", **EXTERNAL), job("c", "b"))
+    await world.changed("a", DAY)
+    return world
+
+
+async def claimed(world: World, **more: object) -> ClaimedTask:
+    (task,) = await claim_tasks(world.caller, world.service, "w", **more)  # type: ignore[arg-type]
+    return task
+
+
+def token_of(task: ClaimedTask) -> TaskToken:
+    token = TaskToken.parse(task.token)
+    assert token is not None
+    return token
+
+
+async def status_of(world: World, task: ClaimedTask) -> str:
+    (row,) = await world.rows("SELECT status FROM all_tasks WHERE id = %s", task.id)
+    return str(row["status"])
+
+
+async def test_a_task_is_claimed_extended_and_completed(world: World) -> None:
+    task = await claimed(world)
+    assert (task.dag, task.job, [*task.partitions], task.attempt) == ("w", "b", [DAY], 1)
+    assert [*task.inputs["a"].partitions] == [DAY]
+    assert [output.dataset for output in task.outputs] == ["b"]
+    assert await claim_tasks(world.caller, world.service, "w") == []
+    extended = await extend_task(world.service, token_of(task), "half done")
+    assert extended.expires_at > task.expires_at
+    await complete_task(
+        world.service, token_of(task), [Output("b", DAY, "f1", row_count=3)], log="done"
+    )
+    (attempt,) = (await task_log(world.caller, world.service, str(task.id))).attempts
+    assert (attempt.worker_id, attempt.log) == ("w", "done")
+    assert await world.run() == [f"c[{DAY}]"]
+
+
+async def test_a_failed_attempt_is_repeated(world: World) -> None:
+    task = await claimed(world)
+    await fail_task(world.service, token_of(task), "it broke", log="why")
+    assert await status_of(world, task) == "queued"
+    with pytest.raises(LeaseLost):
+        await fail_task(world.service, token_of(task), "again")
+
+
+async def test_an_error_without_retry_is_final(world: World) -> None:
+    task = await claimed(world)
+    await fail_task(world.service, token_of(task), "never", retryable=False)
+    assert await status_of(world, task) == "failed"
+
+
+async def test_outputs_beyond_the_lease_are_rejected(world: World) -> None:
+    token = token_of(await claimed(world))
+    for output, error in (
+        (Output("b", NEXT), InvalidInput),
+        (Output("c", DAY), InvalidInput),
+        (Output("b", "no day"), InvalidInput),
+    ):
+        with pytest.raises(error):
+            await complete_task(world.service, token, [output])
+    with pytest.raises(InvalidInput, match="does not follow dataset 'a'"):
+        await complete_task(world.service, token, cursors={"a": "5"})
+    await complete_task(world.service, token, [Output("b", DAY)])
+
+
+async def test_a_forged_token_is_a_lost_lease(world: World) -> None:
+    token = token_of(await claimed(world))
+    async with world.database.connection() as conn:
+        other = await ensure_org(conn, "other")
+    for forged in (
+        replace(token, lease_token=uuid4()),
+        replace(token, task_id=uuid4()),
+        replace(token, org_id=other),
+        replace(token, org_id=uuid4()),
+    ):
+        with pytest.raises(LeaseLost):
+            await extend_task(world.service, forged)
+        with pytest.raises(LeaseLost):
+            await complete_task(world.service, forged, [Output("b", DAY)])
+        with pytest.raises(LeaseLost):
+            await fail_task(world.service, forged, "x")
+    await complete_task(world.service, token, [Output("b", DAY)])
+
+
+async def test_a_canceled_or_expired_task_is_lost(world: World) -> None:
+    task = await claimed(world)
+    await cancel(world.caller, world.service, [str(task.id)])
+    with pytest.raises(LeaseLost):
+        await complete_task(world.service, token_of(task), [Output("b", DAY)])
+    await world.changed("a", NEXT)
+    task = await claimed(world)
+    await world.rows("UPDATE tasks SET lease_expires_at = now() WHERE id = %s RETURNING 1", task.id)
+    async with world.database.connection() as conn:
+        assert await reap(conn, world.org) == 1
+    with pytest.raises(LeaseLost):
+        await extend_task(world.service, token_of(task))
+
+
+async def test_a_deploy_during_the_run_changes_no_versions(world: World) -> None:
+    task = await claimed(world)
+    (before,) = await world.rows("SELECT dataset_version FROM current_datasets WHERE name = 'b'")
+    await world.deploy(source("a"), job("b", "a", **EXTERNAL, config={"x": 1}), job("c", "b"))
+    try:
+        await complete_task(world.service, token_of(task), [Output("b", DAY, "f")])
+    except LeaseLost:
+        return  # the deploy has canceled the run
+    rows = await world.rows(
+        "SELECT dataset_version, config_hash FROM partition_versions WHERE task_id = %s", task.id
+    )
+    assert [row["dataset_version"] for row in rows] == [before["dataset_version"]]
+
+
+async def test_sql_jobs_run_at_the_database_only(database: Database) -> None:
+    shell = job("s", "a", operator="shell", config={"command": "true"})
+    world = await World.made(database, source("a"), sql_job("b", "a", sql="SELECT 1 AS x"), shell)
+    await world.changed("a", DAY)
+    local = {"runtimes": ["local"], "limit": 10}
+    tasks = await claim_tasks(world.caller, world.service, "w", **local)
+    assert [task.job for task in tasks] == ["s"]
+    assert await claim_tasks(world.caller, world.service, "w", jobs=["b"], **local) == []
+    with pytest.raises(UnknownName):
+        await claim_tasks(world.caller, world.service, "w", jobs=["zzz"])
+
+
+async def test_claims_have_limits_and_need_the_scope(world: World) -> None:
+    for wrong in ({"limit": 0}, {"limit": 101}, {"lease_seconds": 1}, {"lease_seconds": 10**6}):
+        with pytest.raises(InvalidInput):
+            await claim_tasks(world.caller, world.service, "w", **wrong)
+    with pytest.raises(InvalidInput, match="name of a worker"):
+        await claim_tasks(world.caller, world.service, "")
+    reader = Caller(world.caller.org, "r", Role.READER)
+    ingest = Caller(world.caller.org, "r", Role.WRITER, scopes=frozenset({KeyScope.INGEST}))
+    for caller in (reader, ingest):
+        with pytest.raises(Forbidden):
+            await claim_tasks(caller, world.service, "w")
+    worker = Caller(world.caller.org, "r", Role.WRITER, scopes=frozenset({KeyScope.WORKER}))
+    assert len(await claim_tasks(worker, world.service, "w")) == 1
+
+
+async def test_terms_of_ended_attempts_are_removed(world: World) -> None:
+    task = await claimed(world)
+    async with world.database.connection() as conn:
+        await archive(conn, world.org, 0.0)
+        assert len(await world.rows("SELECT 1 FROM worker_leases")) == 1
+        await complete_task(world.service, token_of(task), [Output("b", DAY)])
+        await archive(conn, world.org, 0.0)
+    assert await world.rows("SELECT 1 FROM worker_leases") == []
+
+
+async def test_another_org_cannot_claim_the_task(world: World) -> None:
+    async with world.database.connection() as conn:
+        other = await ensure_org(conn, "other")
+    stranger = Caller.local(Org(other, "other"))
+    assert await claim_tasks(stranger, world.service, "w", limit=100) == []
