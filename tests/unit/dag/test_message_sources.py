@@ -4,7 +4,7 @@ import pytest
 
 from consumers.formats import format as formats
 from engine.errors import InvalidDag
-from engine.lineage.check_kafka import BINDING_KEYS, MULTI_DATASET
+from engine.lineage.check_messages import BINDING_KEYS, MULTI_DATASET
 from engine.lineage.compile import compile_dag
 from engine.model.dagfile import parse_dag
 
