@@ -12,6 +12,8 @@ from consumers.formats.binding import Binding
 from consumers.formats.format import BOUND_FORMATS, CHECKS_BOUNDS, DEFAULT_CLOCKS, format_named
 from consumers.formats.openlineage import OpenLineage
 from consumers.formats.reading import Reader
+from consumers.http.message import stream_of
+from consumers.kafka.batches import feed_of
 from consumers.schema_registry import Registry
 from engine.errors import InvalidDag
 from engine.flow.shared.org_context import OrgContext
@@ -64,9 +66,13 @@ class Sources:
         """A reader for each topic; topics without a usable reader are logged and left out."""
         return _usable("topic", self.topics, register)
 
-    def endpoint_readers(self, register: Register) -> dict[str, Reader]:
-        """A reader for each endpoint; endpoints without a usable reader are logged and left out."""
-        return _usable("endpoint", self.endpoints, register)
+    def readers_by_feed(self, register: Register) -> dict[str, Reader]:
+        """The readers of topics and endpoints, by their names in Knockon's database."""
+        endpoints = _usable("endpoint", self.endpoints, register)
+        return {
+            **{feed_of(topic): reader for topic, reader in self.readers(register).items()},
+            **{stream_of(endpoint): reader for endpoint, reader in endpoints.items()},
+        }
 
     def dead_letter_topics(self) -> dict[str, str]:
         """The dead letter topic of each topic whose sources name one."""
