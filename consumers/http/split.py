@@ -3,8 +3,10 @@
 Sources: CloudEvents 1.0.2, its JSON event format, JSON batch format and HTTP protocol binding.
 """
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from urllib.parse import unquote
 
 import msgspec
@@ -18,6 +20,8 @@ _BATCH = "application/cloudevents-batch+json"
 _OBJECTS = frozenset({"knockon", CLOUDEVENTS, "debezium", "record", "openlineage"})
 """Formats with JSON objects as messages, so that an array in a body has several messages."""
 
+_START, _COMMA, _END = map(re.compile, (r"\s*\[\s*", r"\s*,\s*", r"\s*\]\s*\Z"))
+_lenient = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -60,10 +64,26 @@ def _elements(body: bytes) -> list[bytes | None] | None:
     """The elements of a JSON array, unmodified; None for any other body."""
     if body.lstrip()[:1] != b"[":
         return None
-    try:
+    with suppress(ValueError, RecursionError):
         return [bytes(element) for element in _array.decode(body)]
-    except (ValueError, RecursionError):
-        return None
+    with suppress(ValueError, RecursionError):
+        return list(_scanned(body.decode()))
+    return None
+
+
+def _scanned(text: str) -> Iterator[bytes]:
+    """The elements of an array of which some are invalid, such as texts with a lone surrogate.
+
+    Only those are to be rejected. Raises ValueError if the array itself is malformed.
+    """
+    at = _START.match(text, 0)
+    while at is not None:
+        _, end = _lenient.raw_decode(text, at.end())
+        yield text[at.end() : end].encode()
+        if _END.match(text, end):
+            return
+        at = _COMMA.match(text, end)
+    raise ValueError("an element is followed by neither a comma nor the end")
 
 
 def _headers(format_: str, headers: Mapping[str, str]) -> dict[str, str]:
