@@ -22,9 +22,9 @@ class Sample:
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
 
 
-def posted(name: str = "a", endpoint: str = "in", **options: Any) -> dict[str, Any]:
+def posted(dataset: str = "a", /, endpoint: str = "in", **options: Any) -> dict[str, Any]:
     """A source job with an endpoint."""
-    return source(name, source={"kind": "http", "endpoint": endpoint, **options})
+    return source(dataset, source={"kind": "http", "endpoint": endpoint, **options})
 
 
 def encoded(value: object) -> bytes:
