@@ -1,6 +1,6 @@
 """Recognition of repeated deliveries, by the identities of messages.
 
-Each identity is kept with the idempotency keys of manual requests, and as long.
+The identities are kept with the idempotency keys of manual requests, for KNOCKON_MESSAGE_DAYS.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 -- :name claim
--- Record messages that are received for the first time, until the end of the transaction at the
--- latest those of concurrent requests are waited for. A message without any effect gives its key to
--- another one with the same id, such as a corrected one.
+-- Record messages that are received for the first time; the statement waits for the transactions of
+-- concurrent requests with the same ones. A message without any effect gives its key to another one
+-- with the same id, such as a corrected one.
 INSERT INTO knockon.idempotency_keys AS k (org_id, key, request_hash, invalidation_ids)
 SELECT %(org_id)s, v.key, v.content, '{}'
 FROM unnest(%(keys)s::text[], %(contents)s::text[]) AS v(key, content)
@@ -26,3 +26,8 @@ WHERE org_id = %(org_id)s AND key = ANY(%(keys)s)
 SELECT position, error FROM knockon.dead_letters
 WHERE org_id = %(org_id)s AND consumer = %(consumer)s AND stream = %(stream)s
   AND position = ANY(%(positions)s) AND replayed_at IS NULL AND closed_at IS NULL
+
+-- :name expire
+-- Delete the keys of messages received some days ago.
+DELETE FROM knockon.idempotency_keys
+WHERE used_at < clock_timestamp() - %(days)s * interval '1 day' AND key ~ '^http/[^/]+/[0-9a-f]{32}$'

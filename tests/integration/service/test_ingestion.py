@@ -12,11 +12,15 @@ from consumers.http.message import HttpMessage, http_request
 from consumers.http.signatures import TOLERANCE_SECONDS, keys_of
 from consumers.http.split import split
 from engine.errors import Forbidden, InvalidInput, ServiceUnavailable, UnknownName
+from engine.flow.deployment.undeploy import preview_undeploy
+from engine.flow.retention.expire import expire
 from engine.model.states import KeyScope, Role
 from engine.service.caller import Caller
+from engine.service.checks.check import CheckVerdict
 from engine.service.commands.dead_letters import discard_all, replay_all
 from engine.service.commands.ingestion import Ingestion, ingest_messages, ingest_request
 from engine.service.queries.dead_letters import dead_letters
+from engine.service.queries.health import inflow
 from engine.store.database import Database
 from tests.support.http_messages import (
     DAY,
@@ -459,3 +463,30 @@ async def test_a_request_without_messages_is_fine(database: Database) -> None:
     world = await made(database, format="cloudevents")
     done = await post(world, b"[]", BATCH)
     assert (done.messages, done.events, done.invalidations, done.rejected) == (0, 0, (), ())
+
+
+async def test_repetitions_are_recognized_for_the_retention_period(database: Database) -> None:
+    world = await made(database, format="cloudevents")
+    await post(world, cloudevent())
+    await world.change("a", DAY, id="http/in")
+    await world.rows("UPDATE idempotency_keys SET used_at = now() - interval '2 days' RETURNING 1")
+    for days, is_repeated in ((3, 1), (1, 0)):
+        async with world.conn() as conn:
+            await expire(conn, 365, 90, days, 30)
+        assert (await post(world, cloudevent())).repeated == is_repeated
+    assert (await world.change("a", DAY, id="http/in")).is_new is False
+
+
+async def test_doctor_and_undeploy_list_endpoints(database: Database) -> None:
+    world = await made(database)
+    [check] = await inflow(world.caller, world.service, None)
+    assert (check.name, check.verdict, check.detail) == ("endpoints", CheckVerdict.OK, "in")
+    await world.deploy(posted("c", format="missing"), dag="other")
+    [check] = await inflow(world.caller, world.service, None)
+    assert check.verdict is CheckVerdict.OK  # one format is read
+    await world.deploy(posted("c", signing_secret="${A}"), dag="other")
+    [check] = await inflow(world.caller, world.service, None)
+    assert (check.verdict, "signing_secret" in check.detail) == (CheckVerdict.WARN, True)
+    await world.deploy(posted("c", "second"), dag="other")
+    async with world.conn() as conn:
+        assert (await preview_undeploy(conn, world.org, "other")).endpoints == ("second",)
