@@ -8,16 +8,17 @@ import structlog
 
 from consumers.endpoints import load_endpoint
 from consumers.http.endpoint import Endpoint
-from consumers.http.ingestion import Ingestion, SourcesChanged, Written
+from consumers.http.ingestion import Ingestion, Written
 from consumers.http.ingestion import ingest_messages as ingest
 from consumers.http.message import HttpMessage, http_request
 from consumers.metrics import count
-from engine.errors import ServiceUnavailable
+from engine.errors import KnockonError, ServiceUnavailable
 from engine.flow.deployment.auto_register import auto_register
 from engine.model.discovery import DiscoveredDataset
 from engine.model.states import KeyScope, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
+from engine.store.orgs import lineage_epoch
 
 __all__ = ["HttpMessage", "Ingestion", "ingest_messages", "ingest_request"]
 
@@ -67,21 +68,24 @@ async def _ingest(
     name: str,
     messages_of: Callable[[Endpoint], Sequence[HttpMessage]],
 ) -> Ingestion:
-    """Ingest messages, again if a deploy has changed how they are to be read."""
+    """Ingest messages, again if a deploy has changed how they are to be verified and read."""
     for _ in range(_ATTEMPTS):
         endpoint = await _endpoint(caller, service, name)
-        messages = messages_of(endpoint)
-        # Before the transaction, because it may request schemas or register datasets.
-        await endpoint.reader.prepare([message.value for message in messages])
-        began = perf_counter()
         try:
+            messages = messages_of(endpoint)
+            # Before the transaction, because it may request schemas or register datasets.
+            await endpoint.reader.prepare([message.value for message in messages])
+            began = perf_counter()
             async with service.transaction(caller) as (conn, org):
                 written = await ingest(conn, org, endpoint, messages)
-        except SourcesChanged:
+        except KnockonError:
+            async with service.transaction(caller) as (conn, _org):
+                if await lineage_epoch(conn, caller.org.id) == endpoint.epoch:
+                    raise
             service.endpoints.remove(caller.org.id, name)
-            continue
-        _report(written, perf_counter() - began)
-        return written.ingestion
+        else:
+            _report(written, perf_counter() - began)
+            return written.ingestion
     raise ServiceUnavailable("deploys keep changing the sources: send the request again")
 
 

@@ -445,6 +445,24 @@ async def test_senders_try_again_while_the_secret_is_missing_or_invalid(
 
 
 @pytest.mark.usefixtures("secret")
+async def test_a_deploy_changes_the_secret(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNOCKON_SECRET_EARLIER", "whsec_" + b64encode(b"earlier").decode())
+    world = await made(database, dataset="a", signing_secret="${EARLIER}")
+    body = encoded({"partitions": [DAY]})
+    with pytest.raises(Forbidden):
+        await post(world, body, signed(body), now=NOW)
+    await world.deploy(posted(dataset="a", signing_secret="${SHOP_WEBHOOK}"), job("b", "a"))
+    assert (await post(world, body, signed(body), now=NOW)).events == 1
+    await world.deploy(posted(dataset="a"), job("b", "a"))
+    assert (await post(world, body)).events == 1
+    await world.deploy(posted(dataset="a", signing_secret="${EARLIER}"), job("b", "a"))
+    with pytest.raises(Forbidden):
+        await post(world, body)
+
+
+@pytest.mark.usefixtures("secret")
 async def test_the_database_has_the_name_of_the_secret_only(database: Database) -> None:
     world = await made(database, signing_secret="${SHOP_WEBHOOK}")
     [row] = await world.rows("SELECT source::text FROM jobs WHERE activation = 'source'")
