@@ -1,8 +1,10 @@
 """Requests as sent by other systems, for each format, and the sources that read them."""
 
-from base64 import b64encode
+import hmac
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -10,6 +12,8 @@ import msgspec
 from tests.support.worlds import source
 
 JSON = {"content-type": "application/json"}
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+"""The secret in the example of Standard Webhooks."""
 DAY, NEXT = "2013-02-13", "2013-02-14"
 
 
@@ -20,6 +24,12 @@ class Sample:
     body: bytes
     options: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
+
+
+def signature(content: bytes) -> str:
+    """The signature of `id.timestamp.body` with SECRET."""
+    key = b64decode(SECRET.removeprefix("whsec_"))
+    return "v1," + b64encode(hmac.new(key, content, sha256).digest()).decode()
 
 
 def posted(dataset: str = "a", /, endpoint: str = "in", **options: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tests.support.http_messages import (
     JSON,
     NEXT,
     SAMPLES,
+    SECRET,
     Sample,
     cloudevent,
     debezium,
@@ -34,9 +35,9 @@ from tests.support.http_messages import (
     openlineage,
     posted,
     s3,
+    signature,
 )
 from tests.support.worlds import World, job
-from tests.unit.http.test_signatures import SECRET, signature
 
 STORED = """SELECT d.name, i.partition_key, i.events, i.source_event ->> 'stream' AS stream
             FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid

@@ -92,7 +92,7 @@ def test_too_many_messages_are_refused() -> None:
     body = b"[" + b",".join([b"1"] * (MAX_MESSAGES + 1)) + b"]"
     with pytest.raises(InvalidInput, match="10001 messages: send at most 10000"):
         messages("debezium", body)
-    assert len(messages("debezium", b"[1" + body[3:-2] + b"]")) <= MAX_MESSAGES + 1
+    assert len(messages("debezium", body[:-3] + b"]")) == MAX_MESSAGES
 
 
 def test_headers_that_formats_do_not_read_are_dropped() -> None:
