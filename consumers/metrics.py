@@ -17,9 +17,12 @@ def count(batch: Batch, written: Ingested, seconds: float) -> None:
     for (transport, topic), number in _by_topic(rejected):
         metrics.EVENTS_REJECTED.labels(transport, topic).inc(number)
     metrics.UNNAMED_OUTPUT_RUNS.inc(written.unnamed_runs)
-    if not batch.advances:
+    stream = next((each.stream for each in batch.advances), None)
+    stream = stream or next((each.stream for each in batch.received), None)
+    stream = stream or next((each.stream for each in batch.rejections), None)
+    if stream is None:  # outputs of runs that never ended
         return
-    transport, _ = _source(batch.advances[0].stream)
+    transport, _ = _source(stream)
     metrics.EVENTS_WIDENED.labels(transport).inc(len(batch.widened))
     metrics.INVALIDATIONS_WRITTEN.labels(transport).inc(len(written.invalidations))
     metrics.INGEST_SECONDS.labels(transport).observe(seconds)
@@ -33,6 +36,6 @@ def _by_topic(counts: Iterable[tuple[str, int]]) -> Iterable[tuple[tuple[str, st
 
 
 def _source(stream: str) -> tuple[str, str]:
-    """The transport of a stream, and its topic if the transport is Kafka."""
+    """The transport of a stream, and its topic or endpoint if it has one."""
     transport, _, partition = stream.partition("/")
-    return transport, partition.partition("/")[0] if transport == "kafka" else ""
+    return transport, partition.partition("/")[0] if transport in ("kafka", "http") else ""

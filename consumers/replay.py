@@ -9,6 +9,8 @@ from msgspec import structs
 
 from consumers.formats.knockon import read_events
 from consumers.formats.reading import Reader
+from consumers.http.message import endpoint_of
+from consumers.kafka.batches import feed_of, topic_of
 from consumers.sources import load_sources
 from engine.flow.deployment.auto_register import auto_register
 from engine.flow.ingestion.ingest import ingest
@@ -36,11 +38,13 @@ class Replayed:
 async def replay(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> list[Replayed]:
     """Ingest dead letters again in one transaction; skips those that are already replayed.
 
-    Messages are read with the current configuration of their topic. A dead letter that fails again
-    keeps the newest error, except that a loss keeps the error that lists the lost messages.
+    Messages are read with the current configuration of their topic or endpoint. A dead letter that
+    fails again keeps the newest error, except that a loss keeps the error that lists the lost
+    messages.
     """
     async with conn.transaction():
-        readers = (await load_sources(conn, org)).readers(partial(auto_register, conn, org))
+        sources = await load_sources(conn, org)
+        readers = sources.readers_by_feed(partial(auto_register, conn, org))
         rows = await fetch(conn, "dead_letters.lock", LockedLetter, org_id=org.id, ids=list(ids))
         return [
             Replayed(row.id, _LOST)
@@ -52,14 +56,16 @@ async def replay(conn: Connection, org: OrgContext, ids: Sequence[UUID]) -> list
 
 async def _read(readers: Mapping[str, Reader], row: LockedLetter) -> list[Received] | Rejection:
     letter = Delivery(row.stream, row.position, row.payload, row.headers)
-    transport, _, partition = letter.stream.partition("/")
-    if transport != "kafka":
+    if topic := topic_of(letter.stream):
+        feed, name = feed_of(topic), f"topic {topic!r}"
+    elif endpoint := endpoint_of(letter.stream):
+        feed, name = letter.stream, f"endpoint {endpoint!r}"
+    else:
         return Reader(read_events).read_again(letter)
-    topic = partition.rpartition("/")[0]
-    if topic not in readers:
-        return rejection(letter, f"no deployed DAG reads topic {topic!r}: deploy one that does")
-    await readers[topic].prepare([letter.value])
-    return readers[topic].read_again(letter)
+    if feed not in readers:
+        return rejection(letter, f"no deployed DAG reads {name}: deploy one that does")
+    await readers[feed].prepare([letter.value])
+    return readers[feed].read_again(letter)
 
 
 async def _replay(

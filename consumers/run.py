@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import structlog
 
 from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, rewinds
-from consumers.kafka.batches import feed_of
 from consumers.metrics import count
 from consumers.postgres.connection import ANSWER_SECONDS, connect, disconnect_after
 from consumers.postgres.listener import PostgresConsumer
@@ -98,10 +97,8 @@ class Consumers:
 
     async def _expire(self) -> bool:
         """Apply announced outputs of runs that never ended; true if more may be waiting."""
-        readers = self._sources.readers(self._register) if self._sources else {}
-        runs = [
-            reports for topic, reader in readers.items() for reports in reader.runs(feed_of(topic))
-        ]
+        readers = self._sources.readers_by_feed(self._register) if self._sources else {}
+        runs = [reports for feed, reader in readers.items() for reports in reader.runs(feed)]
         if not runs:
             return False
         written = await self._ingest(Batch(consumer=self._connections.name, runs=tuple(runs)))

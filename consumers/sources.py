@@ -1,4 +1,4 @@
-"""The topics and tables that deliver changes to an org's sources, from its deployed DAGs."""
+"""The topics, endpoints and tables that deliver changes to an org's sources, from its DAGs."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -12,10 +12,12 @@ from consumers.formats.binding import Binding
 from consumers.formats.format import BOUND_FORMATS, CHECKS_BOUNDS, DEFAULT_CLOCKS, format_named
 from consumers.formats.openlineage import OpenLineage
 from consumers.formats.reading import Reader
+from consumers.http.message import stream_of
+from consumers.kafka.batches import feed_of
 from consumers.schema_registry import Registry
 from engine.errors import InvalidDag
 from engine.flow.shared.org_context import OrgContext
-from engine.model.dag_sources import KafkaSource
+from engine.model.dag_sources import HttpSource, KafkaSource, MessageSource
 from engine.model.discovery import DiscoveredDataset
 from engine.partitions import PartitionSpace
 from engine.store.database import Connection
@@ -29,18 +31,20 @@ Register = Callable[[Sequence[DiscoveredDataset]], Awaitable[Sequence[Discovered
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A source job's configuration of its topic; without a dataset each message names its own.
+    """A source job's configuration of its topic or endpoint.
+
+    Without a dataset each message names its own.
 
     ``partitioning`` and ``columns`` are those of the dataset that the format is bound to.
     """
 
-    source: KafkaSource
+    source: MessageSource
     partitioning: str = "{}"
     columns: frozenset[str] | None = None
 
     @property
     def binding(self) -> Binding:
-        """The binding of the topic's messages to the dataset."""
+        """The binding of the messages to the dataset."""
         return Binding(
             dataset=self.source.dataset or "",
             space=PartitionSpace.from_spec(msgspec.json.decode(self.partitioning)),
@@ -52,37 +56,54 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The feeds of each topic, and the dataset of each attached table."""
+    """The feeds of each topic and of each HTTP endpoint, and the dataset of each attached table."""
 
     topics: Mapping[str, tuple[Feed, ...]]
+    endpoints: Mapping[str, tuple[Feed, ...]]
     tables: Mapping[str, str]
 
     def readers(self, register: Register) -> dict[str, Reader]:
         """A reader for each topic; topics without a usable reader are logged and left out."""
-        readers = {topic: _reader(topic, feeds, register) for topic, feeds in self.topics.items()}
-        return {topic: reader for topic, reader in readers.items() if reader is not None}
+        return _usable("topic", self.topics, register)
+
+    def readers_by_feed(self, register: Register) -> dict[str, Reader]:
+        """The readers of topics and endpoints, by their names in Knockon's database."""
+        endpoints = _usable("endpoint", self.endpoints, register)
+        return {
+            **{feed_of(topic): reader for topic, reader in self.readers(register).items()},
+            **{stream_of(endpoint): reader for endpoint, reader in endpoints.items()},
+        }
 
     def dead_letter_topics(self) -> dict[str, str]:
         """The dead letter topic of each topic whose sources name one."""
-        topics = {topic: feeds[0].source.dead_letters for topic, feeds in self.topics.items()}
-        return {topic: letters for topic, letters in topics.items() if letters is not None}
+        return {
+            topic: feeds[0].source.dead_letters
+            for topic, feeds in self.topics.items()
+            if isinstance(feeds[0].source, KafkaSource) and feeds[0].source.dead_letters
+        }
 
 
 async def load_sources(conn: Connection, org: OrgContext) -> Sources:
     """Load the sources of an org's current DAG versions."""
     topics: dict[str, list[Feed]] = defaultdict(list)
+    endpoints: dict[str, list[Feed]] = defaultdict(list)
     tables: dict[str, str] = {}
     for row in await fetch(conn, "sources.feeds", SourceFeed, org_id=org.id):
         source = row.source
         if source["kind"] == "kafka":
-            topics[source["topic"]].extend(_feeds(row))
+            topics[source["topic"]].extend(_feeds(row, KafkaSource.model_validate(source)))
+        elif source["kind"] == "http":
+            endpoints[source["endpoint"]].extend(_feeds(row, HttpSource.model_validate(source)))
         elif source["kind"] == "postgres":
             tables[source["table"]] = row.datasets[0]
-    return Sources({topic: tuple(feeds) for topic, feeds in topics.items()}, tables)
+    return Sources(
+        {topic: tuple(feeds) for topic, feeds in topics.items()},
+        {endpoint: tuple(feeds) for endpoint, feeds in endpoints.items()},
+        tables,
+    )
 
 
-def _feeds(row: SourceFeed) -> list[Feed]:
-    source = KafkaSource.model_validate(row.source)
+def _feeds(row: SourceFeed, source: MessageSource) -> list[Feed]:
     if source.format not in BOUND_FORMATS:
         return [Feed(source)]
     feeds = []
@@ -98,30 +119,45 @@ def _feeds(row: SourceFeed) -> list[Feed]:
     return feeds
 
 
-def _reader(topic: str, feeds: tuple[Feed, ...], register: Register) -> Reader | None:
+def _usable(
+    kind: str, feeds_by_name: Mapping[str, tuple[Feed, ...]], register: Register
+) -> dict[str, Reader]:
+    """The readers of topics or endpoints by name."""
+    readers = {}
+    for name, feeds in feeds_by_name.items():
+        try:
+            readers[name] = reader_of(feeds, register)
+        except Exception as error:  # a missing or broken plug-in must not stop the others
+            _log.error(f"{kind} is not read", **{kind: name}, why=str(error))
+    return readers
+
+
+def reader_of(feeds: Sequence[Feed], register: Register) -> Reader:
+    """The reader of a topic or endpoint; it reads one format only.
+
+    Raises InvalidDag if its sources contradict each other, InvalidInput for a missing secret, and
+    any error of a plug-in.
+    """
     formats = sorted({feed.source.format for feed in feeds})
     if len(formats) > 1:
         _log.error(
-            "sources of a topic have different formats, only one is read: use one format",
-            topic=topic,
+            "sources of a topic or endpoint have different formats, only one is read: use one "
+            "format",
             format=formats[0],
+            others=formats[1:],
         )
-    if len({feed.source.dead_letters for feed in feeds}) > 1:
-        _log.error("topic is not read: set the same dead_letters in all its sources", topic=topic)
-        return None
+    for option in ("dead_letters", "signing_secret"):
+        if len({getattr(feed.source, option, None) for feed in feeds}) > 1:
+            raise InvalidDag(f"its sources differ in {option}: set the same {option} in all")
     same_format = [feed for feed in feeds if feed.source.format == formats[0]]
     is_bound = formats[0] in BOUND_FORMATS
-    try:
-        return _bound(same_format, register) if is_bound else _unbound(same_format)
-    except Exception as error:  # a missing or broken plug-in must not stop other topics
-        _log.error("topic is not read", topic=topic, why=str(error))
-        return None
+    return _bound(same_format, register) if is_bound else _unbound(same_format)
 
 
 def _unbound(feeds: list[Feed]) -> Reader:
     """A reader for a format whose messages can name their dataset.
 
-    They must name it if the jobs that share the topic have different datasets.
+    They must name it if the jobs that share the topic or endpoint have different datasets.
     """
     first, *others = {feed.source.dataset for feed in feeds}
     name = feeds[0].source.format
@@ -129,7 +165,7 @@ def _unbound(feeds: list[Feed]) -> Reader:
 
 
 def _bound(feeds: list[Feed], register: Register) -> Reader:
-    """A reader whose messages apply to the datasets of all jobs that share the topic."""
+    """A reader whose messages apply to the datasets of all jobs with the topic or endpoint."""
     make, url = BOUND_FORMATS[feeds[0].source.format], feeds[0].source.registry
     if any(feed.source.registry != url for feed in feeds):
         raise InvalidDag("its sources name different registries: set the same registry in all")

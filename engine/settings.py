@@ -140,6 +140,11 @@ class Settings(BaseSettings):
     idempotency_days: float = Field(
         default=90, gt=0, description="Retention period of idempotency keys; `inf`: without end."
     )
+    message_days: float = Field(
+        default=7,
+        gt=0,
+        description="Time in which a repeated message over HTTP is recognized; `inf`: without end.",
+    )
     events_days: float = Field(
         default=30,
         gt=0,

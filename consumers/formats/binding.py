@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from consumers.formats.bounds import checked
 from consumers.formats.keys import KeyOf, Kind, key_of
 from consumers.formats.moments import Clock
-from engine.model.dag_sources import KafkaSource, PartitionField
+from engine.model.dag_sources import MessageSource, PartitionField
 from engine.model.event import SourceEvent, Widened
 from engine.model.states import Reason
 from engine.partitions import PartitionSpace, TimeDimension
@@ -38,7 +38,7 @@ class RowPartition(NamedTuple):
 
 @dataclass(frozen=True)
 class Binding:
-    """The binding of a topic's messages to a dataset.
+    """The binding of a topic's or endpoint's messages to a dataset.
 
     If ``columns`` is None, none are declared and every field is a column. ``clock`` is the default
     of the format, for fields that neither the DAG file nor a schema describes.
@@ -47,7 +47,7 @@ class Binding:
     dataset: str
     space: PartitionSpace
     columns: frozenset[str] | None
-    source: KafkaSource
+    source: MessageSource
     clock: Clock = "utc"
 
     def pairs(self, columns: Iterable[str]) -> list[tuple[str, str]]:

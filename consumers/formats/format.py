@@ -47,7 +47,7 @@ _SINGLE_DATASET: Mapping[str, Callable[[Binding, Schemas | None], Format]] = Map
 MULTI_DATASET: Mapping[str, Callable[[Sequence[Binding], Schemas | None], Format]] = (
     MappingProxyType({"openlineage": OpenLineage})
 )
-"""Bound formats with messages that name their dataset; see also `engine.lineage.check_kafka`."""
+"""Bound formats with messages that name their dataset; see also `engine.lineage.check_messages`."""
 
 
 def _for_each_binding(

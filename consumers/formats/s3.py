@@ -1,8 +1,8 @@
 """Notifications of an object store: an object was created or deleted.
 
 The partition is derived from the object's key. Sources: Amazon S3's event message structure 2.x
-(`Records`, also sent by MinIO and others) with URL-encoded keys, and S3's EventBridge events
-(`detail`) with plain keys.
+(`Records`, also sent by MinIO and others) with URL-encoded keys; S3's EventBridge events (`detail`)
+with plain keys; and Google Cloud Storage's notifications as pushed by Pub/Sub (`message`).
 """
 
 import re
@@ -19,14 +19,15 @@ from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
 from engine.model.states import Reason
 
-_WITH_BUCKET = "s3://"
+_S3, _GCS = "s3://", "gs://"
 _WILDCARD = re.compile(r"\{(?P<group>\w+)\}|(?P<deep>\*\*)|(?P<any>\*)")
 _HIVE_GROUP = re.compile(r"(?:^|/)[^/{}*=]+=\{(\w+)\}(?=/|$)")
-_CREATED = re.compile(r"(s3:)?ObjectCreated:|Object Created$")
+_CREATED = re.compile(r"(s3:)?ObjectCreated:|Object Created$|OBJECT_FINALIZE$")
 # Events that do not change the content of an object.
 _NO_CHANGE = re.compile(
     r"(s3:)?(TestEvent|Object(Tagging|Acl|Restore|Accessed)|LifecycleTransition|Replication"
     r"|IntelligentTiering)|Object (Tags|ACL|Restore|Storage|Access)"
+    r"|OBJECT_METADATA_UPDATE$"
 )
 _HIDDEN = re.compile(r"(^|/)[_.][^/=]*(/|$)|/$")
 _OFF_PATTERN = "the object has the pattern's prefix, but does not match the pattern"
@@ -51,6 +52,22 @@ class _Record(msgspec.Struct, frozen=True, rename={"name": "eventName"}):
     s3: _Where
 
 
+class _Attributes(
+    msgspec.Struct,
+    frozen=True,
+    rename={"name": "eventType", "bucket": "bucketId", "key": "objectId"},
+):
+    """The attributes of a notification by Google Cloud Storage."""
+
+    name: str
+    bucket: str
+    key: str
+
+
+class _Pushed(msgspec.Struct, frozen=True):
+    attributes: _Attributes
+
+
 class _Message(
     msgspec.Struct,
     frozen=True,
@@ -60,13 +77,15 @@ class _Message(
     records: list[_Record] | None = None
     name: str | None = None
     detail: _Where | None = None
+    message: _Pushed | None = None
 
 
 class _Change(NamedTuple):
     name: str
     bucket: str
     key: str
-    sequencer: str
+    sequencer: str = ""
+    scheme: str = _S3
 
 
 _decoder = msgspec.json.Decoder(_Message)
@@ -84,7 +103,7 @@ class ObjectStore:
         pattern = binding.source.pattern or ""
         self._binding = binding
         self._read_partition = binding.partition_reader({})
-        self._with_bucket = pattern.startswith(_WITH_BUCKET)
+        self._with_bucket = pattern.startswith((_S3, _GCS))
         self._prefix = _prefix(pattern)
         self._pattern = _compiled(pattern)
         self._escaped = frozenset(_HIVE_GROUP.findall(pattern))
@@ -106,7 +125,7 @@ class ObjectStore:
 
     def _partition_of(self, change: _Change) -> RowPartition | None:
         """The partition of an object; None for an object outside the prefix or a hidden file."""
-        bucket = f"{_WITH_BUCKET}{change.bucket}/" if self._with_bucket else ""
+        bucket = f"{change.scheme}{change.bucket}/" if self._with_bucket else ""
         path = bucket + change.key
         if not path.startswith(self._prefix):
             return None
@@ -150,11 +169,16 @@ def _changes(value: bytes) -> Iterator[_Change]:
         )
     if message.name is not None and message.detail is not None:
         return iter([_change(message.name, message.detail, message.detail.object.key)])
+    if message.message is not None:
+        attributes = message.message.attributes
+        change = _Change(attributes.name, attributes.bucket, attributes.key, scheme=_GCS)
+        return iter([change])
     if message.test is not None:
         return iter(())
     raise InvalidEvent(
-        "not a notification of an object store: it has neither `Records` nor `detail`; send the "
-        "messages of S3 or EventBridge unmodified, without another envelope"
+        "not a notification of an object store: it has neither `Records` nor `detail` "
+        "nor `message`; send the messages of S3, EventBridge or Pub/Sub unmodified, without "
+        "another envelope"
     )
 
 

@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 from engine.errors import InvalidMapping
 from engine.lineage.catalog import DagContext, Readable
-from engine.lineage.check_kafka import check_kafka
+from engine.lineage.check_messages import check_messages
 from engine.lineage.schedules import time_dimension
 from engine.lineage.self_read import check_self_read, mapping_spec
 from engine.lineage.sql import find_query_problem
 from engine.model.cron import previous_time
 from engine.model.dag import AllBut, Input, JobSpec, Output
 from engine.model.dag_fields import EVERY_COLUMN
-from engine.model.dag_sources import KafkaSource, PostgresSource, ScheduleSource
+from engine.model.dag_sources import MessageSource, PostgresSource, ScheduleSource
 from engine.model.job import LOCAL
 from engine.model.references import is_environment
 from engine.model.source_positions import Path, Problem, did_you_mean
@@ -50,8 +50,8 @@ def _check_source(job: JobSpec, path: Path, context: DagContext) -> Iterator[Pro
             yield Problem((*path, name), "source jobs do not run: delete this key")
     if isinstance(job.source, PostgresSource):
         yield from _check_triggers(job, path, context)
-    if isinstance(job.source, KafkaSource):
-        yield from check_kafka(job, job.source, (*path, "source"), context.readable)
+    if isinstance(job.source, MessageSource):
+        yield from check_messages(job, job.source, (*path, "source"), context.readable)
         if job.source.discover and job.source.discover.dag == context.dag.dag:
             at = (*path, "source", "discover", "dag")
             yield Problem(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from engine.model.dag import JobSpec
-from engine.model.dag_sources import KafkaSource
+from engine.model.dag_sources import MessageSource
 from engine.model.references import PREFIX, literal_secrets
 from engine.model.source_positions import Path, Problem
 
@@ -23,7 +23,7 @@ def check_secrets(job: JobSpec, path: Path) -> Iterator[Problem]:
     }
     for at in literal_secrets(written):
         yield Problem((*path, *at), _MESSAGE)
-    if isinstance(job.source, KafkaSource) and job.source.registry:
+    if isinstance(job.source, MessageSource) and job.source.registry:
         yield from _check_registry(job.source.registry, (*path, "source", "registry"))
 
 

@@ -165,7 +165,11 @@ class Engine:
         settings = self._settings
         async with self._database.connection() as conn:
             months = await expire(
-                conn, settings.history_days, settings.idempotency_days, settings.events_days
+                conn,
+                settings.history_days,
+                settings.idempotency_days,
+                settings.message_days,
+                settings.events_days,
             )
         if months:
             _log.info("history expired", partitions=months)

@@ -51,11 +51,9 @@ class Discovery(Spec):
     dataset: Text = Field(description="Name of the dataset, with the same groups: shop_{table}.")
 
 
-class KafkaSource(Spec):
-    """Changes arrive as messages on a Kafka topic."""
+class MessageSource(Spec):
+    """Changes arrive as messages in a format, whatever the transport."""
 
-    kind: Literal["kafka"]
-    topic: Text = Field(description="Topic to read.")
     format: Name = Field(
         "knockon",
         description="knockon, cloudevents, debezium, record, s3, openlineage or a plug-in.",
@@ -115,8 +113,27 @@ class KafkaSource(Spec):
     discover: Discovery | None = Field(
         None, description="Rule for registering other datasets on the first event (openlineage)."
     )
+
+
+class KafkaSource(MessageSource):
+    """Changes arrive as messages on a Kafka topic."""
+
+    kind: Literal["kafka"]
+    topic: Text = Field(description="Topic to read.")
     dead_letters: Topic | None = Field(
         None, description="Topic for a copy of every rejected message."
+    )
+
+
+class HttpSource(MessageSource):
+    """Changes arrive as messages in HTTP requests."""
+
+    kind: Literal["http"]
+    endpoint: Name = Field(description="Last part of the address: /api/v1/sources/{endpoint}.")
+    signing_secret: Text | None = Field(
+        None,
+        description="Secret of the sender's signatures (Standard Webhooks), as ${NAME}; unsigned "
+        "requests are then refused.",
     )
 
 
@@ -148,5 +165,6 @@ class ScheduleSource(Spec):
 
 
 Source = Annotated[
-    KafkaSource | PostgresSource | ManualSource | ScheduleSource, Field(discriminator="kind")
+    KafkaSource | HttpSource | PostgresSource | ManualSource | ScheduleSource,
+    Field(discriminator="kind"),
 ]

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Self
 from uuid import UUID
 
+from consumers.endpoints import Endpoints
 from engine.errors import Forbidden, InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
@@ -28,6 +29,7 @@ class Service:
     def __init__(self, database: Database, *, source_url: str | None = None) -> None:
         self.database = database
         self.source_url = source_url or database.direct_url
+        self.endpoints = Endpoints()
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
 
     @classmethod

@@ -67,6 +67,8 @@ def _effects(effects: Undeployment) -> Iterator[str]:
     yield f"{counted(effects.invalidations, 'open invalidation')} closed"
     if effects.topics:
         yield f"topics no longer read: {some(effects.topics, most=20)}"
+    if effects.endpoints:
+        yield f"endpoints no longer read: {some(effects.endpoints, most=20)}"
     if effects.schedules:
         yield f"schedules ended: {some(effects.schedules, most=20)}"
 

@@ -16,7 +16,7 @@ from engine.flow.deployment.deploy import deploy
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag, CompiledDataset
 from engine.model.dag import DagFile, JobSpec
-from engine.model.dag_sources import KafkaSource
+from engine.model.dag_sources import MessageSource
 from engine.model.discovery import DiscoveredDataset
 from engine.model.states import Activation
 from engine.store.database import Connection
@@ -138,6 +138,6 @@ def _output(dataset: CompiledDataset) -> dict[str, object]:
 
 def _key(job: JobSpec) -> tuple[str, str | None, str | None] | None:
     """Return the Knockon dataset name, and the namespace and name in the reporting system."""
-    if not isinstance(job.source, KafkaSource):
+    if not isinstance(job.source, MessageSource):
         return None
     return job.outputs[0].dataset, job.source.namespace, job.source.name

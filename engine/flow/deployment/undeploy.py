@@ -37,8 +37,8 @@ _OUTCOME = "its DAG was undeployed"
 class Undeployment:
     """Result or preview of an undeploy: what ends with the DAG.
 
-    ``tasks`` are canceled and ``invalidations`` closed. ``topics`` and ``schedules`` of the sources
-    are no longer read, and changes of the captured ``tables`` not ingested.
+    ``tasks`` are canceled and ``invalidations`` closed. ``topics``, ``endpoints`` and ``schedules``
+    of the sources are no longer read, and changes of the captured ``tables`` not ingested.
     """
 
     dag_name: str
@@ -49,6 +49,7 @@ class Undeployment:
     tasks: int
     invalidations: int
     topics: tuple[str, ...]
+    endpoints: tuple[str, ...]
     schedules: tuple[str, ...]
     tables: tuple[str, ...]
 
@@ -153,8 +154,10 @@ async def _effects(
     )
     compiled = version.compiled
     others = [other for name, other in current.items() if name != compiled.name]
-    topics = _sources(version, "kafka", "topic")
-    topics = topics.difference(*(_sources(other, "kafka", "topic") for other in others))
+    topics, endpoints = (
+        _sources(version, kind, key).difference(*(_sources(each, kind, key) for each in others))
+        for kind, key in (("kafka", "topic"), ("http", "endpoint"))
+    )
     return Undeployment(
         dag_name=compiled.name,
         version_id=version.version_id,
@@ -164,13 +167,14 @@ async def _effects(
         tasks=counts.tasks,
         invalidations=counts.invalidations,
         topics=tuple(sorted(topics)),
+        endpoints=tuple(sorted(endpoints)),
         schedules=tuple(sorted(changed_schedules(None, compiled))),
         tables=tuple(sorted(_sources(version, "postgres", "table"))),
     )
 
 
 def _sources(version: CurrentVersion, kind: str, key: str) -> set[str]:
-    """Return the topics or tables that the sources of a kind name under a key."""
+    """Return the topics, endpoints or tables that the sources of a kind name under a key."""
     sources = (job.source for job in version.compiled.jobs)
     return {source[key] for source in sources if source and source["kind"] == kind}
 

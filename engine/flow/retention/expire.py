@@ -17,17 +17,22 @@ _ALL_DAYS = 100_000.0
 
 
 async def expire(
-    conn: Connection, history_days: float, key_days: float, events_days: float
+    conn: Connection,
+    history_days: float,
+    key_days: float,
+    message_days: float,
+    events_days: float,
 ) -> list[str]:
     """Remove a month of each kind of history, of all orgs; return the names of the partitions.
 
-    The retention periods are those of history, of idempotency keys and of events; infinite periods
-    never end.
+    The retention periods are those of history, of idempotency keys, of the identities of messages
+    over HTTP and of events; infinite periods never end.
     """
-    history_days, key_days, events_days = (
-        min(days, _ALL_DAYS) for days in (history_days, key_days, events_days)
+    history_days, key_days, message_days, events_days = (
+        min(days, _ALL_DAYS) for days in (history_days, key_days, message_days, events_days)
     )
     await execute(conn, "history.expire_keys", days=key_days)
+    await execute(conn, "messages.expire", days=message_days)
     await execute(conn, "history.expire_rejected_plans", days=history_days)
     # Attempts at a kept task are removed: the task contains its last error.
     rows = [

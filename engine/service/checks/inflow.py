@@ -1,6 +1,6 @@
-"""Checks of an org's sources: broker, topics, attached tables, lag of the consumers."""
+"""Checks of an org's sources: broker, topics, endpoints, attached tables, lag of the consumers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import psycopg
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,9 +14,10 @@ from consumers.postgres.connection import connect
 from consumers.postgres.readers import State, state
 from consumers.postgres.rights import excessive_rights
 from consumers.run import has_log
-from consumers.sources import Sources
+from consumers.sources import Sources, reader_of
 from engine.embedded.broker import Broker
 from engine.lineage.graph import Lineage
+from engine.model.discovery import DiscoveredDataset
 from engine.service.checks.attachments import check_attachments
 from engine.service.checks.captured_partitions import check_captured_partitions
 from engine.service.checks.check import Check, Checks, CheckVerdict, judge
@@ -54,6 +55,22 @@ async def check_kafka(
         await client.stop()
     checks = [Check("Kafka", CheckVerdict.OK, where), _topics(sources, known), _lag(ends, stored)]
     return [*checks, _compaction(losing)] if losing else checks
+
+
+def check_endpoints(sources: Sources) -> Check:
+    """Check that the sources of each HTTP endpoint can be read together."""
+    problems = []
+    for endpoint, feeds in sorted(sources.endpoints.items()):
+        try:
+            reader_of(feeds, _no_registration)
+        except Exception as error:  # also of plug-ins
+            problems.append(f"{endpoint}: {error}")
+    detail = "; ".join(problems) or some(sorted(sources.endpoints))
+    return judge("endpoints", not problems, detail, "correct the DAG files, or the environment")
+
+
+async def _no_registration(discovered: Sequence[DiscoveredDataset]) -> list[DiscoveredDataset]:
+    return []
 
 
 def _compaction(topics: set[str]) -> Check:

@@ -5,7 +5,7 @@ from engine.embedded.broker import Broker
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.checks.check import Check
-from engine.service.checks.inflow import check_kafka, check_tables
+from engine.service.checks.inflow import check_endpoints, check_kafka, check_tables
 from engine.service.checks.processes import check_processes
 from engine.service.checks.work import check_work
 from engine.service.service import Service
@@ -33,7 +33,7 @@ async def work(caller: Caller, service: Service) -> list[Check]:
 
 @requires(Role.READER)
 async def inflow(caller: Caller, service: Service, broker: Broker | None) -> list[Check]:
-    """Check the topics and tables of the DAGs, and the lag of the consumers.
+    """Check the topics, endpoints and tables of the DAGs, and the lag of the consumers.
 
     The transaction ends before the checks of the broker and the source database.
     """
@@ -48,6 +48,8 @@ async def inflow(caller: Caller, service: Service, broker: Broker | None) -> lis
         )
     stored = {row.stream: row.position for row in rows}
     checks = await check_kafka(broker, sources, stored) if sources.topics else []
+    if sources.endpoints:
+        checks.append(check_endpoints(sources))
     if sources.tables:
         tables = check_tables(sources, service.source_url, str(caller.org.id), lineage)
         checks += [check async for check in tables]

@@ -32,7 +32,7 @@ async def _archive(world: World, seconds: float = 0) -> None:
 
 async def _expire(world: World, days: float = _FUTURE, key_days: float = 1) -> None:
     async with world.conn() as conn:
-        while await expire(conn, days, key_days, days):
+        while await expire(conn, days, key_days, key_days, days):
             pass
 
 
@@ -117,7 +117,7 @@ async def test_engines_with_different_retention_periods_examine_a_month_once(
     await _expire(world, _FUTURE)
     await _expire(world, _FUTURE - 31)
     async with world.conn() as conn:
-        again = [await expire(conn, days, 1, 1) for days in (_FUTURE, _FUTURE - 31) * 2]
+        again = [await expire(conn, days, 1, 1, 1) for days in (_FUTURE, _FUTURE - 31) * 2]
     assert again == [[], [], [], []]
 
 

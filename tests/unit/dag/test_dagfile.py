@@ -203,7 +203,7 @@ MISTAKES = [
     (
         "config: {sql: SELECT 1}",
         "source: {kind: kafak, topic: t}",
-        "6:5: jobs[0].source: the kind 'kafak' is not one of 'kafka', 'postgres', 'manual', 'sch",
+        "6:5: jobs[0].source: the kind 'kafak' is not one of 'kafka', 'http', 'postgres', 'man",
     ),
     (
         "config: {sql: SELECT 1}",

@@ -9,7 +9,7 @@ from consumers.formats.cloudevents import read_cloudevent
 from consumers.formats.format import BUILT_IN_FORMATS, format_named
 from consumers.formats.knockon import read_events
 from engine.errors import UnknownName
-from engine.lineage.check_kafka import BINDING_KEYS
+from engine.lineage.check_messages import BINDING_KEYS
 from engine.model.dag_sources import KafkaSource
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"

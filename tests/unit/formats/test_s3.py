@@ -10,6 +10,7 @@ import pytest
 from consumers.formats.reading import Reader
 from engine.model.event import Delivery, Rejection, Widened
 from tests.support.bindings import bound
+from tests.support.http_messages import pubsub
 
 SALES = {"dt": {"time": "day"}, "region": {"static": ["eu west", "us"]}}
 PATTERN = "sales/dt={dt}/region={region}/"
@@ -237,3 +238,24 @@ def test_a_message_with_more_events_than_allowed_is_rejected() -> None:
 
     assert isinstance(outcome, Rejection)
     assert "the message has 10001 events: send at most 10000" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("OBJECT_FINALIZE", "arrival"),
+        ("OBJECT_DELETE", "change"),
+        ("OBJECT_ARCHIVE", "change"),
+        ("OBJECT_METADATA_UPDATE", None),
+    ],
+)
+def test_notifications_of_google_cloud_storage(kind: str, reason: str | None) -> None:
+    key = "sales/dt=2026-01-02/region=us/x+y.parquet"
+    message = msgspec.json.encode(pubsub(objectId=key, eventType=kind))
+    for prefix in ("", "gs://lake/"):
+        events = bound("s3", SALES, pattern=prefix + PATTERN)(message, {}, None)
+        assert [(event.partitions, event.reason) for event in events] == (
+            [(DAY_US, reason)] if reason else []
+        )
+    assert bound("s3", SALES, pattern="s3://lake/" + PATTERN)(message, {}, None) == []
+    assert bound("s3", SALES, pattern="gs://other/" + PATTERN)(message, {}, None) == []

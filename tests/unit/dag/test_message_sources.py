@@ -4,7 +4,7 @@ import pytest
 
 from consumers.formats import format as formats
 from engine.errors import InvalidDag
-from engine.lineage.check_kafka import BINDING_KEYS, MULTI_DATASET
+from engine.lineage.check_messages import BINDING_KEYS, MULTI_DATASET
 from engine.lineage.compile import compile_dag
 from engine.model.dagfile import parse_dag
 
@@ -167,3 +167,44 @@ def test_a_discovery_rule_requires_a_namespace() -> None:
     rule = "discover: {dag: x, name: 's.{t}', dataset: 's_{t}'}"
     assert "discover: discovery needs a namespace" in refusal(f"format: openlineage, {rule}")
     assert "discover: format s3 does not support" in refusal(f"format: s3, {rule}")
+
+
+OVER_HTTP = DAG.replace("kind: kafka, topic: t", "kind: http, endpoint: orders")
+
+
+def test_a_source_over_http_has_the_options_of_its_format() -> None:
+    source = "format: debezium, key: [id], partition: {dt: at}, signing_secret: '${SHOP}'"
+    assert compiled(source, OVER_HTTP) == {
+        "kind": "http",
+        "endpoint": "orders",
+        "format": "debezium",
+        "key": ["id"],
+        "partition": {"dt": {"field": "at"}},
+        "signing_secret": "${SHOP}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("pattern: a/", "jobs[0].source.pattern: format knockon does not support this key"),
+        ("format: s3", "jobs[0].source: format s3 needs a `pattern:`"),
+        ("dataset: order", "did you mean 'orders'?"),
+        ("dead_letters: other", "jobs[0].source.dead_letters: there is no such key"),
+        ("topic: t", "jobs[0].source.topic: there is no such key"),
+        ("signing_secret: whsec_MfKQ9r8G", "jobs[0].source.signing_secret: this contains a secret"),
+        ("signing_secret: '${A} whsec_MfKQ'", "signing_secret: this contains a secret"),
+        (
+            "format: debezium, partition: {day: a}",
+            "source.partition.day: the dataset has no dimension 'day'; it has dt, n, region",
+        ),
+    ],
+)
+def test_mistakes_in_a_source_over_http(source: str, message: str) -> None:
+    assert message in refusal(source, OVER_HTTP)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "..", "a?b", "é", "%2e", "1"])
+def test_an_endpoint_is_a_name(name: str) -> None:
+    dag = OVER_HTTP.replace("endpoint: orders", f"endpoint: '{name}'")
+    assert "jobs[0].source.endpoint" in refusal("format: knockon", dag)

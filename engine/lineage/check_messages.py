@@ -1,4 +1,4 @@
-"""Checks of the binding of a Kafka topic to its dataset."""
+"""Checks of sources of messages: the options of the format, and the binding to a dataset."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from engine.errors import InvalidPartition
 from engine.lineage.catalog import Readable
 from engine.model.dag import JobSpec
 from engine.model.dag_fields import GROUP, NAME
-from engine.model.dag_sources import Discovery, KafkaSource, PartitionField
+from engine.model.dag_sources import Discovery, KafkaSource, MessageSource, PartitionField
 from engine.model.source_positions import Path, Problem, did_you_mean
 from engine.partitions import Dimension, RangeDimension, TimeDimension
 
@@ -34,10 +34,10 @@ _OPTIONS = frozenset().union(*BINDING_KEYS.values())
 _UNITS = ("days", "seconds", "millis", "micros", "nanos")
 
 
-def check_kafka(
-    job: JobSpec, source: KafkaSource, path: Path, readable: Mapping[str, Readable]
+def check_messages(
+    job: JobSpec, source: MessageSource, path: Path, readable: Mapping[str, Readable]
 ) -> Iterator[Problem]:
-    """Report all problems of a Kafka source."""
+    """Report all problems of a source of messages."""
     outputs = [output.dataset for output in job.outputs]
     if source.dataset and source.dataset not in outputs:
         hint = did_you_mean(source.dataset, outputs)
@@ -46,7 +46,7 @@ def check_kafka(
     yield from _check_options(source, path)
     if source.discover is not None:
         yield from _check_discovery(source, source.discover, (*path, "discover"))
-    if source.dead_letters == source.topic:
+    if isinstance(source, KafkaSource) and source.dead_letters == source.topic:
         yield Problem(
             (*path, "dead_letters"), "this is the topic of the source: name another topic"
         )
@@ -63,7 +63,7 @@ def check_kafka(
         yield Problem((*path, "name"), message)
 
 
-def _check_options(source: KafkaSource, path: Path) -> Iterator[Problem]:
+def _check_options(source: MessageSource, path: Path) -> Iterator[Problem]:
     supported = BINDING_KEYS.get(source.format, frozenset())
     for option in sorted(_OPTIONS - supported):
         if getattr(source, option) is not None:
@@ -80,7 +80,7 @@ def _check_options(source: KafkaSource, path: Path) -> Iterator[Problem]:
         )
 
 
-def _check_binding(source: KafkaSource, path: Path, dataset: Readable) -> Iterator[Problem]:
+def _check_binding(source: MessageSource, path: Path, dataset: Readable) -> Iterator[Problem]:
     dimensions = dict(dataset.space.dimensions)
     for name, partition_field in (source.partition or {}).items():
         at = (*path, "partition", name)
@@ -97,7 +97,7 @@ def _check_binding(source: KafkaSource, path: Path, dataset: Readable) -> Iterat
         yield from _check_pattern(source, source.pattern, dataset, (*path, "pattern"))
 
 
-def _check_discovery(source: KafkaSource, rule: Discovery, path: Path) -> Iterator[Problem]:
+def _check_discovery(source: MessageSource, rule: Discovery, path: Path) -> Iterator[Problem]:
     if source.namespace is None:
         yield Problem(path, "discovery needs a namespace: add `namespace` to the source")
     groups, used = GROUP.findall(rule.name), GROUP.findall(rule.dataset)
@@ -147,7 +147,7 @@ def _check_partition_field(
 
 
 def _check_pattern(
-    source: KafkaSource, pattern: str, dataset: Readable, path: Path
+    source: MessageSource, pattern: str, dataset: Readable, path: Path
 ) -> Iterator[Problem]:
     groups = GROUP.findall(pattern)
     if _has_loose_braces(pattern) or len(set(groups)) < len(groups):

@@ -1,0 +1,111 @@
+"""Ingestion of messages posted to the endpoints of deployed DAGs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+
+import structlog
+
+from consumers.endpoints import load_endpoint
+from consumers.http.endpoint import Endpoint
+from consumers.http.ingestion import Ingestion, Written
+from consumers.http.ingestion import ingest_messages as ingest
+from consumers.http.message import HttpMessage, http_request
+from consumers.metrics import count
+from engine.errors import KnockonError, ServiceUnavailable
+from engine.flow.deployment.auto_register import auto_register
+from engine.model.discovery import DiscoveredDataset
+from engine.model.states import KeyScope, Role
+from engine.service.caller import Caller, requires
+from engine.service.service import Service
+from engine.store.orgs import lineage_epoch
+
+__all__ = ["HttpMessage", "Ingestion", "ingest_messages", "ingest_request"]
+
+_log = structlog.get_logger(__name__)
+_ATTEMPTS = 5
+
+
+@requires(Role.WRITER, scope=KeyScope.INGEST)
+async def ingest_request(
+    caller: Caller,
+    service: Service,
+    endpoint: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime | None = None,
+) -> Ingestion:
+    """Verify, divide and ingest a request to an endpoint; ``now`` is the time of its receipt.
+
+    Raises UnknownName, Forbidden for a missing or wrong signature, InvalidInput for a request that
+    cannot be divided, and ServiceUnavailable while the endpoint cannot be used. Messages that
+    cannot be read or applied become dead letters.
+    """
+    request = http_request(headers, body)
+    seconds = (now or datetime.now(UTC)).timestamp()
+    return await _ingest(
+        caller, service, endpoint, lambda configured: configured.messages(request, seconds)
+    )
+
+
+@requires(Role.WRITER, scope=KeyScope.INGEST)
+async def ingest_messages(
+    caller: Caller, service: Service, endpoint: str, messages: Sequence[HttpMessage]
+) -> Ingestion:
+    """Ingest messages to an endpoint without a signature.
+
+    Raises UnknownName, Forbidden if the endpoint requires signatures, and ServiceUnavailable.
+    """
+    return await _ingest(
+        caller, service, endpoint, lambda configured: configured.unsigned(messages)
+    )
+
+
+async def _ingest(
+    caller: Caller,
+    service: Service,
+    name: str,
+    messages_of: Callable[[Endpoint], Sequence[HttpMessage]],
+) -> Ingestion:
+    """Ingest messages, again if a deploy has changed how they are to be verified and read."""
+    for _ in range(_ATTEMPTS):
+        endpoint = await _endpoint(caller, service, name)
+        try:
+            messages = messages_of(endpoint)
+            # Before the transaction, because it may request schemas or register datasets.
+            await endpoint.reader.prepare([message.value for message in messages])
+            began = perf_counter()
+            async with service.transaction(caller) as (conn, org):
+                written = await ingest(conn, org, endpoint, messages)
+        except KnockonError:
+            async with service.transaction(caller) as (conn, _org):
+                if await lineage_epoch(conn, caller.org.id) == endpoint.epoch:
+                    raise
+            service.endpoints.remove(caller.org.id, name)
+        else:
+            _report(written, perf_counter() - began)
+            return written.ingestion
+    raise ServiceUnavailable("deploys keep changing the sources: send the request again")
+
+
+async def _endpoint(caller: Caller, service: Service, name: str) -> Endpoint:
+    loaded = service.endpoints.get(caller.org.id, name)
+    if loaded is None:
+
+        async def register(discovered: Sequence[DiscoveredDataset]) -> list[DiscoveredDataset]:
+            async with service.transaction(caller) as (conn, org):
+                return await auto_register(conn, org, discovered)
+
+        async with service.transaction(caller) as (conn, org):
+            loaded = await load_endpoint(conn, org, name, register)
+        service.endpoints.add(caller.org.id, loaded)
+    return loaded
+
+
+def _report(written: Written, seconds: float) -> None:
+    count(written.batch, written.ingested, seconds)
+    if widened := written.batch.widened:
+        _log.warning("widened events", count=len(widened), why=widened[0].note)
+    if rejections := written.ingested.rejections:
+        _log.warning("dead letters", count=len(rejections), why=rejections[0].error)
