@@ -10,6 +10,7 @@ import msgspec
 from engine.errors import Forbidden
 from engine.model.presence import ALL_ORGS
 from engine.model.states import KeyScope, Role
+from engine.model.task_token import TaskToken
 from engine.service.errors import database_errors
 
 P = ParamSpec("P")
@@ -39,7 +40,8 @@ class Caller(msgspec.Struct, frozen=True):
 
     ``user`` is recorded with decisions; None if the name is unknown. Only operators, who administer
     the installation, may affect other orgs or the servers. ``scopes`` are those of the key of the
-    request, all without a key. ``origin`` is the adapter of the request.
+    request, all without a key. ``origin`` is the adapter of the request. ``task`` is set for the
+    worker of a task, who may only report on it.
     """
 
     org: Org
@@ -48,6 +50,7 @@ class Caller(msgspec.Struct, frozen=True):
     is_operator: bool = False
     scopes: frozenset[KeyScope] = ALL_SCOPES
     origin: str = "command line"
+    task: TaskToken | None = None
 
     @classmethod
     def local(cls, org: Org, user: str | None = None) -> Self:
@@ -58,20 +61,26 @@ class Caller(msgspec.Struct, frozen=True):
         """
         return cls(org, user, Role.ADMIN, is_operator=True)
 
+    @classmethod
+    def worker(cls, task: TaskToken, origin: str) -> Self:
+        """Return the caller for whom the token of a task acts."""
+        org = Org(task.org_id, str(task.org_id))
+        return cls(org, None, Role.WRITER, scopes=frozenset(), origin=origin, task=task)
+
 
 Operation = Callable[Concatenate[Caller, P], Awaitable[T]]
 
 
 def requires(
-    role: Role, *, operator: bool = False, scope: KeyScope | None = None
+    role: Role, *, operator: bool = False, scope: KeyScope | None = None, task: bool = False
 ) -> Callable[[Operation[P, T]], Operation[P, T]]:
     """Make an operation raise Forbidden, before any effect, for a caller without the role.
 
     A key permits the operation with the scope ``api``, with ``scope``, or with ``read`` if a reader
-    may run it. The operation raises ServiceUnavailable for errors of the database.
+    may run it. With ``task``, no key permits it, only the token of a task. The operation raises
+    ServiceUnavailable for errors of the database.
     """
-    scopes = {KeyScope.API, KeyScope.READ} if role is Role.READER else {KeyScope.API}
-    permitting = frozenset(scopes | ({scope} if scope else set()))
+    permitting = frozenset() if task else _permitting(role, scope)
 
     def decorate(operation: Operation[P, T]) -> Operation[P, T]:
         @wraps(operation)
@@ -81,11 +90,13 @@ def requires(
                     f"{operation.__name__} requires the role {role} in org {caller.org.slug!r}, "
                     f"and yours is {caller.role}: have an admin of the org change it"
                 )
-            if not caller.scopes & permitting:
+            if task and caller.task is None:
+                raise Forbidden(f"{operation.__name__} requires the token of a claimed task")
+            if not task and not caller.scopes & permitting:
                 raise Forbidden(
                     f"{operation.__name__} requires a key with the scope "
                     f"{' or '.join(sorted(permitting))}, and yours has "
-                    f"{', '.join(sorted(caller.scopes))}: use another key"
+                    f"{', '.join(sorted(caller.scopes)) or 'none'}: use another key"
                 )
             if operator and not caller.is_operator:
                 raise Forbidden(f"{operation.__name__} is reserved for operators of Knockon")
@@ -95,6 +106,12 @@ def requires(
         checked.required_role = role  # type: ignore[attr-defined]
         checked.requires_operator = operator  # type: ignore[attr-defined]
         checked.scopes = permitting  # type: ignore[attr-defined]
+        checked.requires_task = task  # type: ignore[attr-defined]
         return checked
 
     return decorate
+
+
+def _permitting(role: Role, scope: KeyScope | None) -> frozenset[KeyScope]:
+    scopes = {KeyScope.API, KeyScope.READ} if role is Role.READER else {KeyScope.API}
+    return frozenset(scopes | ({scope} if scope else set()))

@@ -104,12 +104,6 @@ class Service:
             yield conn, org
 
     @asynccontextmanager
-    async def org_transaction(self, org_id: UUID) -> AsyncIterator[tuple[Connection, OrgContext]]:
-        """Run a command for an org in one transaction, without a caller."""
-        async with self.database.org_connection(org_id) as conn, conn.transaction():
-            yield conn, self.org_context(org_id)
-
-    @asynccontextmanager
     async def snapshot(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:
         """Run a query in one read-only transaction, with one state for all statements."""
         async with self.transaction(caller) as (conn, org):

@@ -24,7 +24,6 @@ from engine.model.states import ExecutionStrategy, KeyScope, Role
 from engine.model.task import Completion, Lease, Output
 from engine.model.task_token import TaskToken
 from engine.service.caller import Caller, requires
-from engine.service.errors import database_errors
 from engine.service.service import Service
 from engine.store.database import Connection
 
@@ -113,20 +112,23 @@ async def claim_tasks(
     return [_claimed(caller.org.id, lease) for lease in leases]
 
 
-async def extend_task(service: Service, token: TaskToken, log: str | None = None) -> ExtendedTask:
-    """Extend the lease of a token, and store the output of the run so far. Raises LeaseLost."""
-    async with _held(service, token) as (conn, _, stored):
+@requires(Role.WRITER, task=True)
+async def extend_task(caller: Caller, service: Service, log: str | None = None) -> ExtendedTask:
+    """Extend the lease of a task, and store the output of the run so far. Raises LeaseLost."""
+    async with _held(caller, service) as (conn, _, stored):
+        task_id = stored.lease.task_id
         extended = await heartbeat(conn, [stored.lease], stored.lease_seconds)
-        if token.task_id not in extended:
-            raise lease_lost(token.task_id)
+        if task_id not in extended:
+            raise lease_lost(task_id)
         if log is not None:
             await store_running_logs(conn, [(stored.lease, log)])
-        return ExtendedTask(extended[token.task_id])
+        return ExtendedTask(extended[task_id])
 
 
+@requires(Role.WRITER, task=True)
 async def complete_task(
+    caller: Caller,
     service: Service,
-    token: TaskToken,
     outputs: Sequence[Output] = (),
     *,
     cursors: Mapping[str, str] | None = None,
@@ -136,27 +138,28 @@ async def complete_task(
 
     Raises LeaseLost; InvalidInput for outputs that the task does not have, or such cursors.
     """
-    async with _held(service, token) as (conn, org, stored):
+    async with _held(caller, service) as (conn, org, stored):
         moved = _cursors(stored.lease, cursors or {})
         await complete(conn, org, Completion(stored.lease, tuple(outputs), moved, log))
 
 
+@requires(Role.WRITER, task=True)
 async def fail_task(
-    service: Service, token: TaskToken, error: str, *, retryable: bool = True, log: str = ""
+    caller: Caller, service: Service, error: str, *, retryable: bool = True, log: str = ""
 ) -> None:
     """Record a failed attempt. Raises LeaseLost."""
-    async with _held(service, token) as (conn, org, stored):
+    async with _held(caller, service) as (conn, org, stored):
         await fail(conn, org, stored.lease, error, retryable=retryable, log=log)
 
 
 @asynccontextmanager
 async def _held(
-    service: Service, token: TaskToken
+    caller: Caller, service: Service
 ) -> AsyncIterator[tuple[Connection, OrgContext, StoredLease]]:
-    """Lend a transaction, confined to the org of the token, and the lease."""
-    with database_errors():
-        async with service.org_transaction(token.org_id) as (conn, org):
-            yield conn, org, await held_lease(conn, token)
+    """Lend a transaction with the lease of the caller's task."""
+    assert caller.task is not None  # noqa: S101  required by the decorator
+    async with service.transaction(caller) as (conn, org):
+        yield conn, org, await held_lease(conn, caller.task)
 
 
 def _check(worker: str, limit: int, lease_seconds: int) -> None:

@@ -48,6 +48,10 @@ def token_of(task: ClaimedTask) -> TaskToken:
     return token
 
 
+def holder(token: TaskToken) -> Caller:
+    return Caller.worker(token, "test")
+
+
 async def status_of(world: World, task: ClaimedTask) -> str:
     (row,) = await world.rows("SELECT status FROM all_tasks WHERE id = %s", task.id)
     return str(row["status"])
@@ -59,10 +63,10 @@ async def test_a_task_is_claimed_extended_and_completed(world: World) -> None:
     assert [*task.inputs["a"].partitions] == [DAY]
     assert [output.dataset for output in task.outputs] == ["b"]
     assert await claim_tasks(world.caller, world.service, "w") == []
-    extended = await extend_task(world.service, token_of(task), "half done")
+    extended = await extend_task(holder(token_of(task)), world.service, "half done")
     assert extended.expires_at > task.expires_at
     await complete_task(
-        world.service, token_of(task), [Output("b", DAY, "f1", row_count=3)], log="done"
+        holder(token_of(task)), world.service, [Output("b", DAY, "f1", row_count=3)], log="done"
     )
     (attempt,) = (await task_log(world.caller, world.service, str(task.id))).attempts
     assert (attempt.worker_id, attempt.log) == ("w", "done")
@@ -71,15 +75,15 @@ async def test_a_task_is_claimed_extended_and_completed(world: World) -> None:
 
 async def test_a_failed_attempt_is_repeated(world: World) -> None:
     task = await claimed(world)
-    await fail_task(world.service, token_of(task), "it broke", log="why")
+    await fail_task(holder(token_of(task)), world.service, "it broke", log="why")
     assert await status_of(world, task) == "queued"
     with pytest.raises(LeaseLost):
-        await fail_task(world.service, token_of(task), "again")
+        await fail_task(holder(token_of(task)), world.service, "again")
 
 
 async def test_an_error_without_retry_is_final(world: World) -> None:
     task = await claimed(world)
-    await fail_task(world.service, token_of(task), "never", retryable=False)
+    await fail_task(holder(token_of(task)), world.service, "never", retryable=False)
     assert await status_of(world, task) == "failed"
 
 
@@ -91,10 +95,10 @@ async def test_outputs_beyond_the_lease_are_rejected(world: World) -> None:
         (Output("b", "no day"), InvalidInput),
     ):
         with pytest.raises(error):
-            await complete_task(world.service, token, [output])
+            await complete_task(holder(token), world.service, [output])
     with pytest.raises(InvalidInput, match="does not follow dataset 'a'"):
-        await complete_task(world.service, token, cursors={"a": "5"})
-    await complete_task(world.service, token, [Output("b", DAY)])
+        await complete_task(holder(token), world.service, cursors={"a": "5"})
+    await complete_task(holder(token), world.service, [Output("b", DAY)])
 
 
 async def test_a_forged_token_is_a_lost_lease(world: World) -> None:
@@ -108,26 +112,26 @@ async def test_a_forged_token_is_a_lost_lease(world: World) -> None:
         replace(token, org_id=uuid4()),
     ):
         with pytest.raises(LeaseLost):
-            await extend_task(world.service, forged)
+            await extend_task(holder(forged), world.service)
         with pytest.raises(LeaseLost):
-            await complete_task(world.service, forged, [Output("b", DAY)])
+            await complete_task(holder(forged), world.service, [Output("b", DAY)])
         with pytest.raises(LeaseLost):
-            await fail_task(world.service, forged, "x")
-    await complete_task(world.service, token, [Output("b", DAY)])
+            await fail_task(holder(forged), world.service, "x")
+    await complete_task(holder(token), world.service, [Output("b", DAY)])
 
 
 async def test_a_canceled_or_expired_task_is_lost(world: World) -> None:
     task = await claimed(world)
     await cancel(world.caller, world.service, [str(task.id)])
     with pytest.raises(LeaseLost):
-        await complete_task(world.service, token_of(task), [Output("b", DAY)])
+        await complete_task(holder(token_of(task)), world.service, [Output("b", DAY)])
     await world.changed("a", NEXT)
     task = await claimed(world)
     await world.rows("UPDATE tasks SET lease_expires_at = now() WHERE id = %s RETURNING 1", task.id)
     async with world.database.connection() as conn:
         assert await reap(conn, world.org) == 1
     with pytest.raises(LeaseLost):
-        await extend_task(world.service, token_of(task))
+        await extend_task(holder(token_of(task)), world.service)
 
 
 async def test_a_deploy_during_the_run_changes_no_versions(world: World) -> None:
@@ -135,7 +139,7 @@ async def test_a_deploy_during_the_run_changes_no_versions(world: World) -> None
     (before,) = await world.rows("SELECT dataset_version FROM current_datasets WHERE name = 'b'")
     await world.deploy(source("a"), job("b", "a", **EXTERNAL, config={"x": 1}), job("c", "b"))
     try:
-        await complete_task(world.service, token_of(task), [Output("b", DAY, "f")])
+        await complete_task(holder(token_of(task)), world.service, [Output("b", DAY, "f")])
     except LeaseLost:
         return  # the deploy has canceled the run
     rows = await world.rows(
@@ -176,9 +180,19 @@ async def test_terms_of_ended_attempts_are_removed(world: World) -> None:
     async with world.database.connection() as conn:
         await archive(conn, world.org, 0.0)
         assert len(await world.rows("SELECT 1 FROM worker_leases")) == 1
-        await complete_task(world.service, token_of(task), [Output("b", DAY)])
+        await complete_task(holder(token_of(task)), world.service, [Output("b", DAY)])
         await archive(conn, world.org, 0.0)
     assert await world.rows("SELECT 1 FROM worker_leases") == []
+
+
+async def test_a_token_permits_nothing_else(world: World) -> None:
+    caller = holder(token_of(await claimed(world)))
+    with pytest.raises(Forbidden, match="yours has none"):
+        await claim_tasks(caller, world.service, "w")
+    with pytest.raises(Forbidden):
+        await task_log(caller, world.service, str(uuid4()))
+    with pytest.raises(Forbidden, match="requires the token of a claimed task"):
+        await complete_task(world.caller, world.service)
 
 
 async def test_another_org_cannot_claim_the_task(world: World) -> None:

@@ -56,11 +56,17 @@ def test_queries_require_a_reader_or_about_people_an_admin(operation: Operation)
 
 @pytest.mark.parametrize("operation", QUERIES + COMMANDS, ids=name_of)
 async def test_keys_are_refused_outside_of_their_scopes(operation: Operation) -> None:
+    if operation.requires_task:
+        with pytest.raises(Forbidden, match="requires the token of a claimed task"):
+            await operation(ADMIN)
+        return
     permitting = {KeyScope.API}
     if operation.required_role is Role.READER:
         permitting |= {KeyScope.READ}
     if operation.__name__ in ("invalidate", "ingest_messages", "ingest_request"):
         permitting |= {KeyScope.INGEST}
+    if operation.__name__ == "claim_tasks":
+        permitting |= {KeyScope.WORKER}
     assert operation.scopes == permitting
     caller = Caller(ORG, "ann", Role.ADMIN, scopes=frozenset({*KeyScope} - permitting))
     with pytest.raises(Forbidden, match=f"{operation.__name__} requires a key with the scope"):
