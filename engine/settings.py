@@ -140,6 +140,13 @@ class Settings(BaseSettings):
     idempotency_days: float = Field(
         default=90, gt=0, description="Retention period of idempotency keys; `inf`: without end."
     )
+    webhook_networks: Literal["public", "any"] = Field(
+        default="public",
+        description=(
+            "Addresses to which notifications are sent. `public` requires https and refuses "
+            "addresses of private networks, because users of an org choose the URLs."
+        ),
+    )
     message_days: float = Field(
         default=7,
         gt=0,

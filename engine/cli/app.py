@@ -31,6 +31,7 @@ COMMANDS = {
     "users": (_SETUP, "List, add and remove users, and change their roles."),
     "roles": (_SETUP, "List, add and remove roles of the org, and their members."),
     "keys": (_SETUP, "List, create and revoke keys of users."),
+    "webhooks": (_SETUP, "List, add and remove webhooks for events."),
     "grant": (_SETUP, "Grant the SQL jobs of an org access to a table."),
     "revoke": (_SETUP, "Revoke access to a table from the SQL jobs of an org."),
     "attach": (_SETUP, "Capture changes of a PostgreSQL table."),

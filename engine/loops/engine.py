@@ -20,6 +20,7 @@ from engine.flow.retention.publish import publish
 from engine.flow.retention.sweep import sweep
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener, Waker
+from engine.loops.notifier import Notifier
 from engine.loops.orgs import ListedOrg, Work, for_each_org
 from engine.loops.periodic import run_periodically
 from engine.model.states import PlanState
@@ -55,6 +56,7 @@ class Engine:
         self._org = org
         self._settings = settings
         self._listener = listener
+        self._notifier = Notifier(database, org, settings.webhook_networks)
         self._audited: dict[str, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,6 +79,7 @@ class Engine:
                 run_periodically("reap", self._reap, stop, settings.reap_seconds),
                 run_periodically("release", self._release, stop, _FROZEN_SECONDS),
                 run_periodically("publish", self._publish, stop, settings.poll_seconds),
+                run_periodically("notify", self._notifier.deliver, stop, settings.poll_seconds),
                 run_periodically("schedule", self._fire, stop, _SCHEDULE_SECONDS),
                 run_periodically("appear", self._appear, stop, _APPEAR_SECONDS),
                 run_periodically("audit", self._audit, stop, settings.audit_seconds),

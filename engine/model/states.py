@@ -72,6 +72,7 @@ class EventKind(StrEnum):
     """Kind of an event in the feed."""
 
     INVALIDATION_RECORDED = "invalidation.recorded"
+    INVALIDATION_SET_ASIDE = "invalidation.set_aside"
     PLAN_PENDING_APPROVAL = "plan.pending_approval"
     PLAN_APPLIED = "plan.applied"
     PLAN_REJECTED = "plan.rejected"
@@ -85,6 +86,7 @@ class EventKind(StrEnum):
     DAG_DEPLOYED = "dag.deployed"
     DAG_UNDEPLOYED = "dag.undeployed"
     DEAD_LETTER_RECORDED = "dead_letter.recorded"
+    PARTITION_LOST = "partition.lost"
 
 
 class PlanState(StrEnum):

@@ -19,6 +19,11 @@ SELECT knockon.random_id_at(now()), e.org_id, nextval('knockon.event_positions')
 FROM (SELECT t.*, j.dag_name, j.name AS job_name
       FROM taken t LEFT JOIN knockon.jobs j ON j.id = t.job_id ORDER BY t.occurred_at) AS e
 
+-- :name report_lost
+-- Report partitions of a dataset that the audit has found lost.
+INSERT INTO knockon.pending_events (org_id, kind, subject_id, detail)
+VALUES (%(org_id)s, 'partition.lost', %(dataset)s, %(detail)s)
+
 -- :name after
 -- The first events after a position, of some kinds or (null) of all.
 SELECT position, id, kind, occurred_at, dag_name, job_name, subject_id, detail FROM knockon.events

@@ -180,6 +180,12 @@ WITH unknown AS (
     FROM knockon.data_invalidations i
     WHERE i.id = %(id)s AND p.dataset_uuid = i.dataset_uuid AND p.dataset_version = i.dataset_version
       AND p.fingerprint IS NOT NULL AND p.task_id IS NULL
+), reported AS (
+    INSERT INTO knockon.pending_events (org_id, kind, subject_id, detail)
+    SELECT i.org_id, 'invalidation.set_aside', i.id, jsonb_build_object(
+        'dataset', (SELECT d.name FROM knockon.datasets d WHERE d.id = i.dataset_uuid),
+        'partition', i.partition_key, 'error', left(%(error)s, 1000))
+    FROM knockon.data_invalidations i WHERE i.id = %(id)s
 )
 UPDATE knockon.data_invalidations
 SET planning_error = %(error)s, set_aside_at = clock_timestamp(), outcome = 'set_aside',

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 import structlog
+from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput
 from engine.flow.execution.dependents import unblock_all
@@ -35,9 +36,10 @@ from engine.model.states import Reason
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.database import Connection
 from engine.store.rows.stale import StalledTask
-from engine.store.run import fetch
+from engine.store.run import execute, fetch
 
 _log = structlog.get_logger(__name__)
+_MOST_REPORTED = 100
 SLICE = 1_000
 """Partitions checked in one transaction."""
 
@@ -210,7 +212,12 @@ async def _invalidate(
         source="audit",
         note=f"lost: {lost[0].reasons[0].rule}",
     )
-    await insert_own(conn, org, [invalidation])
+    async with conn.transaction():
+        await insert_own(conn, org, [invalidation])
+        detail = {"dataset": dataset.name, "partitions": keys[:_MOST_REPORTED], "count": len(keys)}
+        await execute(
+            conn, "events.report_lost", org_id=org.id, dataset=dataset.id, detail=Jsonb(detail)
+        )
 
 
 class Counts(msgspec.Struct):

@@ -1,31 +1,16 @@
 """The feed of events of an org."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
-from uuid import UUID
-
-import msgspec
 
 from engine.errors import InvalidInput
 from engine.model.states import EventKind, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.rows.events import ExpiredEvents, NewestPosition
+from engine.store.rows.events import ExpiredEvents, FeedEvent, NewestPosition
 from engine.store.run import fetch, fetch_one
 
-
-class FeedEvent(msgspec.Struct, frozen=True):
-    """An event. ``subject_id`` is the task, plan, dataset, dead letter or DAG version."""
-
-    position: int
-    id: UUID
-    kind: EventKind
-    occurred_at: datetime
-    dag_name: str | None
-    job_name: str | None
-    subject_id: UUID
-    detail: dict[str, Any]
+__all__ = ["FeedEvent", "events", "newest_position"]
 
 
 @requires(Role.READER)

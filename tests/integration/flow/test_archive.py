@@ -190,7 +190,7 @@ async def test_the_role_of_the_engine_keeps_the_history(database: Database) -> N
         await conn.execute(sql.SQL("SET ROLE {}").format(role))
         try:
             assert await archive(conn, world.org, 0) > 0
-            assert len(await expire(conn, -70, 1, 1)) == 4
+            assert len(await expire(conn, -70, 1, 1, 1)) == 4
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await conn.execute(b"CREATE TABLE knockon.mine ()")
         finally:

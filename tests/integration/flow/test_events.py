@@ -299,8 +299,8 @@ async def test_a_reader_behind_the_retention_period_gets_an_error(world: World) 
     await world.changed("a", DAY)
     feed = await _published(world)
     async with world.conn() as conn:
-        assert "events" not in " ".join(await expire(conn, 365, 365, 0))
-        assert "events" in " ".join(await expire(conn, 365, 365, -70))
+        assert "events" not in " ".join(await expire(conn, 365, 365, 7, 0))
+        assert "events" in " ".join(await expire(conn, 365, 365, 7, -70))
     last = feed[-1].position
     with pytest.raises(InvalidInput, match=f"continue after {last}"):
         await _read(world, feed[0].position)

@@ -197,8 +197,8 @@ async def test_attempts_expire_with_their_month(world: World) -> None:
     await world.finish(await _claim(world), log="done")
     await _archive(world)
     async with world.conn() as conn:
-        assert "task_attempts_history" not in " ".join(await expire(conn, 0, 1, 1))
-        assert "task_attempts_history" in " ".join(await expire(conn, -70, 1, 1))
+        assert "task_attempts_history" not in " ".join(await expire(conn, 0, 1, 1, 1))
+        assert "task_attempts_history" in " ".join(await expire(conn, -70, 1, 1, 1))
     # The task explains its partition, and is kept.
     view = await _log(world)
     assert (view.status, view.attempts) == ("succeeded", [])

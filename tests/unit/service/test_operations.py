@@ -14,7 +14,7 @@ from engine.errors import Forbidden
 from engine.model.states import KeyScope, Role
 from engine.service import commands, queries
 from engine.service.caller import Caller, Org
-from engine.service.queries import identity
+from engine.service.queries import identity, webhooks
 
 ORG = Org(UUID(int=1), "default")
 ADMIN = Caller(ORG, "ann", Role.ADMIN)
@@ -49,7 +49,7 @@ def test_operations_take_caller_and_service_and_return_json(operation: Operation
 
 @pytest.mark.parametrize("operation", QUERIES, ids=name_of)
 def test_queries_require_a_reader_or_about_people_an_admin(operation: Operation) -> None:
-    is_about_people = operation.__module__ == identity.__name__
+    is_about_people = operation.__module__ in (identity.__name__, webhooks.__name__)
     assert operation.required_role is (Role.ADMIN if is_about_people else Role.READER)
     assert not operation.requires_operator
 
