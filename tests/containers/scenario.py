@@ -77,6 +77,19 @@ def test_a_dag_on_standard_input_is_deployed(stack: Stack) -> None:
     ]
 
 
+def test_the_http_service_accepts_a_key(stack: Stack) -> None:
+    stack.knockon("users", "add", "ann@example.com", "reader")
+    created = stack.knockon("keys", "create", "ann@example.com", "test", "-s", "read", "--json")
+    request = [
+        "import urllib.request as u",
+        f"r = u.Request('http://http:8321/api/v1/dags', headers={{'Authorization': "
+        f"'Bearer {json.loads(created)['key']}'}})",
+        "print(u.urlopen(r).read().decode())",
+    ]
+    answer = stack("exec", "-T", "engine", "python", "-c", "; ".join(request))
+    assert [each["name"] for each in json.loads(answer)["items"]] == ["shop"]
+
+
 def test_a_published_event_recomputes_its_readers(stack: Stack) -> None:
     change_price(stack, 4)
     until(lambda: price_of_tea(stack) == "4", "the price list after an event")

@@ -52,7 +52,7 @@ def add(
             session.caller(by), session.service, email, role, issuer=issuer, subject=subject
         ),
     )
-    show(options, added, lambda user: Text(f"{user.email} is a {user.role} of the org"))
+    show(options, added, lambda user: Text(f"{user.email} has the role {user.role} in the org"))
 
 
 @app.command("set-role")
@@ -63,7 +63,7 @@ def set_role(options: GlobalOptions, user: _User, role: _Role, by: By = None) ->
         options,
         lambda session: commands.set_user_role(session.caller(by), session.service, user, role),
     )
-    show(options, changed, lambda user: Text(f"{user.email} is a {user.role} of the org"))
+    show(options, changed, lambda user: Text(f"{user.email} has the role {user.role} in the org"))
 
 
 @app.command()
