@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from psycopg import AsyncConnection, sql
@@ -21,7 +22,9 @@ from engine.service.checks.database import check_database
 from engine.store.addresses import display_url
 from engine.store.database import Database, require_addresses, set_role_settings
 from engine.store.notifications import TASKS
-from engine.store.orgs import org_id
+from engine.store.orgs import ensure_org, org_id
+from engine.store.roles import service_role
+from engine.store.tenancy import TenantDatabase
 from tests.support.pooler import pooler
 from tests.support.proxy import proxy_to
 from tests.support.worlds import World, job, source
@@ -234,3 +237,38 @@ async def test_a_direct_connection_is_checked_without_a_second_one(database_url:
     async with proxy_to(database_url) as proxy:
         await require_addresses(proxy.url)
         assert proxy.connections == 1
+
+
+async def test_the_service_is_confined_behind_a_pooler(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    login = f"service_{uuid4().hex[:12]}"
+    async with database.connection() as conn:
+        role = await service_role(conn)
+        assert role is not None
+        create = sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}")
+        await conn.execute(create.format(sql.Identifier(login), sql.Identifier(role)))
+        orgs = [await ensure_org(conn, slug) for slug in ("one", "two")]
+    direct_url = make_conninfo(database_url, user=login)
+    async with pooler(direct_url, tmp_path, default_pool_size=2) as url:
+        await set_role_settings(make_conninfo(url, user=login), database_url)
+        async with await TenantDatabase.open(
+            make_conninfo(url, user=login), direct_url=direct_url, retry=False
+        ) as tenants:
+
+            async def seen_by(org: UUID) -> None:
+                async with tenants.org_connection(org) as conn:
+                    cursor = await conn.execute("SELECT id FROM knockon.orgs")
+                    assert [row["id"] for row in await cursor.fetchall()] == [org]
+                async with tenants.connection() as conn:
+                    assert (await conn.execute("SELECT id FROM knockon.orgs")).rowcount == 0
+
+            await asyncio.gather(*(seen_by(org) for org in orgs * 20))
+
+
+async def test_a_login_with_more_rights_is_refused_behind_a_pooler(
+    pooled_url: str, database_url: str
+) -> None:
+    await set_role_settings(pooled_url, database_url)
+    with pytest.raises(ServiceUnavailable, match="bypasses row-level security"):
+        await TenantDatabase.open(pooled_url, direct_url=database_url, retry=False)
