@@ -17,7 +17,7 @@ from engine.worker.worker import Worker
 from tests.support.compose import ROOT, services
 
 SERVERS = {"postgres", "kafka"}
-KNOCKON = {"engine", "consumers", "worker"}
+KNOCKON = {"engine", "consumers", "worker", "http"}
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -53,7 +53,8 @@ def test_health_is_reported_by_the_process_itself(name: str) -> None:
     service = services()[name]
     assert service["healthcheck"]["test"] == ["CMD", "python", "-m", "engine.monitor.probe"]
     assert service["environment"]["KNOCKON_MONITOR_ADDRESS"]
-    assert "ports" not in service
+    # The service with users is published on loopback only.
+    assert service.get("ports", []) == (["127.0.0.1:8321:8321"] if name == "http" else [])
 
 
 def test_the_check_of_the_broker_starts_no_jvm() -> None:

@@ -6,7 +6,7 @@ from tests.acceptance.cli.conftest import Knockon
 def test_users_and_roles_are_managed(shop: Knockon) -> None:
     assert shop("users").out == "no users: knockon users add EMAIL ROLE\n"
     assert "ann@x.org has the role writer" in shop("users", "add", "ann@x.org", "writer").out
-    assert "is a reader" in shop("users", "set-role", "ann@x.org", "reader").out
+    assert "has the role reader" in shop("users", "set-role", "ann@x.org", "reader").out
     shop("roles", "add", "finance", "--name", "Finance department")
     assert "is a member" in shop("roles", "grant", "finance", "ann@x.org").out
     assert "Finance department" in shop("roles").out

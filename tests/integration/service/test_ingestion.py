@@ -21,6 +21,7 @@ from engine.service.commands.dead_letters import discard_all, replay_all
 from engine.service.commands.ingestion import Ingestion, ingest_messages, ingest_request
 from engine.service.queries.dead_letters import dead_letters
 from engine.service.queries.health import inflow
+from engine.service.service import Service
 from engine.store.database import Database
 from tests.support.http_messages import (
     DAY,
@@ -291,7 +292,7 @@ async def test_another_message_with_the_same_id_is_rejected_not_lost(database: D
 
 async def test_endpoints_of_another_org_are_unknown(database: Database) -> None:
     world = await made(database)
-    stranger = Caller.local(await world.service.org("other", create=True), "eve")
+    stranger = Caller.local(await Service(world.database).org("other", create=True), "eve")
     assert (await post(world, {"dataset": "a"})).events == 1
     for name in ("in", "nowhere"):
         with pytest.raises(UnknownName, match=f"there is no endpoint '{name}' in this org: deploy"):
