@@ -10,6 +10,7 @@ from consumers.endpoints import Endpoints
 from engine.errors import Forbidden, InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener
+from engine.outgoing import Networks
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.store.compatibility import missing_migrations, require_supported_code
@@ -26,9 +27,16 @@ _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 class Service:
     """An open database, with settings of the operations."""
 
-    def __init__(self, database: Database, *, source_url: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        source_url: str | None = None,
+        webhook_networks: Networks = "public",
+    ) -> None:
         self.database = database
         self.source_url = source_url or database.direct_url
+        self.webhook_networks = webhook_networks
         self.endpoints = Endpoints()
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
 
@@ -40,6 +48,7 @@ class Service:
         *,
         direct_url: str | None = None,
         source_url: str | None = None,
+        webhook_networks: Networks = "public",
         pool_size: int = 10,
         patient: bool = False,
         migrates: bool = False,
@@ -57,7 +66,7 @@ class Service:
         async with await opened.open(
             url, direct_url=direct_url, max_size=pool_size, retry=patient
         ) as database:
-            yield cls(database, source_url=source_url)
+            yield cls(database, source_url=source_url, webhook_networks=webhook_networks)
 
     async def require_schema(self) -> None:
         """Check that this code can work with the schema of the database.

@@ -10,7 +10,7 @@ from engine.cli.commands._decisions import By
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table
-from engine.cli.runtime.session import Session, run
+from engine.cli.runtime.session import run
 from engine.model.states import EventKind
 from engine.service.commands.webhooks import (
     AWAITED_KINDS,
@@ -54,18 +54,12 @@ def add(
 
     Engines send the events, at least once and in order, as Standard Webhooks.
     """
-
-    async def work(session: Session) -> AddedWebhook:
-        return await add_webhook(
-            session.caller(by),
-            session.service,
-            name,
-            url,
-            kind or AWAITED_KINDS,
-            networks=session.settings.webhook_networks,
-        )
-
-    show(options, run(options, work), _added, soft_wrap=True)
+    kinds = kind or AWAITED_KINDS
+    added = run(
+        options,
+        lambda session: add_webhook(session.caller(by), session.service, name, url, kinds),
+    )
+    show(options, added, _added, soft_wrap=True)
 
 
 @app.command()

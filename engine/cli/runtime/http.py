@@ -106,6 +106,7 @@ def _restricted(session: Session) -> AbstractAsyncContextManager[Service]:
         session.database.url,
         direct_url=settings.direct_url,
         source_url=session.service.source_url,
+        webhook_networks=settings.webhook_networks,
         pool_size=settings.database_pool,
         is_restricted=True,
     )

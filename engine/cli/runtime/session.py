@@ -161,6 +161,7 @@ async def open_session(
         url,
         direct_url=settings.direct_url,
         source_url=settings.source_url,
+        webhook_networks=settings.webhook_networks,
         pool_size=settings.database_pool,
         patient=patient,
         migrates=settings.database_url is None,

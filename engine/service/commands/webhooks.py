@@ -10,7 +10,7 @@ import msgspec
 from engine.errors import InvalidInput, UnknownName
 from engine.model.states import EventKind, Role
 from engine.model.webhooks import SECRET_PREFIX
-from engine.outgoing import Networks, check_url
+from engine.outgoing import check_url
 from engine.service.access_changes import record_change
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
@@ -44,15 +44,13 @@ async def add_webhook(
     name: str,
     url: str,
     kinds: Sequence[EventKind] = AWAITED_KINDS,
-    *,
-    networks: Networks = "public",
 ) -> AddedWebhook:
     """Have events of some kinds sent to a URL from now on. Raises InvalidInput."""
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         raise InvalidInput(f"the name of a webhook has 1 to {_LONGEST_NAME} printable characters")
     if not kinds:
         raise InvalidInput("give a webhook at least one kind of event")
-    check_url(url, networks)
+    check_url(url, service.webhook_networks)
     secret = SECRET_PREFIX + b64encode(token_bytes(_SECRET_BYTES)).decode()
     row = {"name": name, "url": url, "kinds": sorted(set(kinds))}
     async with service.transaction(caller) as (conn, org):

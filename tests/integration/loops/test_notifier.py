@@ -19,6 +19,7 @@ from engine.model.states import EventKind
 from engine.outgoing import check_url, post
 from engine.service.commands.webhooks import add_webhook, remove_webhook
 from engine.service.queries.webhooks import webhooks
+from engine.service.service import Service
 from engine.store.database import Database
 from engine.web_server import HTTP_SERVICE, WebServer
 from tests.support.worlds import World, job, source
@@ -77,9 +78,8 @@ async def world(database: Database) -> World:
 
 async def added(world: World, url: str, name: str = "ops", *kinds: EventKind) -> str:
     await published(world)
-    made = await add_webhook(
-        world.caller, world.service, name, url, kinds or ALL_KINDS, networks="any"
-    )
+    service = Service(world.database, webhook_networks="any")
+    made = await add_webhook(world.caller, service, name, url, kinds or ALL_KINDS)
     return made.secret
 
 
