@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 from engine.errors import KnockonError
 from engine.monitor.metrics import LOOP_ERRORS
 from engine.monitor.pulse import pulsing
-from engine.store.database import is_conflict, is_starved, is_transient
+from engine.store.outages import is_conflict, is_starved, is_transient
 
 _log = structlog.get_logger(__name__)
 _LONGEST_PAUSE = 5.0

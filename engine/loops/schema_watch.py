@@ -12,13 +12,8 @@ from psycopg import sql
 from engine.errors import OutdatedCode, ServiceUnavailable
 from engine.model.presence import Presence
 from engine.store.compatibility import CHANNEL, register_code, require_supported_code
-from engine.store.database import (
-    PATIENCE_SECONDS,
-    Connection,
-    Database,
-    is_transient,
-    reconnecting,
-)
+from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
+from engine.store.outages import is_transient
 from engine.store.presence import register
 
 _log = structlog.get_logger(__name__)

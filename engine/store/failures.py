@@ -3,7 +3,7 @@
 import psycopg
 
 from engine.errors import LeaseLost, PositionLost, ServiceUnavailable
-from engine.store.database import is_transient
+from engine.store.outages import is_transient
 
 _DUE_TO_DATA = (
     "0A",  # feature not supported

@@ -13,7 +13,7 @@ from engine.errors import LeaseLost
 from engine.model.task import Lease
 from engine.monitor.metrics import WORKER_HEARTBEAT
 from engine.monitor.pulse import pulsing
-from engine.store.database import is_starved, is_transient
+from engine.store.outages import is_starved, is_transient
 
 _log = structlog.get_logger(__name__)
 _TICK_SECONDS = 0.2

@@ -28,9 +28,10 @@ from engine.model.states import UpdateStrategy
 from engine.model.task import Lease
 from engine.planner.first_runs import SINGLE_RUN_KEY
 from engine.store.clock import load_now
-from engine.store.database import Connection, Database, is_transient
+from engine.store.database import Connection, Database
 from engine.store.failures import full_text
 from engine.store.ids import new_id
+from engine.store.outages import is_transient
 from engine.worker.operators.sql.recompute import (
     Comparison,
     compare,

@@ -21,13 +21,8 @@ from engine.service.errors import database_errors
 from engine.service.service import Service
 from engine.settings import Settings, read_settings
 from engine.store.addresses import display_url
-from engine.store.database import (
-    PATIENCE_SECONDS,
-    Connection,
-    Database,
-    is_transient,
-    reconnecting,
-)
+from engine.store.database import PATIENCE_SECONDS, Connection, Database, reconnecting
+from engine.store.outages import is_transient
 
 T = TypeVar("T")
 

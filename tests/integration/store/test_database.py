@@ -14,13 +14,8 @@ from structlog.testing import CapturingLogger
 from engine.embedded.postgres import EmbeddedPostgres
 from engine.errors import ServiceUnavailable
 from engine.store.addresses import display_url
-from engine.store.database import (
-    Database,
-    is_starved,
-    is_transient,
-    reconnecting,
-    wait_for_database,
-)
+from engine.store.database import Database, reconnecting, wait_for_database
+from engine.store.outages import is_starved, is_transient
 
 
 async def _one(database: Database) -> object:

@@ -20,8 +20,9 @@ from engine.model.dataset import Dataset
 from engine.model.tables import TableName
 from engine.model.task import Completion, Lease, Output
 from engine.store.as_org import AsOrg
-from engine.store.database import Connection, is_transient, reconnecting
+from engine.store.database import Connection, reconnecting
 from engine.store.failures import full_text
+from engine.store.outages import is_transient
 from engine.worker.context import Context, Result
 from engine.worker.operators.sql.existing import existing_inputs
 from engine.worker.operators.sql.follow import follow
