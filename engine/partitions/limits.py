@@ -1,23 +1,11 @@
 """Limits on sets that are small as intervals, but may be huge as lists."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from engine.errors import TooManyPartitions
-
-if TYPE_CHECKING:
-    from engine.partitions.sets import PartitionSet
 
 MAX_KEYS = 2_000_000
 """Maximum number of keys, or texts, in the listing of a set."""
 MAX_PIECES = 5_000_000
 """Maximum number of pieces in a combination of sets."""
-
-
-def is_listable(partitions: PartitionSet, limit: int | None = None) -> bool:
-    """Return True if the set has at most ``limit`` keys, by default `MAX_KEYS`."""
-    return partitions.is_finite and partitions.count() <= (MAX_KEYS if limit is None else limit)
 
 
 def check_keys(count: int, what: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidPartition
 from engine.partitions.boxes import Box, canonical, combined
+from engine.partitions.limits import MAX_KEYS
 
 if TYPE_CHECKING:
     from engine.partitions.space import PartitionSpace
@@ -44,6 +45,10 @@ class PartitionSet:
     def is_finite(self) -> bool:
         """True if the set has finitely many partitions."""
         return all(part.is_finite for box in self.boxes for part in box)
+
+    def is_listable(self, limit: int | None = None) -> bool:
+        """Return True if the set has at most ``limit`` partitions, by default `MAX_KEYS`."""
+        return self.is_finite and self.count() <= (MAX_KEYS if limit is None else limit)
 
     def count(self) -> int:
         """Return the number of partitions; raises InvalidPartition for an unbounded set."""

@@ -10,7 +10,7 @@ from typing import Any
 from engine.errors import InvalidPartition
 from engine.partitions.dimension import EVERYTHING, Dimension, DimensionValue
 from engine.partitions.key_dimension import check_key
-from engine.partitions.limits import check_keys, is_listable
+from engine.partitions.limits import check_keys
 from engine.partitions.listing import blocks, points
 from engine.partitions.sets import PartitionSet
 from engine.partitions.spec import read_dimension, write_dimension
@@ -226,5 +226,5 @@ class PartitionSpace:
                 f"{', '.join(self.first_texts(partitions, 3))} is unbounded and cannot be listed; "
                 "bound the dimension, or intersect with the partitions known to exist"
             )
-        if not is_listable(partitions, limit):
+        if not partitions.is_listable(limit):
             check_keys(partitions.count(), ", ".join(self.first_texts(partitions, 3)))

@@ -10,7 +10,6 @@ from uuid import UUID
 from engine.lineage.graph import Edge, Lineage
 from engine.model.job import Job
 from engine.partitions import PartitionSet
-from engine.partitions.limits import is_listable
 from engine.planner.lookup import PartitionLookup
 
 
@@ -68,7 +67,7 @@ def _built(lineage: Lineage, job: Job, keys: Sequence[str]) -> PartitionSet:
 
 def _listed(edge: Edge, built: PartitionSet) -> _Needed:
     needed = edge.mapping.up(built)
-    return needed if is_listable(needed) and not edge.mapping.takes_last else ANY_PARTITION
+    return needed if needed.is_listable() and not edge.mapping.takes_last else ANY_PARTITION
 
 
 def _union_or_any(sets: dict[UUID, _Needed], key: UUID, other: _Needed) -> _Needed:
@@ -78,7 +77,7 @@ def _union_or_any(sets: dict[UUID, _Needed], key: UUID, other: _Needed) -> _Need
 
 def _read(edge: Edge, built: PartitionSet, existing: PartitionLookup) -> PartitionSet:
     needed = up(edge, built, existing)
-    return needed if is_listable(needed) else needed & existing(edge.dataset)
+    return needed if needed.is_listable() else needed & existing(edge.dataset)
 
 
 def _add(sets: dict[UUID, PartitionSet], key: UUID, partitions: PartitionSet) -> None:
