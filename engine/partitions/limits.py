@@ -8,6 +8,11 @@ MAX_PIECES = 5_000_000
 """Maximum number of pieces in a combination of sets."""
 
 
+def can_be_listed(count: int, limit: int | None = None) -> bool:
+    """Return True for at most ``limit`` keys, by default `MAX_KEYS`."""
+    return count <= (MAX_KEYS if limit is None else limit)
+
+
 def check_keys(count: int, what: str) -> None:
     """Raise TooManyPartitions if a set has too many keys for a listing."""
     if count > MAX_KEYS:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidPartition
 from engine.partitions.boxes import Box, canonical, combined
-from engine.partitions.limits import MAX_KEYS
+from engine.partitions.limits import can_be_listed
 
 if TYPE_CHECKING:
     from engine.partitions.space import PartitionSpace
@@ -48,7 +48,7 @@ class PartitionSet:
 
     def is_listable(self, limit: int | None = None) -> bool:
         """Return True if the set has at most ``limit`` partitions, by default `MAX_KEYS`."""
-        return self.is_finite and self.count() <= (MAX_KEYS if limit is None else limit)
+        return self.is_finite and can_be_listed(self.count(), limit)
 
     def count(self) -> int:
         """Return the number of partitions; raises InvalidPartition for an unbounded set."""
