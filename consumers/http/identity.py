@@ -97,7 +97,7 @@ def _of_cloudevent(value: bytes, headers: Mapping[str, str]) -> Identity:
         event = msgspec.json.decode(value, type=_CloudEvent)
         data = bytes(event.data)
     described = (event.type, event.subject or "", event.time or "", event.data_base64 or "", data)
-    return Identity(f"event {event.source} {event.id}", digest(*described))
+    return Identity(f"event {digest(event.source, event.id)}", digest(*described))
 
 
 def _of_event(value: bytes, headers: Mapping[str, str]) -> Identity | None:

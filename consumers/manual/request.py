@@ -12,6 +12,9 @@ from engine.store.database import Connection
 from engine.store.rows.invalidations import InvalidationId
 from engine.store.run import fetch
 
+_RESERVED = "http/"
+"""Begins the keys of messages received over HTTP."""
+
 
 @dataclass(frozen=True, slots=True)
 class Requested:
@@ -29,6 +32,8 @@ async def invalidate(conn: Connection, org: OrgContext, event: SourceEvent) -> R
     written, because the caller receives the error.
     """
     key = event.id
+    if key is not None and key.startswith(_RESERVED):
+        raise InvalidInput(f"an idempotency key does not begin with {_RESERVED!r}: use another")
     position = key or uuid4().hex
     received = Received.one(event, Delivery(MANUAL, position))
     async with conn.transaction():

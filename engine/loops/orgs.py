@@ -34,9 +34,10 @@ class OrgList:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Refresh the list until ``stop`` is set."""
-        await run_periodically("orgs", self._refresh, stop, _REFRESH_SECONDS)
+        await run_periodically("orgs", self.refresh, stop, _REFRESH_SECONDS)
 
-    async def _refresh(self) -> bool:
+    async def refresh(self) -> bool:
+        """Read the orgs; return False, since nothing is left to be read."""
         found = await load_orgs(self._database)
         for org_id in self._contexts.keys() - found.keys():
             del self._contexts[org_id]

@@ -5,13 +5,16 @@ from contextlib import contextmanager
 
 import psycopg
 
-from engine.errors import ServiceUnavailable
+from engine.errors import InvalidInput, ServiceUnavailable
+from engine.store.failures import is_due_to_data
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Raise ServiceUnavailable for errors of PostgreSQL."""
+    """Raise ServiceUnavailable for errors of PostgreSQL, InvalidInput for those due to the data."""
     try:
         yield
     except psycopg.Error as error:
+        if is_due_to_data(error):
+            raise InvalidInput(f"the database rejects a value: {str(error).strip()}") from error
         raise ServiceUnavailable(f"database error: {str(error).strip()}") from error

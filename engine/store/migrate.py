@@ -84,7 +84,7 @@ async def migrate(
             async with _exclusive(url) as check_lock:
                 applied = await _apply_pending(conn, migrations, check_lock, patience)
     if directory is None:
-        await _create_roles(url, grants_named_tables=grants_named_tables)
+        await _create_roles(url, patience, grants_named_tables=grants_named_tables)
     return applied
 
 
@@ -239,10 +239,10 @@ async def _wait_for_older_processes(
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _create_roles(url: str, *, grants_named_tables: bool) -> None:
+async def _create_roles(url: str, patience: float, *, grants_named_tables: bool) -> None:
     conn = await open_connection(url)
     try:
-        await create_roles(conn)
+        await with_lock_retries(conn, "of the roles", partial(create_roles, conn), patience)
         if grants_named_tables:
             await execute(conn, "orgs.grant_named_tables")
     finally:

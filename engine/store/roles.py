@@ -18,6 +18,7 @@ from psycopg import sql
 
 from engine.errors import InvalidInput
 from engine.store.database import Connection
+from engine.store.migration_steps import limit_lock_waits
 from engine.store.queries import load_queries, sql_dir
 from engine.store.rows.roles import (
     DatabaseNames,
@@ -89,6 +90,7 @@ async def create_roles(conn: Connection) -> None:
     """Create missing roles of the database, including those of its orgs.
 
     If the connection's user lacks the right, the roles stay missing: `missing_roles` reports them.
+    Raises LockNotAvailable instead of blocking others behind a lock that it waits for.
     """
     await _attempt(conn, None, with_shared=True)
 
@@ -111,6 +113,7 @@ async def _attempt(conn: Connection, slug: str | None, *, with_shared: bool) -> 
         async with conn.transaction():
             await execute(conn, "roles.lock")
             if with_shared:
+                await limit_lock_waits(conn)
                 await _run(conn, await _shared_roles(conn))
             await _run(conn, await _org_roles(conn, slug))
     except psycopg.errors.InsufficientPrivilege as error:

@@ -89,10 +89,10 @@ class TenantDatabase(Database):
 
 
 async def _require_restriction(conn: Connection) -> None:
-    (row,) = await fetch(conn, "roles.row_security", RowSecurity)
+    (row,) = await fetch(conn, "roles.confinement", RowSecurity)
     if not row.is_active:
         raise ServiceUnavailable(
-            "the user of the connection bypasses row-level security: run 'knockon migrate' with a "
-            "user who may create roles, and connect as a member of the role of the service; "
-            "'knockon doctor' prints missing roles"
+            "row-level security does not confine the user of the connection to one org: run "
+            "'knockon migrate' with a user who may create roles, and connect as a member of the "
+            "role of the service; 'knockon doctor' prints missing roles"
         )

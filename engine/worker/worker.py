@@ -20,6 +20,8 @@ from engine.settings import Settings
 from engine.store.database import Connection, Database
 from engine.store.ids import new_id
 from engine.store.notifications import TASKS
+from engine.store.rows.tasks import QueuedOrg
+from engine.store.run import fetch
 from engine.worker.client import Client
 from engine.worker.context import Context
 from engine.worker.openlineage import Emit, discard, event_emitter
@@ -35,9 +37,9 @@ _SPARE_CONNECTIONS = 2
 class Worker:
     """One worker for one org, or for all orgs of a list; any number may run at once.
 
-    Free slots are divided among the orgs, each time beginning with the next, so that an org with
-    many tasks cannot keep the others waiting. Raises InvalidInput if the database pool is too small
-    for ``concurrency``.
+    Free slots are divided among the orgs, beginning with the one served least recently, so that an
+    org with many tasks cannot keep the others waiting. Raises InvalidInput if the database pool is
+    too small for ``concurrency``.
     """
 
     def __init__(
@@ -59,7 +61,8 @@ class Worker:
             )
         self._database = database
         self._orgs = orgs
-        self._turn = 0
+        self._claims = 0
+        self._last_claim: dict[UUID, int] = {}
         self._settings = settings
         self._runtimes = installed_runtimes() if runtimes is None else runtimes
         self._grace_seconds = grace_seconds
@@ -105,27 +108,35 @@ class Worker:
 
     async def _claim_in_turn(self, conn: Connection, free_slots: int) -> int:
         """Claim for each org its share of the slots, then for any org; return the claimed tasks."""
-        orgs = self._in_turn()
+        orgs = await self._in_turn(conn)
         share, left = ceil(free_slots / len(orgs)) if orgs else 0, free_slots
         for most in (share, free_slots):
             for org in orgs:
                 if left:
-                    client = self._client(org)
-                    leases = await client.claim_on(conn, min(most, left))
-                    left -= len(leases)
-                    for lease in leases:
-                        self._start(client, org, lease)
+                    left -= await self._claim_for(conn, org, min(most, left))
             if len(orgs) == 1:
                 break
         return free_slots - left
 
-    def _in_turn(self) -> list[OrgContext]:
-        """Return the orgs, beginning with the one after the first of the last claim."""
+    async def _claim_for(self, conn: Connection, org: OrgContext, most: int) -> int:
+        client = self._client(org)
+        leases = await client.claim_on(conn, most)
+        for lease in leases:
+            self._start(client, org, lease)
+        if leases:
+            self._claims += 1
+            self._last_claim[org.id] = self._claims
+        return len(leases)
+
+    async def _in_turn(self, conn: Connection) -> list[OrgContext]:
+        """Return the orgs with queued tasks, beginning with those served least recently."""
         if isinstance(self._orgs, OrgContext):
             return [self._orgs]
-        orgs = self._orgs.contexts
-        self._turn = (self._turn + 1) % max(len(orgs), 1)
-        return orgs[self._turn :] + orgs[: self._turn]
+        runtimes = list(self._runtimes)
+        rows = await fetch(conn, "tasks.orgs_with_queued", QueuedOrg, runtimes=runtimes)
+        queued = {row.id for row in rows}
+        waiting = [org for org in self._orgs.contexts if org.id in queued]
+        return sorted(waiting, key=lambda org: self._last_claim.get(org.id, 0))
 
     def _client(self, org: OrgContext) -> Client:
         """Return the client for an org, which renews the leases of its tasks."""

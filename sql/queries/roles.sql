@@ -55,6 +55,13 @@ ORDER BY c.oid
 SELECT r.rolname::text AS role FROM pg_roles r
 WHERE r.rolname = %(role)s AND pg_has_role(session_user, r.oid, 'MEMBER')
 
+-- :name confinement
+-- Whether policies confine the role of the session to one org: those of the engine admit its members.
+SELECT row_security_active('knockon.tasks') AND NOT EXISTS (
+    SELECT FROM pg_policy p, unnest(p.polroles) AS r(role)
+    WHERE p.polname = 'engine' AND p.polrelid = 'knockon.tasks'::regclass
+      AND pg_has_role(current_user, r.role, 'USAGE')) AS is_active
+
 -- :name row_security
 -- Whether policies restrict the role of the session.
 SELECT row_security_active('knockon.tasks') AS is_active

@@ -105,6 +105,12 @@ FROM unnest((SELECT %(runtimes)s::text[])) AS served(runtime), LATERAL (
 ORDER BY t.priority DESC, t.id
 LIMIT (SELECT %(limit)s::bigint)
 
+-- :name orgs_with_queued
+-- The orgs with queued tasks of some runtimes, whether due or not.
+SELECT o.id FROM knockon.orgs o WHERE EXISTS (
+    SELECT FROM knockon.tasks t
+    WHERE t.org_id = o.id AND t.status = 'queued' AND t.runtime = ANY(%(runtimes)s::text[]))
+
 -- :name try_caps
 -- Take the locks under which running tasks of capped jobs are counted; one claimer at a time holds
 -- each.

@@ -12,7 +12,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import empty_table
 from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
-from engine.service.commands.orgs import set_blast_radius, set_grants
+from engine.service.commands.orgs import set_blast_radius, set_grants, set_trusted
 from engine.service.queries.orgs import OrgSettings, settings
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -24,6 +24,7 @@ class Setting(StrEnum):
 
     blast_radius = "blast_radius"
     grants = "grants"
+    trusted = "trusted"
 
 
 @app.callback()
@@ -34,6 +35,8 @@ def org(options: GlobalOptions) -> None:
     blast_radius: maximum number of partitions recomputed without approval; none for no limit.
     grants: dag_files grants the org's SQL jobs the tables named in its DAG files; with none, only
     tables granted with 'knockon grant'.
+    trusted: on lets members of the org deploy python and shell jobs, topics, schema registries and
+    any secret; otherwise only operators do.
     """
     view = run(options, lambda session: settings(session.caller(), session.service))
     show(options, view, _settings_table)
@@ -46,7 +49,9 @@ def set_(
     setting: Annotated[Setting, typer.Argument(help="Setting to change.")],
     value: Annotated[
         str,
-        typer.Argument(help="blast_radius: a number from 1, or none; grants: dag_files or none."),
+        typer.Argument(
+            help="blast_radius: a number from 1, none; grants: dag_files, none; trusted: on, off."
+        ),
     ],
 ) -> None:
     """Change a setting of the org: knockon org set blast_radius 1000."""
@@ -55,6 +60,8 @@ def set_(
         caller, service = session.caller(), session.service
         if setting is Setting.blast_radius:
             return await set_blast_radius(caller, service, _number(value))
+        if setting is Setting.trusted:
+            return await set_trusted(caller, service, _switch(value))
         return await set_grants(caller, service, _grants(value))
 
     show(options, run(options, work), _settings_table)
@@ -66,6 +73,12 @@ def _number(text: str) -> int | None:
     if not text.isdecimal():
         raise InvalidInput(f"{text!r} is not a limit: give a number of partitions from 1, or none")
     return int(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise InvalidInput(f"{text!r} is not a value of trusted: give on or off")
+    return text == "on"
 
 
 def _grants(text: str) -> Literal["dag_files"] | None:
@@ -81,4 +94,5 @@ def _settings_table(view: OrgSettings) -> RenderableType:
     limit = view.blast_radius
     table.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
     table.add_row("grants", Text("none", "dim") if view.grants is None else view.grants)
+    table.add_row("trusted", "on" if view.trusted else Text("off", "dim"))
     return table

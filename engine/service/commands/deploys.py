@@ -10,19 +10,22 @@ from engine.service.caller import Caller, requires
 from engine.service.deadlocks import again_after_deadlock
 from engine.service.queries.deploys import Deploy, Deployment, view_of
 from engine.service.service import Service
+from engine.service.tenant_deploys import require_permitted
 
 __all__ = ["Deploy", "Deployment", "deploy"]
 
 
 @requires(Role.WRITER)
 async def deploy(caller: Caller, service: Service, dags: Sequence[DagFile]) -> Deploy:
-    """Deploy DAGs together; unchanged content has no effect. Raises InvalidDag.
+    """Deploy DAGs together; unchanged content has no effect.
 
-    A deploy that exceeds a limit is left pending approval.
+    A deploy that exceeds a limit is left pending approval. Raises InvalidDag, and Forbidden for
+    what only operators may deploy.
     """
 
     async def attempt() -> Deployed:
         async with service.transaction(caller) as (conn, org):
+            await require_permitted(conn, org, caller, dags)
             return await deployment.deploy(conn, org, dags, caller.user, is_limited=True)
 
     return view_of(await again_after_deadlock(attempt))

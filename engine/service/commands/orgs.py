@@ -31,6 +31,12 @@ async def set_grants(
     return await _set(caller, service, "grants", grants)
 
 
+@requires(Role.ADMIN, operator=True)
+async def set_trusted(caller: Caller, service: Service, is_trusted: bool) -> OrgSettings:
+    """Set whether members of the org may deploy trusted code and sources shared with other orgs."""
+    return await _set(caller, service, "trusted", is_trusted)
+
+
 async def _set(caller: Caller, service: Service, name: str, value: int | str | None) -> OrgSettings:
     async with service.transaction(caller) as (conn, org):
         before = getattr(await settings(conn, org.id), name)

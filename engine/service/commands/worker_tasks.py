@@ -30,6 +30,7 @@ from engine.store.database import Connection
 MOST_TASKS: Final = 100
 LEASE_SECONDS: Final = (5, 3600)
 _LONGEST_NAME: Final = 200
+_LARGEST: Final = 2**63 - 1
 
 
 class ClaimedInput(msgspec.Struct, frozen=True):
@@ -138,6 +139,7 @@ async def complete_task(
 
     Raises LeaseLost; InvalidInput for outputs that the task does not have, or such cursors.
     """
+    _check_outputs(outputs)
     async with _held(caller, service) as (conn, org, stored):
         moved = _cursors(stored.lease, cursors or {})
         await complete(conn, org, Completion(stored.lease, tuple(outputs), moved, log))
@@ -164,12 +166,27 @@ async def _held(
 
 def _check(worker: str, limit: int, lease_seconds: int) -> None:
     least, most = LEASE_SECONDS
-    if not 0 < len(worker) <= _LONGEST_NAME:
-        raise InvalidInput(f"the name of a worker has 1 to {_LONGEST_NAME} characters: shorten it")
+    if not 0 < len(worker) <= _LONGEST_NAME or not worker.isprintable():
+        raise InvalidInput(f"the name of a worker has 1 to {_LONGEST_NAME} printable characters")
     if not 0 < limit <= MOST_TASKS:
         raise InvalidInput(f"a claim is for 1 to {MOST_TASKS} tasks, not {limit}: claim again")
     if not least <= lease_seconds <= most:
         raise InvalidInput(f"a lease lasts {least} to {most} seconds, not {lease_seconds}")
+
+
+def _check_outputs(outputs: Sequence[Output]) -> None:
+    """Raise InvalidInput for a partition reported twice, or a number that cannot be stored."""
+    reported = {(output.dataset, output.partition) for output in outputs}
+    if len(reported) < len(outputs):
+        raise InvalidInput("a partition is reported more than once: report each partition once")
+    for output in outputs:
+        for name in ("row_count", "bytes"):
+            number = getattr(output, name)
+            if number is not None and not 0 <= number <= _LARGEST:
+                raise InvalidInput(
+                    f"{name} of partition {output.partition!r} is {number}: report a number from 0 "
+                    f"to {_LARGEST}"
+                )
 
 
 def _claimed(org_id: UUID, lease: Lease) -> ClaimedTask:

@@ -181,3 +181,9 @@ class RecordedInput(msgspec.Struct, frozen=True):
     dataset: str
     input_partition_key: str
     input_version: datetime | None
+
+
+class QueuedOrg(msgspec.Struct, frozen=True):
+    """An org with queued tasks."""
+
+    id: UUID

@@ -114,3 +114,19 @@ async def test_no_org_has_the_name_of_all(database: Database) -> None:
     async with database.connection() as conn:
         with pytest.raises(InvalidInput, match="means all orgs"):
             await ensure_org(conn, ALL_ORGS)
+
+
+async def test_orgs_alternate_when_single_slots_become_free(database: Database) -> None:
+    first, second = await org_named(database, "default"), await org_named(database, "second")
+    for n in range(6):  # orgs without work take no turns
+        await org_named(database, f"idle{n}")
+    for world in (first, second):
+        await world.changed("a", *DAYS)
+    orgs = OrgList(database)
+    await orgs.refresh()
+    worker, started = Worker(database, orgs, SETTINGS), []
+    worker._start = lambda client, org, lease: started.append(org.id)  # type: ignore[method-assign]
+    async with database.connection() as conn:
+        for _ in range(20):
+            assert await worker._claim_in_turn(conn, 1) == 1
+    assert started.count(first.org.id) == started.count(second.org.id) == 10

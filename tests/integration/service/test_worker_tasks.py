@@ -200,3 +200,24 @@ async def test_another_org_cannot_claim_the_task(world: World) -> None:
         other = await ensure_org(conn, "other")
     stranger = Caller.local(Org(other, "other"))
     assert await claim_tasks(stranger, world.service, "w", limit=100) == []
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [Output("b", DAY, "f1"), Output("b", DAY, "f2")],
+        [Output("b", DAY, row_count=-1)],
+        [Output("b", DAY, row_count=2**63)],
+        [Output("b", DAY, bytes=10**30)],
+    ],
+)
+async def test_impossible_reports_are_rejected(world: World, outputs: list[Output]) -> None:
+    caller = holder(token_of(await claimed(world)))
+    with pytest.raises(InvalidInput):
+        await complete_task(caller, world.service, outputs)
+    await complete_task(caller, world.service, [Output("b", DAY, row_count=2**63 - 1)])
+
+
+async def test_names_of_workers_are_printable(world: World) -> None:
+    with pytest.raises(InvalidInput, match="printable"):
+        await claim_tasks(world.caller, world.service, "\x1b[2J")

@@ -92,7 +92,7 @@ async def test_operations_on_other_orgs_are_reserved_to_operators(operation: Ope
 
 def test_the_operations_reserved_to_operators() -> None:
     reserved = {each.__name__ for each in COMMANDS if each.requires_operator}
-    assert reserved == {"forget_reader", "grant", "revoke", "set_grants"}
+    assert reserved == {"forget_reader", "grant", "revoke", "set_grants", "set_trusted"}
 
 
 def test_a_role_includes_earlier_roles() -> None:
