@@ -1,8 +1,10 @@
-"""Callers identified by a key."""
+"""Callers identified by a key, or by the token of a task."""
 
 from engine.errors import Unauthenticated
+from engine.flow.execution.worker_leases import require_lease
 from engine.model.api_key import ApiKey
 from engine.model.states import KeyScope, Role
+from engine.model.task_token import TaskToken
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
@@ -32,6 +34,22 @@ async def authenticate(service: Service, text: str, origin: str) -> Caller:
         scopes=frozenset(map(KeyScope, row.scopes)),
         origin=origin,
     )
+
+
+async def authenticate_task(service: Service, text: str, origin: str) -> Caller:
+    """Return the caller for whom the token of a task acts.
+
+    Raises Unauthenticated for a text that is no token, and LeaseLost for any other token without a
+    lease.
+    """
+    token = TaskToken.parse(text)
+    if token is None:
+        raise Unauthenticated("this is no token of a task: send the `token` of the claim unchanged")
+    with database_errors():
+        # No lineage is cached for the org of the token, which may be forged.
+        async with service.database.org_connection(token.org_id) as conn:
+            await require_lease(conn, token)
+    return Caller.worker(token, origin)
 
 
 async def _valid_key(service: Service, key: ApiKey) -> ValidKey | None:
