@@ -25,9 +25,9 @@ _SCHEMES: Final = {
 }
 _DESCRIPTION = (
     "Keys identify callers: `Authorization: Bearer kn_…`. Operations on claimed tasks need the "
-    "token of the claim instead, `Authorization: Bearer kt_…`. Errors are problem details (RFC 9457), "
-    "with a `type` that stays the same between releases. Lists are read page by page, with the "
-    "cursor `next`."
+    "token of the claim instead, `Authorization: Bearer kt_…`. Errors are problem details "
+    "(RFC 9457), with a `type` that stays the same between releases. Lists are read page by page, "
+    "with the cursor `next`."
 )
 
 

@@ -56,7 +56,7 @@ class Claimed(msgspec.Struct, frozen=True):
     tasks: list[ClaimedTask]
 
 
-class Progress(Body):
+class RunningLog(Body):
     """The output of the run so far, which replaces the output sent before."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"log": "epoch 3 of 10"}]})
@@ -132,7 +132,7 @@ async def claim(call: Call, body: Wanted) -> Response:
 
 
 @worker_tasks.post("/{id}/heartbeat", extend_task)
-async def extend(call: Call, id: UUID, body: Progress | None = None) -> Response:  # noqa: A002
+async def extend(call: Call, id: UUID, body: RunningLog | None = None) -> Response:  # noqa: A002
     """Extend the lease of a claimed task, and store the output so far."""
     return await call.answer(extend_task, None if body is None else body.log)
 

@@ -12,6 +12,7 @@ from engine.flow.retention.publish import publish
 from engine.http.endpoints import endpoints
 from engine.http.problems import Problem
 from engine.http.resource import Endpoint
+from engine.service.commands.worker_tasks import ClaimedTask, claim_tasks
 from tests.integration.http.conftest import DAY, Site
 from tests.integration.http.test_access import body_of
 
@@ -42,6 +43,7 @@ def requests(document: dict[str, Any], endpoint: Endpoint) -> Iterator[dict[str,
     parameters = operation.get("parameters", [])
     usual = {each["name"]: IDS[0] for each in parameters if each["in"] == "path"}
     usual |= {name: "a" for name in usual if name not in ("id", "user")}
+    usual |= {"endpoint": "in"} if "endpoint" in usual else {}
     usual |= {"version": "1"} if path.endswith("/file") else {}
     usual |= {"version": IDS[0]} if "of-version" in path else {}
     query = {"id": IDS[0]} if any(each["name"] == "id" for each in parameters) else {}
@@ -75,6 +77,10 @@ async def test_any_value_is_answered(site: Site, endpoint: Endpoint) -> None:
     document = await site.get("/openapi.json")
     async with site.client() as client:
         for request in requests(document, endpoint):
+            if endpoint.requires_task:
+                task = await held_task(site)
+                client.headers["Authorization"] = f"Bearer {task.token}"
+                request["path"] = request["path"].replace(IDS[0], str(task.id))
             response = await client.request(
                 endpoint.method,
                 f"{site.url}{request['path']}",
@@ -82,6 +88,19 @@ async def test_any_value_is_answered(site: Site, endpoint: Endpoint) -> None:
                 json=request["body"],
             )
             check(response, endpoint)
+
+
+async def held_task(site: Site) -> ClaimedTask:
+    """A task that is held: the one claimed before, or a new one."""
+    world = site.world
+    await world.changed("a", DAY)
+    await world.rows(
+        "UPDATE tasks SET status = 'queued', next_retry_at = NULL, attempts = 0, "
+        "lease_token = NULL, lease_expires_at = NULL WHERE status = 'running' "
+        "OR next_retry_at IS NOT NULL RETURNING id"
+    )
+    (task,) = await claim_tasks(world.caller, world.service, "w", runtimes=["local"])
+    return task
 
 
 def check(response: httpx2.Response, endpoint: Endpoint) -> None:
