@@ -154,7 +154,7 @@ async def test_a_key_may_be_a_password(site: Site) -> None:
         assert (await client.post("/sources/in", content=body)).status_code == 200
         problem_of(await client.post("/invalidations", json={}), 401, "unauthenticated")
         problem_of(await client.get("/lineage"), 401, "unauthenticated")
-    for text in ("", "x", "not base64!", b64encode(b"\xff").decode(), b64encode(b"kn_x").decode()):
+    for text in ("x", "not base64!", b64encode(b"\xff").decode(), b64encode(b"kn_x").decode()):
         async with httpx2.AsyncClient(base_url=site.url) as client:
             headers = {"Authorization": f"Basic {text}"}
             response = await client.post("/api/v1/sources/in", content=body, headers=headers)

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from engine.flow.execution.reap import reap
 from engine.model.states import KeyScope
 from engine.model.task_token import TaskToken
 from engine.service.commands.api_keys import revoke_key
@@ -105,8 +106,14 @@ async def test_tokens_that_hold_no_lease(site: Site, action: str) -> None:
 async def test_an_expired_lease_is_valid_until_it_is_reaped(site: Site) -> None:
     task = await claimed(site)
     await site.world.rows(
-        "UPDATE tasks SET lease_token = NULL WHERE id = %s RETURNING id", UUID(task["id"])
+        "UPDATE tasks SET lease_expires_at = now() WHERE id = %s RETURNING id", UUID(task["id"])
     )
+    assert (await report(site, task, "heartbeat", {"log": "late"})).status_code == 200
+    await site.world.rows(
+        "UPDATE tasks SET lease_expires_at = now() WHERE id = %s RETURNING id", UUID(task["id"])
+    )
+    async with site.world.conn() as conn:
+        assert await reap(conn, site.world.org) == 1
     problem_of(await report(site, task, "heartbeat"), 409, "lease_lost")
 
 
