@@ -8,8 +8,8 @@ from engine.model.task_token import TaskToken
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
-from engine.store.rows.identity import KeyOrg, ValidKey
-from engine.store.run import execute, fetch_one
+from engine.store.rows.identity import ValidKey
+from engine.store.run import execute, fetch_last
 
 
 async def authenticate(service: Service, text: str, origin: str) -> Caller:
@@ -54,13 +54,13 @@ async def authenticate_task(service: Service, text: str, origin: str) -> Caller:
 
 async def _valid_key(service: Service, key: ApiKey) -> ValidKey | None:
     async with service.database.connection() as conn:
-        org = await fetch_one(conn, "api_keys.org", KeyOrg, prefix=key.prefix)
-    if org is None:
+        # Each request begins with this: one round trip instead of five.
+        row = await fetch_last(
+            conn, ("api_keys.restrict", "api_keys.by_prefix"), ValidKey, prefix=key.prefix
+        )
+    if row is None or not key.has_hash(row.hash):
         return None
-    async with service.database.org_connection(org.id) as conn, conn.transaction():
-        row = await fetch_one(conn, "api_keys.by_prefix", ValidKey, prefix=key.prefix)
-        if row is None or not key.has_hash(row.hash):
-            return None
-        if row.is_use_unrecorded:
+    if row.is_use_unrecorded:
+        async with service.database.org_connection(row.org_id) as conn:
             await execute(conn, "api_keys.record_use", id=row.id)
-        return row
+    return row

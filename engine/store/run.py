@@ -1,10 +1,10 @@
 """Execution of named statements: `await fetch(conn, "tasks.candidates", Candidate, org_id=…)`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from psycopg import AsyncCursor, DataError
+from psycopg import AsyncClientCursor, AsyncCursor, DataError
 from psycopg.rows import DictRow, args_row
 
 from engine.store.database import Connection
@@ -28,6 +28,20 @@ async def fetch(conn: Connection, name: str, row: type[S], /, **params: Any) -> 
 async def fetch_one(conn: Connection, name: str, row: type[S], /, **params: Any) -> S | None:
     """Run a statement and return its first row, or None; see `fetch`."""
     cursor = await _rows(conn, name, row, params)
+    return await cursor.fetchone()
+
+
+async def fetch_last(
+    conn: Connection, names: Sequence[str], row: type[S], /, **params: Any
+) -> S | None:
+    """Run statements in one transaction and one round trip; return the first row of the last.
+
+    Texts in ``params`` must be storable. Must run outside a transaction.
+    """
+    cursor = AsyncClientCursor(conn, row_factory=args_row(row))
+    await cursor.execute("; ".join(map(query, names)).encode(), params)
+    while cursor.nextset():
+        pass
     return await cursor.fetchone()
 
 
