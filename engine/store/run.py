@@ -1,6 +1,6 @@
 """Execution of named statements: `await fetch(conn, "tasks.candidates", Candidate, org_id=…)`."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,14 +32,14 @@ async def fetch_one(conn: Connection, name: str, row: type[S], /, **params: Any)
 
 
 async def fetch_last(
-    conn: Connection, names: Sequence[str], row: type[S], /, **params: Any
+    conn: Connection, name: str, row: type[S], /, first: str, **params: Any
 ) -> S | None:
-    """Run statements in one transaction and one round trip; return the first row of the last.
+    """Run ``first`` and a statement in one transaction and one round trip; see `fetch_one`.
 
     Texts in ``params`` must be storable. Must run outside a transaction.
     """
     cursor = AsyncClientCursor(conn, row_factory=args_row(row))
-    await cursor.execute("; ".join(map(query, names)).encode(), params)
+    await cursor.execute(f"{query(first)}; {query(name)}".encode(), params)
     while cursor.nextset():
         pass
     return await cursor.fetchone()
