@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from engine.http.authentication import OPENAPI_PATH, Authentication
 from engine.http.boundary import Boundary
+from engine.http.claims import Claims
 from engine.http.endpoints import PREFIX, RESOURCES
 from engine.http.feed import Feeds
 from engine.http.limits import BODY_SECONDS, BodyLimits
@@ -20,12 +21,13 @@ from engine.service.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of requests; ``per_second`` and ``streams`` are those of each key."""
+    """Limits of requests; ``per_second``, ``streams`` and ``waits`` are those of each key."""
 
     body_bytes: int = 8 * 1024 * 1024
     body_seconds: float = BODY_SECONDS
     per_second: float = 1_000.0
     streams: int = 20
+    waits: int = 200
 
 
 def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
@@ -51,7 +53,8 @@ def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
         ],
     )
     app.state.service = service
-    app.state.feeds = Feeds(service, limits.streams)
+    feeds = app.state.feeds = Feeds(service, limits.streams)
+    app.state.claims = Claims(service, feeds.stopped, limits.waits)
     for resource in RESOURCES:
         app.include_router(resource.router, prefix=PREFIX)
     app.openapi = openapi_of(app)  # type: ignore[method-assign]

@@ -1,18 +1,24 @@
-"""Authentication of requests by a key, `Authorization: Bearer kn_…`."""
+"""Authentication of requests: by a key, or by the token of a task."""
 
+import binascii
+import re
+from base64 import b64decode
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from engine.errors import Unauthenticated
-from engine.service.authentication import authenticate
+from engine.errors import Forbidden, Unauthenticated
+from engine.model.task_token import PREFIX as TOKEN_PREFIX
+from engine.service.authentication import authenticate, authenticate_task
 from engine.service.caller import Caller
 from engine.service.service import Service
 
 ORIGIN: Final = "http"
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
 _MISSING = "this request needs a key: send the header 'Authorization: Bearer kn_…'"
+_REPORT = re.compile(r"/api/v1/tasks/([^/]+)/(?:heartbeat|complete|fail)")
+_INGESTION = re.compile(r"/api/v1/(?:sources/.+|lineage)")
 
 
 class Authentication:
@@ -27,13 +33,29 @@ class Authentication:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Identify the caller. Raises Unauthenticated."""
+        """Identify the caller. Raises Unauthenticated, Forbidden, LeaseLost."""
         if scope["path"] != OPENAPI_PATH:
-            key = bearer_key(Headers(scope=scope))
-            caller = await caller_of(self._service, key)
-            _, prefix, _ = key.split("_", 2)
-            scope["state"] |= {"caller": caller, "key": key, "key_prefix": prefix}
+            credential = credential_of(scope)
+            if credential.startswith(TOKEN_PREFIX):
+                caller, prefix = await self._worker(scope["path"], credential)
+            else:
+                caller = await caller_of(self._service, credential)
+                _, prefix, _ = credential.split("_", 2)
+            scope["state"] |= {"caller": caller, "key": credential, "key_prefix": prefix}
         await self._app(scope, receive, send)
+
+    async def _worker(self, path: str, text: str) -> tuple[Caller, str]:
+        """Return the caller for a token of a task, with a name for limits."""
+        report = _REPORT.fullmatch(path)
+        if report is None:
+            raise Forbidden(
+                "the token of a task permits heartbeat, complete and fail only: use a key"
+            )
+        caller = await authenticate_task(self._service, text, ORIGIN)
+        assert caller.task is not None  # noqa: S101  set for each token
+        if report[1].lower() != str(caller.task.task_id):
+            raise Forbidden("the token is of another task: send the token of the task in the path")
+        return caller, str(caller.task.task_id)
 
 
 async def caller_of(service: Service, key: str) -> Caller:
@@ -41,10 +63,31 @@ async def caller_of(service: Service, key: str) -> Caller:
     return await authenticate(service, key, ORIGIN)
 
 
-def bearer_key(headers: Headers) -> str:
-    """Return the key in the headers of a request. Raises Unauthenticated."""
-    values = headers.getlist("authorization")
-    scheme, _, key = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    if scheme.lower() != "bearer" or not key.strip():
+def credential_of(scope: Scope) -> str:
+    """Return the key or token in the headers of a request. Raises Unauthenticated."""
+    values = Headers(scope=scope).getlist("authorization")
+    scheme, _, credential = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    credential = credential.strip()
+    if scheme.lower() == "basic" and _is_ingestion(scope):
+        credential = _password(credential)
+    elif scheme.lower() != "bearer":
+        credential = ""
+    if not credential:
         raise Unauthenticated(_MISSING)
-    return key.strip()
+    return credential
+
+
+def _is_ingestion(scope: Scope) -> bool:
+    return scope["method"] == "POST" and _INGESTION.fullmatch(scope["path"]) is not None
+
+
+def _password(encoded: str) -> str:
+    """Return the password of basic credentials, for senders that support no other.
+
+    Only ingestion accepts them: a browser adds stored ones to requests made by any page.
+    """
+    try:
+        _, _, password = b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return password

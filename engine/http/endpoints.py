@@ -7,6 +7,7 @@ from engine.http.routes.dags import dags, deploys
 from engine.http.routes.datasets import audits, datasets, lineage, stale
 from engine.http.routes.dead_letters import letters
 from engine.http.routes.events import events
+from engine.http.routes.ingestion import run_events, sources
 from engine.http.routes.invalidations import invalidations
 from engine.http.routes.jobs import backfills, jobs
 from engine.http.routes.keys import keys
@@ -17,6 +18,8 @@ from engine.http.routes.plans import plans
 from engine.http.routes.roles import roles
 from engine.http.routes.tasks import tasks
 from engine.http.routes.users import changes, people
+from engine.http.routes.webhooks import webhooks
+from engine.http.routes.worker_tasks import worker_tasks
 
 PREFIX: Final = "/api/v1"
 RESOURCES: Final[tuple[Resource, ...]] = (
@@ -36,11 +39,15 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     stale,
     audits,
     invalidations,
+    sources,
+    run_events,
     plans,
+    worker_tasks,
     tasks,
     backfills,
     pauses,
     letters,
+    webhooks,
     events,
 )
 

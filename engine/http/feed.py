@@ -5,7 +5,6 @@ reads events by itself, with the rights of its own caller.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from uuid import UUID
@@ -13,14 +12,13 @@ from uuid import UUID
 import structlog
 
 from engine.errors import KnockonError
-from engine.http.rates import too_many
+from engine.http.counts import KeyCounts
 from engine.service.caller import Caller
 from engine.service.queries.events import newest_position
 from engine.service.service import Service
 
 _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 1.0
-_RETRY_SECONDS = 5.0
 
 
 class OrgFeed:
@@ -62,10 +60,9 @@ class Feeds:
 
     def __init__(self, service: Service, most_streams: int) -> None:
         self._service = service
-        self._most_streams = most_streams
         self._feeds: dict[UUID, OrgFeed] = {}
         self._pollers: dict[UUID, asyncio.Task[None]] = {}
-        self._streams: Counter[str] = Counter()
+        self._streams = KeyCounts(most_streams, "streams")
         self.stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -75,15 +72,8 @@ class Feeds:
     @contextmanager
     def admitted(self, key: str) -> Iterator[None]:
         """Count a stream of a key. Raises RequestError if the key has too many."""
-        if self._streams[key] >= self._most_streams:
-            detail = f"a key permits {self._most_streams} streams at once: close one"
-            raise too_many(detail, _RETRY_SECONDS)
-        self._streams[key] += 1
-        try:
+        with self._streams.counted(key):
             yield
-        finally:
-            self._streams[key] -= 1
-            self._streams += Counter()  # forgets keys without streams
 
     @asynccontextmanager
     async def feed(self, caller: Caller) -> AsyncIterator[OrgFeed]:

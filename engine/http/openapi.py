@@ -14,10 +14,20 @@ from engine.http.resource import Endpoint
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _JSON, _PROBLEM, _STREAM = "application/json", "application/problem+json", "text/event-stream"
+_SCHEMES: Final = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key, `kn_…`."},
+    "password": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "Any user name, and a key as the password.",
+    },
+    "token": {"type": "http", "scheme": "bearer", "description": "The token of a task, `kt_…`."},
+}
 _DESCRIPTION = (
-    "Keys identify callers: `Authorization: Bearer kn_…`. Errors are problem details (RFC 9457), "
-    "with a `type` that stays the same between releases. Lists are read page by page, with the "
-    "cursor `next`."
+    "Keys identify callers: `Authorization: Bearer kn_…`. Operations on claimed tasks need the "
+    "token of the claim instead, `Authorization: Bearer kt_…`. Errors are problem details "
+    "(RFC 9457), with a `type` that stays the same between releases. Lists are read page by page, "
+    "with the cursor `next`."
 )
 
 
@@ -43,12 +53,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     problem, *returned = schemas
     parts = document.setdefault("components", {})
     parts["schemas"] = _own(parts.get("schemas", {})) | components
-    parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [{"key": []}]
+    parts["securitySchemes"] = _SCHEMES
     for endpoint, schema in zip(declared, returned, strict=True):
         operation = document["paths"][PREFIX + endpoint.path][endpoint.method.lower()]
         operation["description"] = _rights(endpoint)
         operation["responses"] = _responses(endpoint, schema, problem)
+        operation["security"] = _security(endpoint)
     return document
 
 
@@ -76,6 +86,14 @@ def _statuses(endpoint: Endpoint) -> Iterable[int]:
     return [int(endpoint.status), *repeated]
 
 
+def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
+    if endpoint.requires_task:
+        return [{"token": []}]
+    return [{"key": []}, {"password": []}] if endpoint.is_raw else [{"key": []}]
+
+
 def _rights(endpoint: Endpoint) -> str:
+    if endpoint.requires_task:
+        return f"Requires the role `{endpoint.role}`, which the token of the task has."
     scopes = " or ".join(f"`{scope}`" for scope in sorted(endpoint.scopes))
     return f"Requires the role `{endpoint.role}`, and a key with the scope {scopes}."

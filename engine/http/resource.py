@@ -19,11 +19,15 @@ from engine.model.states import KeyScope, Role
 
 Handler = Callable[..., Awaitable[Response]]
 Decorator = Callable[[Handler], Handler]
+_RAW_BODY = {"requestBody": {"required": True, "content": {"*/*": {"schema": {}}}}}
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A route with its operation; ``returns`` is the type of the response."""
+    """A route with its operation; ``returns`` is the type of the response.
+
+    ``is_raw``: the operation reads the body as received, of any content type.
+    """
 
     method: HTTPMethod
     path: str
@@ -32,6 +36,12 @@ class Endpoint:
     operation: Callable[..., Any] | None
     returns: Any
     status: HTTPStatus
+    is_raw: bool = False
+
+    @property
+    def requires_task(self) -> bool:
+        """Return whether the route requires the token of a task, and permits no key."""
+        return getattr(self.operation, "requires_task", False)
 
     @property
     def role(self) -> Role:
@@ -91,6 +101,7 @@ class Resource:
         name: str | None = None,
         returns: Any = None,
         status: HTTPStatus = HTTPStatus.OK,
+        is_raw: bool = False,
     ) -> None:
         """Add a route; ``name`` and ``returns`` are by default those of the operation."""
         endpoint = Endpoint(
@@ -101,6 +112,7 @@ class Resource:
             operation=operation,
             returns=get_type_hints(operation)["return"] if returns is None else returns,
             status=status,
+            is_raw=is_raw,
         )
         self.endpoints.append(endpoint)
         self.router.add_api_route(
@@ -112,6 +124,7 @@ class Resource:
             status_code=status,
             response_model=None,
             response_class=Response,
+            openapi_extra=_RAW_BODY if is_raw else None,
         )
 
 

@@ -6,6 +6,7 @@ A notification is only a hint: a woken loop reads the tables, and every loop pol
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -40,17 +41,20 @@ class NotificationListener(Waker):
         super().__init__()
         self._database = database
         self._channels = channels
-        self._wakers: list[Waker] = [self]
+        self._wakers: dict[Waker, str | None] = {self: None}
 
     @contextmanager
-    def waker(self) -> Iterator[Waker]:
-        """Lend a waker to a further loop, which waits independently of the others."""
+    def waker(self, org_id: UUID | None = None) -> Iterator[Waker]:
+        """Lend a waker to a further loop, which waits independently of the others.
+
+        With ``org_id``, only notifications for the org wake it.
+        """
         waker = Waker()
-        self._wakers.append(waker)
+        self._wakers[waker] = None if org_id is None else str(org_id)
         try:
             yield waker
         finally:
-            self._wakers.remove(waker)
+            del self._wakers[waker]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until ``stop`` is set, reconnecting after every outage of the database."""
@@ -77,12 +81,17 @@ class NotificationListener(Waker):
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             self._wake_all()
             while True:
-                async for _ in connection.notifies(timeout=_LISTEN_SECONDS):
-                    self._wake_all()
+                async for notification in connection.notifies(timeout=_LISTEN_SECONDS):
+                    self._wake(notification.payload)
                 # Detects a server that vanished without closing the connection.
                 await connection.execute("SELECT 1")
         finally:
             await connection.close()
+
+    def _wake(self, org_id: str) -> None:
+        for waker, own in self._wakers.items():
+            if own in (None, org_id) or not org_id:
+                waker.wake.set()
 
     def _wake_all(self) -> None:
         for waker in self._wakers:

@@ -1,13 +1,15 @@
-"""Callers identified by a key."""
+"""Callers identified by a key, or by the token of a task."""
 
 from engine.errors import Unauthenticated
+from engine.flow.execution.worker_leases import require_lease
 from engine.model.api_key import ApiKey
 from engine.model.states import KeyScope, Role
+from engine.model.task_token import TaskToken
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
-from engine.store.rows.identity import KeyOrg, ValidKey
-from engine.store.run import execute, fetch_one
+from engine.store.rows.identity import ValidKey
+from engine.store.run import execute, fetch_last
 
 
 async def authenticate(service: Service, text: str, origin: str) -> Caller:
@@ -34,15 +36,31 @@ async def authenticate(service: Service, text: str, origin: str) -> Caller:
     )
 
 
+async def authenticate_task(service: Service, text: str, origin: str) -> Caller:
+    """Return the caller for whom the token of a task acts.
+
+    Raises Unauthenticated for a text that is no token, and LeaseLost for any other token without a
+    lease.
+    """
+    token = TaskToken.parse(text)
+    if token is None:
+        raise Unauthenticated("this is no token of a task: send the `token` of the claim unchanged")
+    with database_errors():
+        # No lineage is cached for the org of the token, which may be forged.
+        async with service.database.org_connection(token.org_id) as conn:
+            await require_lease(conn, token)
+    return Caller.worker(token, origin)
+
+
 async def _valid_key(service: Service, key: ApiKey) -> ValidKey | None:
     async with service.database.connection() as conn:
-        org = await fetch_one(conn, "api_keys.org", KeyOrg, prefix=key.prefix)
-    if org is None:
+        # Each request begins with this: one round trip instead of five.
+        row = await fetch_last(
+            conn, "api_keys.by_prefix", ValidKey, first="api_keys.restrict", prefix=key.prefix
+        )
+    if row is None or not key.has_hash(row.hash):
         return None
-    async with service.database.org_connection(org.id) as conn, conn.transaction():
-        row = await fetch_one(conn, "api_keys.by_prefix", ValidKey, prefix=key.prefix)
-        if row is None or not key.has_hash(row.hash):
-            return None
-        if row.is_use_unrecorded:
+    if row.is_use_unrecorded:
+        async with service.database.org_connection(row.org_id) as conn:
             await execute(conn, "api_keys.record_use", id=row.id)
-        return row
+    return row

@@ -16,5 +16,6 @@ def database_errors() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if is_due_to_data(error):
-            raise InvalidInput(f"the database rejects a value: {str(error).strip()}") from error
+            reason = error.diag.message_primary or type(error).__name__
+            raise InvalidInput(f"the database rejects a value: {reason}") from error
         raise ServiceUnavailable(f"database error: {str(error).strip()}") from error

@@ -9,7 +9,7 @@ from uuid import UUID
 from consumers.endpoints import Endpoints
 from engine.errors import Forbidden, InvalidInput
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.notification_listener import NotificationListener
+from engine.loops.notification_listener import NotificationListener, Waker
 from engine.outgoing import Networks
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
@@ -19,6 +19,8 @@ from engine.store.migrate import migrate
 from engine.store.notifications import TASKS
 from engine.store.orgs import ensure_org, org_id
 from engine.store.tenancy import TenantDatabase
+
+__all__ = ["NotificationListener", "Service", "Waker"]
 
 _CACHED_LINEAGES = 100
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import msgspec
-from psycopg import AsyncCursor, DataError
+from psycopg import AsyncClientCursor, AsyncCursor, DataError
 from psycopg.rows import DictRow, args_row
 
 from engine.store.database import Connection
@@ -28,6 +28,20 @@ async def fetch(conn: Connection, name: str, row: type[S], /, **params: Any) -> 
 async def fetch_one(conn: Connection, name: str, row: type[S], /, **params: Any) -> S | None:
     """Run a statement and return its first row, or None; see `fetch`."""
     cursor = await _rows(conn, name, row, params)
+    return await cursor.fetchone()
+
+
+async def fetch_last(
+    conn: Connection, name: str, row: type[S], /, first: str, **params: Any
+) -> S | None:
+    """Run ``first`` and a statement in one transaction and one round trip; see `fetch_one`.
+
+    Texts in ``params`` must be storable. Must run outside a transaction.
+    """
+    cursor = AsyncClientCursor(conn, row_factory=args_row(row))
+    await cursor.execute(f"{query(first)}; {query(name)}".encode(), params)
+    while cursor.nextset():
+        pass
     return await cursor.fetchone()
 
 

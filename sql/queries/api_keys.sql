@@ -19,9 +19,10 @@ UPDATE knockon.api_keys SET revoked_at = clock_timestamp()
 WHERE org_id = %(org_id)s AND prefix = %(prefix)s AND revoked_at IS NULL
 RETURNING name
 
--- :name org
--- The org of the key with a prefix; sessions without an org can look up nothing else.
-SELECT org AS id FROM knockon.org_of_key(%(prefix)s) AS org WHERE org IS NOT NULL
+-- :name restrict
+-- Restrict the transaction to the org of the key with a prefix, or without such a key to none;
+-- sessions without an org can look up nothing else.
+SELECT set_config('knockon.org_id', coalesce(knockon.org_of_key(%(prefix)s)::text, ''), true)
 
 -- :name by_prefix
 -- The key with a prefix, with its user and org; no key that has expired or was revoked. Its use is

@@ -11,6 +11,12 @@ SELECT l.terms FROM knockon.worker_leases l JOIN knockon.tasks t ON t.id = l.tas
 WHERE l.org_id = %(org_id)s AND l.task_id = %(task)s AND l.token = %(token)s
   AND t.lease_token = l.token
 
+-- :name is_held
+-- The task of a lease that is still held; no row if it is not.
+SELECT l.task_id FROM knockon.worker_leases l JOIN knockon.tasks t ON t.id = l.task_id
+WHERE l.org_id = %(org_id)s AND l.task_id = %(task)s AND l.token = %(token)s
+  AND t.lease_token = l.token
+
 -- :name remove_ended
 -- Remove the terms of ended attempts.
 DELETE FROM knockon.worker_leases l

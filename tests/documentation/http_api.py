@@ -12,7 +12,8 @@ The service describes requests and responses, with examples, in an OpenAPI docum
 `{prefix}/openapi.json`, which needs no key. All paths below begin with `{prefix}`.
 
 A request carries a [key](../how-to/manage-users-and-keys.md#keys), `Authorization: Bearer kn_…`.
-The table lists the role of the user, and the scopes of the key, one of which is needed. An id is
+The table lists the role of the user, and the scopes of the key, one of which is needed. The role
+"task" is that of a [claimed task](#workers): the request carries its token, and no key. An id is
 given in full; an id of another org is unknown.
 
 """
@@ -48,6 +49,21 @@ and can be repeated.
 is alive. The stream ends when the service stops or the key is revoked: connect again. `?kind=`
 selects kinds.
 
+## Messages of other systems
+
+`/sources/{endpoint}` and `/lineage` read the body and the headers as received, see [Ingest
+messages over HTTP](../how-to/ingest-over-http.md). These two paths also accept the key as the
+password of basic credentials, with any user name.
+
+## Workers
+
+`/tasks/claim` responds with up to `limit` tasks, each with its inputs, outputs and `token`. If
+none is queued, the request waits up to `wait` seconds, at most 30, and responds as soon as a task
+is claimed. The token is sent with the reports on the task, `Authorization: Bearer kt_…`, and
+permits nothing else. It ends with the lease: 409 `lease_lost` means that the run is to stop, and
+that its result is not recorded. A `complete` repeated after a lost response gets 409 as well,
+because the task has ended.
+
 ## Errors
 
 An error is a problem (RFC 9457), `application/problem+json`, with `type`, `title`, `status`,
@@ -63,7 +79,8 @@ An error is a problem (RFC 9457), `application/problem+json`, with `type`, `titl
 | `method_not_allowed` | 405 | The path has other methods: see `Allow`. |
 | `too_slow` | 408 | The request did not arrive within 10 seconds (head) or 30 seconds (body). |
 | `too_large` | 413 | The body has more bytes than `KNOCKON_HTTP_BODY_BYTES`. |
-| `too_many_requests` | 429 | `KNOCKON_HTTP_RATE` is exceeded, or the key has 20 streams. |
+| `unsupported_encoding` | 415 | The body is compressed. |
+| `too_many_requests` | 429 | Over `KNOCKON_HTTP_RATE`, 20 streams or 200 waiting claims of a key. |
 | `internal_error` | 500 | An unexpected error, described in the log of the service. |
 
 Codes of [Errors](errors.md) have the status 404 (`unknown_name`), 401 (`unauthenticated`), 403
@@ -82,11 +99,12 @@ def page() -> str:
 
 def _row(endpoint: Endpoint) -> list[str]:
     scopes = ", ".join(code(scope) for scope in sorted(endpoint.scopes))
+    role = "task" if endpoint.requires_task else code(endpoint.role)
     return [
         endpoint.method,
         code(endpoint.path),
         code(endpoint.name),
-        code(endpoint.role),
+        role,
         scopes,
         endpoint.summary,
     ]

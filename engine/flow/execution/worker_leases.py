@@ -16,7 +16,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.model.task import Lease
 from engine.model.task_token import TaskToken
 from engine.store.database import Connection
-from engine.store.rows.worker_leases import LeaseTerms
+from engine.store.rows.worker_leases import HeldLease, LeaseTerms
 from engine.store.run import execute, fetch_one
 
 
@@ -60,6 +60,20 @@ async def held_lease(conn: Connection, token: TaskToken) -> StoredLease:
     if row is None:
         raise lease_lost(token.task_id)
     return StoredLease.read(row)
+
+
+async def require_lease(conn: Connection, token: TaskToken) -> None:
+    """Raise LeaseLost if the lease of a token is not held, without reading the lease."""
+    row = await fetch_one(
+        conn,
+        "worker_leases.is_held",
+        HeldLease,
+        org_id=token.org_id,
+        task=token.task_id,
+        token=token.lease_token,
+    )
+    if row is None:
+        raise lease_lost(token.task_id)
 
 
 def lease_lost(task: UUID) -> LeaseLost:

@@ -10,7 +10,7 @@ from consumers.endpoints import load_endpoint
 from consumers.http.endpoint import Endpoint
 from consumers.http.ingestion import Ingestion, Written
 from consumers.http.ingestion import ingest_messages as ingest
-from consumers.http.message import HttpMessage, http_request
+from consumers.http.message import OPENLINEAGE_ENDPOINT, HttpMessage, http_request
 from consumers.metrics import count
 from engine.errors import KnockonError, ServiceUnavailable
 from engine.flow.deployment.auto_register import auto_register
@@ -20,7 +20,13 @@ from engine.service.caller import Caller, requires
 from engine.service.service import Service
 from engine.store.orgs import lineage_epoch
 
-__all__ = ["HttpMessage", "Ingestion", "ingest_messages", "ingest_request"]
+__all__ = [
+    "OPENLINEAGE_ENDPOINT",
+    "HttpMessage",
+    "Ingestion",
+    "ingest_messages",
+    "ingest_request",
+]
 
 _log = structlog.get_logger(__name__)
 _ATTEMPTS = 5

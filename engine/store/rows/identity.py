@@ -67,12 +67,6 @@ class KeyName(msgspec.Struct, frozen=True):
     name: str
 
 
-class KeyOrg(msgspec.Struct, frozen=True):
-    """The org of a key."""
-
-    id: UUID
-
-
 class ValidKey(msgspec.Struct, frozen=True):
     """A valid key with its user and org, by slug."""
 

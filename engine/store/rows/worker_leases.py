@@ -1,6 +1,7 @@
 """Rows of `worker_leases.sql`."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -9,3 +10,9 @@ class LeaseTerms(msgspec.Struct, frozen=True):
     """A lease as given to its worker."""
 
     terms: dict[str, Any]
+
+
+class HeldLease(msgspec.Struct, frozen=True):
+    """A lease that is still held."""
+
+    task_id: UUID

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,13 @@ def environment(tmp_path: Path, **more: str) -> dict[str, str]:
     """An environment with only the given settings, and a wide terminal."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("KNOCKON_")}
     return own | {"KNOCKON_HOME": str(tmp_path / "home"), "COLUMNS": "200"} | more
+
+
+@pytest.fixture
+def address() -> str:
+    """A free address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -4,15 +4,8 @@ import socket
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from tests.acceptance.cli.conftest import MINIMAL, Knockon, environment
-
-
-@pytest.fixture
-def address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def client_of(address: str, key: str) -> httpx2.Client:

@@ -74,6 +74,8 @@ def body_of(document: dict[str, Any], endpoint: Endpoint) -> Any:
     body = operation.get("requestBody")
     if body is None:
         return None
+    if endpoint.is_raw:
+        return {}
     schema = body["content"]["application/json"]["schema"]
     schema = schema.get("anyOf", [schema])[0]
     return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["examples"][0]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import httpx2
@@ -12,6 +13,7 @@ from engine.flow.retention.publish import publish
 from engine.http.endpoints import endpoints
 from engine.http.problems import Problem
 from engine.http.resource import Endpoint
+from engine.service.commands.worker_tasks import ClaimedTask, claim_tasks
 from tests.integration.http.conftest import DAY, Site
 from tests.integration.http.test_access import body_of
 
@@ -42,6 +44,7 @@ def requests(document: dict[str, Any], endpoint: Endpoint) -> Iterator[dict[str,
     parameters = operation.get("parameters", [])
     usual = {each["name"]: IDS[0] for each in parameters if each["in"] == "path"}
     usual |= {name: "a" for name in usual if name not in ("id", "user")}
+    usual |= {"endpoint": "in"} if "endpoint" in usual else {}
     usual |= {"version": "1"} if path.endswith("/file") else {}
     usual |= {"version": IDS[0]} if "of-version" in path else {}
     query = {"id": IDS[0]} if any(each["name"] == "id" for each in parameters) else {}
@@ -74,7 +77,11 @@ async def test_any_value_is_answered(site: Site, endpoint: Endpoint) -> None:
         await publish(conn)
     document = await site.get("/openapi.json")
     async with site.client() as client:
-        for request in requests(document, endpoint):
+        for number, request in enumerate(requests(document, endpoint)):
+            if endpoint.requires_task:
+                task = await held_task(site, number)
+                client.headers["Authorization"] = f"Bearer {task.token}"
+                request["path"] = request["path"].replace(IDS[0], str(task.id))
             response = await client.request(
                 endpoint.method,
                 f"{site.url}{request['path']}",
@@ -82,6 +89,14 @@ async def test_any_value_is_answered(site: Site, endpoint: Endpoint) -> None:
                 json=request["body"],
             )
             check(response, endpoint)
+
+
+async def held_task(site: Site, number: int) -> ClaimedTask:
+    """A new task, held by a worker; the number selects its partition."""
+    world = site.world
+    await world.changed("a", str(date(2013, 1, 1) + timedelta(days=number)))
+    (task, *_) = await claim_tasks(world.caller, world.service, "w", runtimes=["local"])
+    return task
 
 
 def check(response: httpx2.Response, endpoint: Endpoint) -> None:

@@ -19,7 +19,7 @@ from tests.support.compose import ROOT
 from tests.support.databases import with_database
 from tests.support.statements import describe
 
-_FETCHING = ("fetch", "fetch_one", "stream")
+_FETCHING = ("fetch", "fetch_one", "fetch_last", "stream")
 _PYTHON_TYPES: dict[str, type] = {
     "bigint": int,
     "boolean": bool,

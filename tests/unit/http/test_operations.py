@@ -32,6 +32,7 @@ WITHOUT_ROUTE = {
     "commands.invalidations.replay_all": _ANOTHER,
     "commands.undeploys.preview_undeploy_of": _ANOTHER,
     "queries.deploys.preview": _ANOTHER,
+    "commands.ingestion.ingest_messages": "takes messages that are divided already",
 }
 ENDPOINTS = endpoints()
 
@@ -55,6 +56,7 @@ def test_rights_are_those_of_the_operation(endpoint: Endpoint) -> None:
     else:
         assert endpoint.role is endpoint.operation.required_role
         assert endpoint.scopes == endpoint.operation.scopes
+        assert endpoint.requires_task is endpoint.operation.requires_task
         assert inspect.iscoroutinefunction(inspect.unwrap(endpoint.operation))
     # A query reads; an operation that requires more than a reader may write.
     assert (endpoint.method == "GET") == (
@@ -77,7 +79,9 @@ def test_the_document_describes_every_endpoint() -> None:
         assert operation["summary"].endswith(".")
         assert str(each.role) in operation["description"]
         assert str(int(each.status)) in operation["responses"]
-        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        content = operation.get("requestBody", {}).get("content", {})
+        assert ("*/*" in content) is each.is_raw
+        body = content.get("application/json")
         if body is not None:
             (reference, *_) = body["schema"].get("anyOf", [body["schema"]])
             schema = schemas[reference["$ref"].rpartition("/")[2]]
