@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from engine.flow.retention.publish import publish
+from engine.service.commands.orgs import set_trusted
 from tests.integration.http.conftest import DAY, OTHER, Site
 from tests.support.worlds import job, source
 
@@ -94,6 +95,7 @@ async def test_dags_are_deployed_and_undeployed(site: Site) -> None:
     shown = await site.post("/deploys", files, "writer", dry_run=True)
     assert [each["dag_name"] for each in shown["dags"]] == ["shop"]
     assert [each["name"] for each in (await site.get("/dags"))["items"]] == ["w"]
+    await set_trusted(site.world.caller, site.world.service, True)  # a python job
     await site.post("/deploys", files, "writer")
     assert [each["name"] for each in (await site.get("/dags"))["items"]] == ["shop", "w"]
     (deployed,) = (await site.get("/dags/shop/deploys"))["items"]
