@@ -26,9 +26,7 @@ def find_job(lineage: Lineage, name: str, hidden: Container[str] = ()) -> Job:
     return jobs[0]
 
 
-def name_parts(
-    lineage: Lineage, name: str, hidden: Container[str] = ()
-) -> tuple[str | None, str]:
+def name_parts(lineage: Lineage, name: str, hidden: Container[str] = ()) -> tuple[str | None, str]:
     """Return the DAG and the name of a job; no DAG, and thus any, if the job is not deployed.
 
     Raises InvalidInput if several DAGs have such a job.

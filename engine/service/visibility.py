@@ -17,8 +17,10 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.dataset import Dataset
 from engine.model.job import Job
+from engine.model.states import PauseKind
 from engine.service.masking import Mask
 from engine.store.database import Connection
+from engine.store.rows.pauses import Pause
 from engine.store.rows.visibility import HiddenDataset, HiddenJob, PlanSubjects
 from engine.store.run import fetch
 
@@ -112,6 +114,11 @@ class Visibility:
     def visible_datasets(self, datasets: Iterable[Dataset]) -> list[Dataset]:
         """Return the visible ones of datasets."""
         return [dataset for dataset in datasets if self.sees(dataset.id)]
+
+    def sees_pause(self, pause: Pause) -> bool:
+        """Return True if the subject of a pause is visible."""
+        hidden = {PauseKind.JOB: self.job_names | self.mask.subjects}
+        return pause.name not in hidden.get(pause.kind, self.dataset_names)
 
     def sees_plan(self, plan: PlanSubjects) -> bool:
         """Return True if anything that a plan concerns is visible, or if nothing is hidden."""

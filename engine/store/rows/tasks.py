@@ -181,3 +181,15 @@ class RecordedInput(msgspec.Struct, frozen=True):
     dataset: str
     input_partition_key: str
     input_version: datetime | None
+
+
+class BlockingTask(msgspec.Struct, frozen=True):
+    """A task on which another depends, finished or not."""
+
+    id: UUID
+    job: str
+    block_key: str
+    status: TaskStatus
+    outcome: str | None
+    error_message: str | None
+    dag_name: str
