@@ -36,7 +36,7 @@ class Mask:
 
     def value(self, value: T) -> T:
         """Return a value without hidden names, of the same type."""
-        return self._value(value) if self._names else value  # type: ignore[no-any-return]
+        return self._value(value) if self._names else value
 
     def text(self, text: str) -> str:
         """Return a text without hidden names."""

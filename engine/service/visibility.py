@@ -70,14 +70,15 @@ class Visibility:
     def mask(self) -> Mask:
         """The mask of the hidden names, unless something visible has the same name."""
         jobs = {row.job for row in self.datasets} | {row.name for row in self.jobs}
-        locations = {row.location for row in (*self.datasets, *self.jobs) if row.location}
+        tables = {row.location for row in self.datasets if row.location}
+        sources = {row.location for row in self.jobs if row.location}
         visible = (
             {job.name for job in self.lineage.order if self.sees_job(job)}
             if (self.lineage)
             else set()
         )
         subjects = self.dataset_names | (jobs - visible)
-        return Mask(subjects, subjects | self.job_names | locations | self.dags)
+        return Mask(subjects, subjects | self.job_names | tables | sources | self.dags)
 
     @property
     def is_full(self) -> bool:

@@ -66,12 +66,16 @@ async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> Retried:
 
 
 async def retry_failed(
-    conn: Connection, org: OrgContext, job: str | None = None, dag: str | None = None
+    conn: Connection,
+    org: OrgContext,
+    job: str | None = None,
+    dag: str | None = None,
+    hidden: Sequence[str] | None = None,
 ) -> int:
     """Requeue all failed tasks of one job or, without ``job``, of all jobs; return their number.
 
     Tasks are requeued in batches of a few hundred, one transaction per batch. A task that fails
-    again in the meantime is not retried twice.
+    again in the meantime is not retried twice. Jobs with ``hidden`` full names are left out.
     """
     count, after = 0, UUID(int=0)
     while True:
@@ -84,6 +88,7 @@ async def retry_failed(
                 job=job,
                 dag=dag,
                 after=after,
+                hidden=None if hidden is None else list(hidden),
                 limit=_RETRIED_AT_ONCE,
             )
             if not rows:
@@ -94,9 +99,16 @@ async def retry_failed(
 
 
 async def retry_canceled(
-    conn: Connection, org: OrgContext, job: str | None = None, dag: str | None = None
+    conn: Connection,
+    org: OrgContext,
+    job: str | None = None,
+    dag: str | None = None,
+    hidden: Sequence[UUID] | None = None,
 ) -> Retried:
-    """Request all canceled tasks whose partitions are still left stale, of one job or of all."""
+    """Request all canceled tasks whose partitions are still left stale, of one job or of all.
+
+    Those of ``hidden`` datasets are left out.
+    """
     total, after = Retried(), UUID(int=0)
     while True:
         async with conn.transaction():
@@ -108,6 +120,7 @@ async def retry_canceled(
                 job=job,
                 dag=dag,
                 after=after,
+                hidden=None if hidden is None else list(hidden),
                 limit=_RETRIED_AT_ONCE,
             )
             if not rows:

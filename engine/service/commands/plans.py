@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
+from engine.errors import Forbidden
 from engine.flow.deployment import apply as applying
 from engine.flow.deployment.apply import Applied
 from engine.flow.deployment.deploy import approve as approve_plan
@@ -15,6 +16,7 @@ from engine.service.caller import Caller, requires
 from engine.service.deadlocks import again_after_deadlock
 from engine.service.ids import plan_id
 from engine.service.service import Service
+from engine.service.visibility import Visibility, load_plan_subjects
 from engine.store.database import Connection
 
 __all__ = ["Applied", "Review", "apply", "approve", "reject"]
@@ -27,7 +29,9 @@ async def apply(caller: Caller, service: Service, plan: str) -> Applied:
     Raises UnknownName, or InvalidInput if the plan is not proposed or cannot be planned.
     """
     async with service.transaction(caller) as (conn, org):
-        return await applying.apply(conn, org, await plan_id(conn, org, plan), caller.user)
+        visible = await service.visibility(caller, conn, org)
+        id_ = await _decidable_plan(conn, org, visible, plan)
+        return await applying.apply(conn, org, id_, caller.user)
 
 
 @requires(Role.WRITER)
@@ -50,6 +54,21 @@ async def reject(caller: Caller, service: Service, plans: Sequence[str]) -> list
     return await _review(caller, service, approval.reject, plans)
 
 
+async def _decidable_plan(
+    conn: Connection, org: OrgContext, visible: Visibility, plan: str
+) -> UUID:
+    """Return the id of a plan. Raises UnknownName, and Forbidden if it concerns hidden datasets."""
+    id_ = await plan_id(conn, org, plan, visible)
+    if not visible.is_full:
+        subjects = await load_plan_subjects(conn, org, [id_])
+        if id_ not in subjects or not visible.sees_all_of_plan(subjects[id_]):
+            raise Forbidden(
+                f"plan {id_} concerns datasets that are hidden from you: have someone with their "
+                "roles, or an admin, decide"
+            )
+    return id_
+
+
 async def _review(
     caller: Caller,
     service: Service,
@@ -57,7 +76,8 @@ async def _review(
     plans: Sequence[str],
 ) -> list[Review]:
     async with service.connection(caller) as (conn, org):
-        ids = [await plan_id(conn, org, plan) for plan in plans]
+        visible = await service.visibility(caller, conn, org)
+        ids = [await _decidable_plan(conn, org, visible, plan) for plan in plans]
         return [
             await again_after_deadlock(partial(review, conn, org, id_, caller.user)) for id_ in ids
         ]

@@ -43,7 +43,8 @@ async def work(caller: Caller, service: Service) -> list[Check]:
 async def inflow(caller: Caller, service: Service, broker: Broker | None) -> list[Check]:
     """Check the topics, endpoints and tables of the DAGs, and the lag of the consumers.
 
-    Raises Forbidden for a caller from whom a dataset is hidden. The transaction ends before the checks of the broker and the source database.
+    The transaction ends before the checks of the broker and the source database. Raises Forbidden
+    for a caller from whom a dataset is hidden.
     """
     async with service.snapshot(caller) as (conn, org):
         sources, lineage = await load_sources(conn, org), await org.lineage(conn)

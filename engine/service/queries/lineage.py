@@ -23,7 +23,8 @@ class LineageNode(msgspec.Struct, frozen=True):
 
     Below the roots, ``mapping`` and ``columns`` describe the edge from the parent node: ``columns``
     maps input columns to dependent output columns ("*": all); null: unknown. With ``again``, the
-    next datasets appear elsewhere in the tree. A ``hidden`` dataset has no name, and ends its branch.
+    next datasets appear elsewhere in the tree. A ``hidden`` dataset has no
+    name, and ends its branch.
     """
 
     dataset: str
