@@ -136,7 +136,8 @@ async def _masked(
     try:
         return mask.value(await operation(caller, *args, **kwargs))  # type: ignore[no-any-return]
     except KnockonError as error:
-        error.args = mask.value(error.args)
+        # An error repeats the names of the request, whether they are unknown or hidden.
+        error.args = mask.keeping(repr((args[1:], kwargs))).value(error.args)
         raise
 
 

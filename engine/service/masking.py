@@ -42,6 +42,11 @@ class Mask:
         """Return a text without hidden names."""
         return _NAME.sub(lambda match: self._name(match[0]), text)
 
+    def keeping(self, text: str) -> Mask:
+        """Return the mask without the names that occur in a text."""
+        named = {name.casefold() for name in _NAME.findall(text)}
+        return Mask(self.subjects, self._names - named)
+
     def _name(self, name: str) -> str:
         """Mask a name, or the hidden ones among its dotted parts."""
         parts = name.split(".")
