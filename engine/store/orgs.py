@@ -19,11 +19,13 @@ class OrgSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``blast_radius``: the maximum number of partitions that one plan may build without approval;
     null: any number. ``grants``: the tables available to the org's SQL jobs: ``dag_files`` means
-    tables named in DAG files, null means tables granted by an operator.
+    tables named in DAG files, null means tables granted by an operator. ``four_eyes``: no
+    user approves a plan of their own.
     """
 
     blast_radius: int | None = None
     grants: Literal["dag_files"] | None = None
+    four_eyes: bool = False
 
 
 async def org_id(conn: Connection, slug: str) -> UUID:

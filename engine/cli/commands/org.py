@@ -12,7 +12,7 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import empty_table
 from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
-from engine.service.commands.orgs import set_blast_radius, set_grants
+from engine.service.commands.orgs import set_blast_radius, set_four_eyes, set_grants
 from engine.service.queries.orgs import OrgSettings, settings
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -24,6 +24,7 @@ class Setting(StrEnum):
 
     blast_radius = "blast_radius"
     grants = "grants"
+    four_eyes = "four_eyes"
 
 
 @app.callback()
@@ -33,7 +34,7 @@ def org(options: GlobalOptions) -> None:
 
     blast_radius: maximum number of partitions recomputed without approval; none for no limit.
     grants: dag_files grants the org's SQL jobs the tables named in its DAG files; with none, only
-    tables granted with 'knockon grant'.
+    tables granted with 'knockon grant'. four_eyes: on lets nobody approve a plan of their own.
     """
     view = run(options, lambda session: settings(session.caller(), session.service))
     show(options, view, _settings_table)
@@ -46,7 +47,10 @@ def set_(
     setting: Annotated[Setting, typer.Argument(help="Setting to change.")],
     value: Annotated[
         str,
-        typer.Argument(help="blast_radius: a number from 1, or none; grants: dag_files or none."),
+        typer.Argument(
+            help="blast_radius: a number from 1, or none; grants: dag_files or none; "
+            "four_eyes: on or off."
+        ),
     ],
 ) -> None:
     """Change a setting of the org: knockon org set blast_radius 1000."""
@@ -55,6 +59,8 @@ def set_(
         caller, service = session.caller(), session.service
         if setting is Setting.blast_radius:
             return await set_blast_radius(caller, service, _number(value))
+        if setting is Setting.four_eyes:
+            return await set_four_eyes(caller, service, _switch(value))
         return await set_grants(caller, service, _grants(value))
 
     show(options, run(options, work), _settings_table)
@@ -76,9 +82,16 @@ def _grants(text: str) -> Literal["dag_files"] | None:
     raise InvalidInput(f"{text!r} is not a value of grants: give dag_files or none")
 
 
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise InvalidInput(f"{text!r} is not a value of four_eyes: give on or off")
+    return text == "on"
+
+
 def _settings_table(view: OrgSettings) -> RenderableType:
     table = empty_table("setting", "value>")
     limit = view.blast_radius
     table.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
     table.add_row("grants", Text("none", "dim") if view.grants is None else view.grants)
+    table.add_row("four_eyes", "on" if view.four_eyes else Text("off", "dim"))
     return table

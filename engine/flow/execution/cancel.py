@@ -47,8 +47,8 @@ async def cancel_all(
     """Cancel all tasks in some unfinished statuses, of one job or of all; return their number.
 
     Tasks are canceled in batches, one transaction per batch, under the planning lock: a batch locks
-    tasks of many blocks, in another order than a plan. Tasks created meanwhile are not canceled, nor
-    are those of jobs with ``hidden`` full names.
+    tasks of many blocks, in another order than a plan. Tasks created meanwhile are not canceled,
+    nor are those of jobs with ``hidden`` full names.
     """
     count, after = 0, UUID(int=0)
     while True:

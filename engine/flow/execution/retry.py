@@ -44,7 +44,7 @@ class Retried:
         )
 
 
-async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> Retried:
+async def retry(conn: Connection, org: OrgContext, *tasks: UUID, by: str | None = None) -> Retried:
     """Retry failed and canceled tasks, all or none.
 
     Raises UnknownName, or InvalidInput if any of the tasks has neither failed nor been canceled, or
@@ -61,7 +61,7 @@ async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> Retried:
                 canceled.append(row)
         if failed:
             await _requeue(conn, org, failed)
-        requested = await _request(conn, org, canceled, is_strict=True)
+        requested = await _request(conn, org, canceled, is_strict=True, by=by)
     return Retried(queued=len(failed)) + requested
 
 
@@ -104,6 +104,7 @@ async def retry_canceled(
     job: str | None = None,
     dag: str | None = None,
     hidden: Sequence[UUID] | None = None,
+    by: str | None = None,
 ) -> Retried:
     """Request all canceled tasks whose partitions are still left stale, of one job or of all.
 
@@ -125,7 +126,7 @@ async def retry_canceled(
             )
             if not rows:
                 return total
-            total += await _request(conn, org, rows, is_strict=False)
+            total += await _request(conn, org, rows, is_strict=False, by=by)
         after = rows[-1].id
 
 
@@ -151,7 +152,12 @@ async def _retriable(conn: Connection, org: OrgContext, task: UUID) -> RetriedTa
 
 
 async def _request(
-    conn: Connection, org: OrgContext, tasks: Sequence[RetriedTask], *, is_strict: bool
+    conn: Connection,
+    org: OrgContext,
+    tasks: Sequence[RetriedTask],
+    *,
+    is_strict: bool,
+    by: str | None,
 ) -> Retried:
     """Invalidate the partitions of canceled tasks, except for those that newer tasks cover."""
     lineage = await org.lineage(conn)
@@ -169,7 +175,7 @@ async def _request(
             job=task.job,
             partitions=task.partitions,
         )
-        if job is not None and (remaining := _remaining(lineage, job, task, newer)):
+        if job is not None and (remaining := _remaining(lineage, job, task, newer, by)):
             invalidations.append(remaining)
         elif is_strict:
             raise InvalidInput(_refusal(task, newer))
@@ -180,7 +186,11 @@ async def _request(
 
 
 def _remaining(
-    lineage: Lineage, job: Job, task: RetriedTask, newer: Sequence[NewerTask]
+    lineage: Lineage,
+    job: Job,
+    task: RetriedTask,
+    newer: Sequence[NewerTask],
+    by: str | None,
 ) -> NewInvalidation | None:
     """Return an invalidation of the partitions without a newer task; None if there are none."""
     space, dataset = lineage.job_space(job), lineage.dataset(job.outputs[0])
@@ -199,6 +209,7 @@ def _remaining(
         reason=Reason.MANUAL,
         source="knockon tasks retry",
         note=f"retry of task {task.id}",
+        by=by,
     )
 
 

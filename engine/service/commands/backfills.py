@@ -29,7 +29,7 @@ async def backfill(
     async with service.transaction(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
         event = _event(await org.lineage(conn), visible, target, partitions)
-        return await manual.invalidate(conn, org, event)
+        return await manual.invalidate(conn, org, event, caller.user)
 
 
 @requires(Role.WRITER)

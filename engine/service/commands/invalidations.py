@@ -25,7 +25,7 @@ async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Re
     async with service.transaction(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
         dataset_named(await org.lineage(conn), event.dataset, visible)
-        return await manual.invalidate(conn, org, event)
+        return await manual.invalidate(conn, org, event, caller.user)
 
 
 @requires(Role.WRITER)

@@ -27,7 +27,7 @@ async def run(
         event = SourceEvent(
             dataset=dataset, partitions=partitions, reason=Reason.MANUAL, source="knockon run"
         )
-        return await manual.invalidate(conn, org, event)
+        return await manual.invalidate(conn, org, event, caller.user)
 
 
 def _first_output(lineage: Lineage, name: str, visible: Visibility) -> str:

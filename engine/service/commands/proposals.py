@@ -37,7 +37,7 @@ async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impac
     async with service.transaction(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
         dataset_named(await org.lineage(conn), event.dataset, visible)
-        proposal = await plan_change(conn, org, event)
+        proposal = await plan_change(conn, org, event, caller.user)
     decision = proposal.decision
     return Impact(
         plan_id=proposal.plan_id,

@@ -32,7 +32,7 @@ async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> Retri
     async with service.transaction(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
         ids = {await task_id(conn, org, task, visible) for task in tasks}
-        return await retries.retry(conn, org, *ids)
+        return await retries.retry(conn, org, *ids, by=caller.user)
 
 
 @requires(Role.WRITER)
@@ -59,7 +59,9 @@ async def retry_all(
         if TaskStatus.FAILED in statuses:
             total += Retried(queued=await retries.retry_failed(conn, org, name, dag, hidden))
         if TaskStatus.CANCELED in statuses:
-            total += await retries.retry_canceled(conn, org, name, dag, visible.hidden_datasets)
+            total += await retries.retry_canceled(
+                conn, org, name, dag, visible.hidden_datasets, caller.user
+            )
         if job is not None and total == Retried():
             find_job(await org.lineage(conn), job, visible.job_names)
     return total
