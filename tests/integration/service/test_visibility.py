@@ -121,7 +121,8 @@ async def _work(world: World) -> None:
     await world.rows(
         "INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, headers, "
         "error) SELECT gen_random_uuid(), %s, 'knockon.default', s, '1', 'zzsecret_mid', '{}', "
-        "'zzsecret_mid' FROM unnest(ARRAY['kafka/zzsecret_topic/0', 'http/zzsecret_end']) AS s RETURNING id",
+        "'zzsecret_mid' FROM unnest(ARRAY['kafka/zzsecret_topic/0', 'http/zzsecret_end']) AS s "
+        "RETURNING id",
         world.org.id,
     )
     await world.rows(
