@@ -4,185 +4,28 @@ Every operation is called with names and ids of hidden things by users with and 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 
-from engine.errors import Forbidden, KnockonError, UnknownName
-from engine.model.api_key import ApiKey
+from engine.errors import KnockonError
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
-from engine.model.states import KeyScope, PauseKind, PlanState, Role
+from engine.model.states import Role
 from engine.service import commands, queries
-from engine.service.authentication import authenticate
 from engine.service.caller import Caller
-from engine.service.commands.api_keys import create_key
-from engine.service.commands.backfills import backfill
-from engine.service.commands.invalidations import invalidate
-from engine.service.commands.org_roles import add_org_role, grant_org_role, revoke_org_role
-from engine.service.commands.orgs import set_blast_radius
-from engine.service.commands.pauses import pause
-from engine.service.commands.plans import approve
-from engine.service.commands.proposals import propose
-from engine.service.commands.tasks import cancel_all, retry_all
-from engine.service.commands.users import add_user
-from engine.service.queries.datasets import datasets
-from engine.service.queries.events import events
-from engine.service.queries.explain_task import explain_task
-from engine.service.queries.lineage import lineage_tree
-from engine.service.queries.plans import plan, plans
-from engine.service.queries.tasks import tasks
-from engine.service.visibility import EVERYTHING
 from engine.store.database import Database
-from tests.support.worlds import DAILY, World, job, source
+from tests.support.hidden import DAYS, MARK, SEEN, Hidden, hidden_world
 from tests.unit.service.test_operations import name_of, operations
 
-DAYS = [f"2013-02-{day:02}" for day in range(1, 15)]
-MARK = "zzsecret"
-SEEN = "visible"
 OPERATIONS = {name_of(each): each for each in (*operations(queries), *operations(commands))}
-
-
-def hidden_job(name: str, *inputs: str) -> dict[str, Any]:
-    made = job(f"make_{name}", *inputs)
-    made["outputs"] = [
-        {"dataset": name, "partitioning": DAILY, "read_roles": ["finance"]},
-    ]
-    return made
-
-
-def hidden_source(name: str, kind: dict[str, str]) -> dict[str, Any]:
-    made = source(name, source=kind)
-    made["outputs"][0]["read_roles"] = ["finance"]
-    return made
-
-
-@dataclass
-class Hidden:
-    """A world with hidden things, their ids, and the users with and without the role."""
-
-    world: World
-    ids: Mapping[str, str]
-    secrets: frozenset[str]
-
-    def user(self, role: Role, *org_roles: str) -> Caller:
-        return Caller(self.world.caller.org, "rea", role, org_roles=frozenset(org_roles))
 
 
 @pytest.fixture
 async def hidden(database: Database) -> Hidden:
-    world = await World.made(
-        database,
-        source("start"),
-        hidden_job("zzsecret_mid", "start"),
-        job(SEEN, "zzsecret_mid"),
-        hidden_source("zzsecret_feed", {"kind": "kafka", "topic": "zzsecret_topic"}),
-        job("below", "zzsecret_feed", SEEN),
-    )
-    await world.deploy(hidden_source("zzsecret_old", {"kind": "manual"}), dag="zzsecret_dag")
-    await world.deploy(
-        hidden_source("zzsecret_in", {"kind": "http", "endpoint": "zzsecret_end"}),
-        dag="zzsecret_http",
-    )
-    await _work(world)
-    return Hidden(world, await _ids(world), await _secrets(world))
-
-
-async def _work(world: World) -> None:
-    await world.changed("start", DAYS[0])
-    await world.run()
-    await world.changed("start", DAYS[1])
-    (lease, *_) = await world.claim()
-    await world.rows(
-        "UPDATE tasks SET status = 'failed', lease_token = NULL, lease_expires_at = NULL, "
-        "error_message = 'no zzsecret_mid' WHERE id = %s RETURNING id",
-        lease.task_id,
-    )
-    await world.changed("zzsecret_mid", DAYS[2])
-    await world.changed("zzsecret_feed", DAYS[3])
-    await propose(world.caller, world.service, SourceEvent(dataset="zzsecret_mid"))
-    await set_blast_radius(world.caller, world.service, 1)
-    await world.changed("start", f"{DAYS[5]}..{DAYS[7]}")
-    await world.changed("zzsecret_mid", f"{DAYS[8]}..{DAYS[10]}")
-    await set_blast_radius(world.caller, world.service, None)
-    await world.change("zzsecret_mid", DAYS[11])
-    await world.change("start", DAYS[11])
-    await world.rows(
-        "UPDATE data_invalidations SET planning_error = 'zzsecret_mid is too large', "
-        "set_aside_at = now() WHERE processed_at IS NULL AND plan_id IS NULL RETURNING id"
-    )
-    await world.change("zzsecret_feed", DAYS[12])
-    for kind, name in ((PauseKind.DATASET, "zzsecret_mid"), (PauseKind.JOB, "make_zzsecret_mid")):
-        await pause(world.caller, world.service, kind, name, reason=f"for {name}")
-    await world.rows(
-        "INSERT INTO dead_letters (id, org_id, consumer, stream, position, payload, headers, "
-        "error) SELECT gen_random_uuid(), %s, 'knockon.default', s, '1', 'zzsecret_mid', '{}', "
-        "'zzsecret_mid' FROM unnest(ARRAY['kafka/zzsecret_topic/0', 'http/zzsecret_end']) AS s "
-        "RETURNING id",
-        world.org.id,
-    )
-    await world.rows(
-        "INSERT INTO consumer_positions (org_id, consumer, stream, position) VALUES "
-        "(%s, 'knockon.default', 'kafka/zzsecret_topic/0', '7') RETURNING stream",
-        world.org.id,
-    )
-    await world.rows("SELECT knockon.add_history_partition('knockon.events', now())")
-    async with world.conn() as conn:
-        while await publish_events(conn):
-            pass
-
-
-async def publish_events(conn: Any) -> bool:
-    from engine.store.run import execute
-
-    return bool(await execute(conn, "events.publish", limit=1_000))
-
-
-async def _ids(world: World) -> dict[str, str]:
-    rows = await world.rows(
-        "SELECT t.id::text, j.name, t.status FROM tasks t JOIN jobs j ON j.id = t.job_id ORDER BY t.id"
-    )
-    ids = {f"{row['name']} {row['status']}": row["id"] for row in rows}
-    for name, where in (
-        (
-            "invalidation",
-            "SELECT i.id::text FROM data_invalidations i JOIN datasets d ON "
-            "d.id = i.dataset_uuid WHERE d.name = 'zzsecret_mid' AND planning_error IS NOT NULL",
-        ),
-        ("letter", "SELECT id::text FROM dead_letters LIMIT 1"),
-        (
-            "version",
-            "SELECT dag_version_id::text AS id FROM dag_current_versions "
-            "WHERE dag_name = 'zzsecret_dag'",
-        ),
-        (
-            "pending",
-            "SELECT id::text FROM plans WHERE state = 'pending_approval' ORDER BY id LIMIT 1",
-        ),
-        ("proposed", "SELECT id::text FROM plans WHERE state = 'proposed' LIMIT 1"),
-    ):
-        ids[name] = (await world.rows(where))[0]["id"]
-    return ids
-
-
-async def _secrets(world: World) -> frozenset[str]:
-    """Everything that no user without the role may see."""
-    rows = await world.rows(
-        "SELECT id::text FROM datasets WHERE name LIKE 'zzsecret%%' UNION ALL "
-        "SELECT dataset_version::text FROM current_datasets c JOIN datasets d ON "
-        "d.id = c.dataset_uuid WHERE d.name LIKE 'zzsecret%%' UNION ALL "
-        "SELECT id::text FROM jobs WHERE name LIKE '%%zzsecret%%' UNION ALL "
-        "SELECT t.id::text FROM tasks t JOIN jobs j ON j.id = t.job_id "
-        "WHERE j.name LIKE '%%zzsecret%%' UNION ALL "
-        "SELECT i.id::text FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid "
-        "WHERE d.name LIKE 'zzsecret%%' UNION ALL SELECT id::text FROM dead_letters UNION ALL "
-        "SELECT dag_version_id::text FROM dag_current_versions WHERE dag_name LIKE 'zzsecret%%'"
-    )
-    return frozenset({MARK, *(row["id"] for row in rows)})
+    return await hidden_world(database)
 
 
 Calls = list[tuple[tuple[Any, ...], dict[str, Any]]]
@@ -406,139 +249,3 @@ async def test_a_user_with_the_role_sees_it(hidden: Hidden) -> None:
             continue
         texts = [await answer(name, caller, hidden, *each) for each in calls]
         assert any(secret in text for text in texts for secret in hidden.secrets), (name, texts)
-
-
-@pytest.mark.parametrize(
-    ("name", "at", "args"),
-    [
-        ("queries.partition_states.partition_states", 0, ["zzsecret_mid"]),
-        ("queries.lineage.lineage_tree", 0, ["zzsecret_mid"]),
-        ("queries.datasets.datasets", 0, ["zzsecret_dag"]),
-        ("queries.history.history", 0, ["zzsecret_dag"]),
-        ("queries.history.file_of_version", 0, ["zzsecret_dag", 1]),
-        ("commands.invalidations.invalidate", 0, [SourceEvent(dataset="zzsecret_mid")]),
-        ("commands.jobs.run", 0, ["make_zzsecret_mid"]),
-        ("commands.backfills.backfill", 0, ["zzsecret_mid", [DAYS[0]]]),
-        ("commands.pauses.pause", 1, ["dataset", "zzsecret_mid"]),
-        ("commands.pauses.resume", 1, ["dataset", "zzsecret_mid"]),
-        ("commands.tasks.cancel_all", 0, []),
-        ("commands.ingestion.ingest_messages", 0, ["zzsecret_end", []]),
-        ("commands.worker_tasks.claim_tasks", 0, ["w9"]),
-    ],
-)
-async def test_hidden_and_unknown_names_have_one_error(
-    hidden: Hidden, name: str, at: int, args: list[Any]
-) -> None:
-    texts = []
-    for given in ("as it is", "xx_unknown_xx"):
-        named: dict[str, Any] = {}
-        used = [*args]
-        if name.endswith("cancel_all"):
-            named["job"] = "make_zzsecret_mid" if given == "as it is" else given
-            subject = named["job"]
-        elif name.endswith("claim_tasks"):
-            named["jobs"] = ("make_zzsecret_mid" if given == "as it is" else given,)
-            subject = named["jobs"][0]
-        else:
-            subject = getattr(used[at], "dataset", used[at])
-            if given != "as it is":
-                is_event = isinstance(used[at], SourceEvent)
-                used[at], subject = SourceEvent(dataset=given) if is_event else given, given
-        with pytest.raises(KnockonError) as error:
-            caller = hidden.user(Role.WRITER)
-            await OPERATIONS[name](caller, hidden.world.service, *used, **named)
-        texts.append((type(error.value), str(error.value).replace(subject, "?")))
-    assert texts[0] == texts[1]
-
-
-async def test_a_path_shows_that_something_is_hidden(hidden: Hidden) -> None:
-    caller, service = hidden.user(Role.READER), hidden.world.service
-    (start, seen) = await lineage_tree(caller, service)
-    assert (start.dataset, [each.hidden for each in start.next]) == ("start", [True])
-    assert start.next[0].dataset == "(hidden)" and not start.next[0].next
-    assert (seen.dataset, [each.dataset for each in seen.next]) == (SEEN, ["below"])
-    explained = await explain_task(caller, service, hidden.ids[f"{SEEN} succeeded"])
-    assert [hop.dataset for hop in explained.causes[0].path] == ["start", "(hidden)"]
-    assert [each.job for each in explained.blockers] == ["(hidden)"]
-    assert {*explained.inputs} == {"(hidden)"}
-    assert [each.name for each in await datasets(caller, service)] == ["start", SEEN, "below"]
-
-
-async def test_pages_are_full_in_spite_of_hidden_rows(hidden: Hidden) -> None:
-    caller, service = hidden.user(Role.READER), hidden.world.service
-    everything = await events(caller, service, after=0, limit=1_000)
-    paged, position = [], 0
-    while page := await events(caller, service, after=position, limit=2):
-        paged += page
-        position = page[-1].position
-    assert paged == everything
-    assert await events(caller, service, limit=3) == everything[-3:]
-    assert len(await events(hidden.world.caller, service, after=0, limit=1_000)) > len(everything)
-    listed = await tasks(caller, service)
-    assert {each.job for each in listed} == {SEEN, "below"}
-    assert await tasks(caller, service, limit=1) == listed[:1]
-
-
-async def test_a_plan_is_decided_by_users_who_see_all_of_it(hidden: Hidden) -> None:
-    service, without = hidden.world.service, hidden.user(Role.WRITER)
-    of_hidden, partly = await plans(without, service, states=[PlanState.PENDING_APPROVAL])
-    assert (of_hidden.datasets, partly.datasets) == (("(hidden)",), ("start",))
-    shown = await plan(without, service, str(partly.id))
-    assert [step.job for step in shown.steps] == ["(hidden)", SEEN, "below"]
-    with pytest.raises(Forbidden, match="datasets that are hidden from you"):
-        await approve(without, service, [str(partly.id)])
-    (review,) = await approve(hidden.user(Role.WRITER, "finance"), service, [str(partly.id)])
-    assert review.state == "applied"
-
-
-async def test_commands_about_everything_leave_hidden_work_alone(hidden: Hidden) -> None:
-    world = hidden.world
-    before = (await world.tasks("make_zzsecret_mid"))["failed"]
-    assert (await retry_all(hidden.user(Role.WRITER), world.service)).queued == 0
-    await cancel_all(hidden.user(Role.WRITER), world.service)
-    assert (await world.tasks("make_zzsecret_mid"))["failed"] == before
-    assert (await retry_all(hidden.user(Role.WRITER, "finance"), world.service)).queued == len(
-        before
-    )
-
-
-async def test_a_user_with_the_role_may_act(hidden: Hidden) -> None:
-    caller, service = hidden.user(Role.WRITER, "finance"), hidden.world.service
-    assert (await invalidate(caller, service, SourceEvent(dataset="zzsecret_feed"))).is_new
-    assert (await backfill(caller, service, "zzsecret_mid", [DAYS[13]])).is_new
-
-
-async def test_admins_and_the_local_user_see_everything(hidden: Hidden) -> None:
-    for caller in (hidden.world.caller, hidden.user(Role.ADMIN)):
-        names = [each.name for each in await datasets(caller, hidden.world.service)]
-        assert "zzsecret_mid" in names
-        async with hidden.world.service.snapshot(caller) as (conn, org):
-            assert await hidden.world.service.visibility(caller, conn, org) is EVERYTHING
-
-
-async def test_a_key_acts_with_the_roles_of_its_user(hidden: Hidden) -> None:
-    world = hidden.world
-    await add_user(world.caller, world.service, "ann@example.com", Role.READER)
-    await add_org_role(world.caller, world.service, "finance")
-    key = await create_key(world.caller, world.service, "ann@example.com", "k", [KeyScope.API])
-    assert ApiKey.parse(key.key)
-    for change, expected in ((grant_org_role, {"finance"}), (revoke_org_role, set[str]())):
-        await change(world.caller, world.service, "finance", "ann@example.com")
-        caller = await authenticate(world.service, key.key, "test")
-        assert caller.org_roles == expected
-        names = {each.name for each in await datasets(caller, world.service)}
-        assert ("zzsecret_mid" in names) == bool(expected)
-
-
-async def test_a_deploy_of_a_dag_with_hidden_datasets_is_refused(hidden: Hidden) -> None:
-    dag = parse_dag('{"dag": "w", "jobs": []}', where="w.yaml")
-    with pytest.raises(Forbidden, match="'w' contains or names datasets that are hidden"):
-        await OPERATIONS["commands.deploys.deploy"](
-            hidden.user(Role.WRITER), hidden.world.service, [dag]
-        )
-
-
-async def test_unknown_tasks_and_hidden_ones_have_one_error(hidden: Hidden) -> None:
-    for id_ in (hidden.ids["make_zzsecret_mid failed"], str(UUID(int=7))):
-        with pytest.raises(UnknownName, match=f"there is no task {id_} in this org: list them"):
-            await explain_task(hidden.user(Role.READER), hidden.world.service, id_)
