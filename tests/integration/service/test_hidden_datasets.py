@@ -74,8 +74,8 @@ async def test_hidden_and_unknown_names_have_one_error(
             if given != "as it is":
                 is_event = isinstance(used[at], SourceEvent)
                 used[at], subject = SourceEvent(dataset=given) if is_event else given, given
+        caller = hidden.user(Role.WRITER)
         with pytest.raises(KnockonError) as error:
-            caller = hidden.user(Role.WRITER)
             await OPERATIONS[name](caller, hidden.world.service, *used, **named)
         texts.append((type(error.value), str(error.value).replace(subject, "?")))
     assert texts[0] == texts[1]
