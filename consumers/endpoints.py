@@ -1,5 +1,6 @@
 """Endpoints by org and name, loaded with the sources of deployed DAGs and kept until a deploy."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from consumers.http.endpoint import Endpoint
@@ -47,9 +48,14 @@ async def load_endpoint(
     epoch = await lineage_epoch(conn, org.id)  # first: a later deploy is noticed
     endpoints = (await load_sources(conn, org)).endpoints
     if name not in endpoints:
-        hint = did_you_mean(name, endpoints) or ": deploy a DAG with a source of kind http"
-        raise UnknownName(f"there is no endpoint {name!r} in this org{hint}")
+        raise unknown_endpoint(name, endpoints)
     return _endpoint(name, epoch, endpoints[name], register)
+
+
+def unknown_endpoint(name: str, endpoints: Iterable[str]) -> UnknownName:
+    """Return the error for an unknown endpoint, with a similar one among ``endpoints``."""
+    hint = did_you_mean(name, list(endpoints)) or ": deploy a DAG with a source of kind http"
+    return UnknownName(f"there is no endpoint {name!r} in this org{hint}")
 
 
 def _endpoint(name: str, epoch: int, feeds: tuple[Feed, ...], register: Register) -> Endpoint:

@@ -24,18 +24,21 @@ class Requested:
     is_new: bool
 
 
-async def invalidate(conn: Connection, org: OrgContext, event: SourceEvent) -> Requested:
+async def invalidate(
+    conn: Connection, org: OrgContext, event: SourceEvent, by: str | None = None
+) -> Requested:
     """Invalidate the scope of an event; ``event.id`` is the optional idempotency key.
 
-    Raises InvalidInput if the event names an unknown dataset, partition or column, and
-    IdempotencyConflict if an earlier request with different content used the key. No dead letter is
-    written, because the caller receives the error.
+    ``by`` is recorded as the user who requested it. Raises InvalidInput if the event names an
+    unknown dataset, partition or column, and IdempotencyConflict if an earlier request with
+    different content used the key. No dead letter is written, because the caller receives the
+    error.
     """
     key = event.id
     if key is not None and key.startswith(_RESERVED):
         raise InvalidInput(f"an idempotency key does not begin with {_RESERVED!r}: use another")
     position = key or uuid4().hex
-    received = Received.one(event, Delivery(MANUAL, position))
+    received = Received.one(event, Delivery(MANUAL, position), by)
     async with conn.transaction():
         resolve(await org.lineage(conn), received)
         written = await ingest(conn, org, Batch(consumer=MANUAL, received=(received,)))

@@ -132,19 +132,21 @@ def rejection(delivery: Delivery, error: str) -> Rejection:
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """Events of one stream with the same scope: the first event, and the delivery of each.
 
-    ``deliveries`` and ``ids`` have one entry per event, in stream order.
+    ``deliveries`` and ``ids`` have one entry per event, in stream order. ``by`` is the user who
+    requested a manual change.
     """
 
     event: SourceEvent
     stream: str
     deliveries: Sequence[Delivery]
     ids: Sequence[str | None]
+    by: str | None = None
 
     @classmethod
-    def one(cls, event: SourceEvent, delivery: Delivery) -> "Received":
+    def one(cls, event: SourceEvent, delivery: Delivery, by: str | None = None) -> "Received":
         """Wrap a single event."""
         stream = delivery.stream
-        return cls(event=event, stream=stream, deliveries=(delivery,), ids=(event.id,))
+        return cls(event=event, stream=stream, deliveries=(delivery,), ids=(event.id,), by=by)
 
     @property
     def count(self) -> int:

@@ -33,6 +33,7 @@ async def authenticate(service: Service, text: str, origin: str) -> Caller:
         Role(row.role),
         scopes=frozenset(map(KeyScope, row.scopes)),
         origin=origin,
+        org_roles=frozenset(row.org_roles),
     )
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from engine.errors import Forbidden
+from engine.errors import Forbidden, KnockonError
 from engine.model.presence import ALL_ORGS
 from engine.model.states import KeyScope, Role
 from engine.model.task_token import TaskToken
@@ -41,7 +41,8 @@ class Caller(msgspec.Struct, frozen=True):
     ``user`` is recorded with decisions; None if the name is unknown. Only operators, who administer
     the installation, may affect other orgs or the servers. ``scopes`` are those of the key of the
     request, all without a key. ``origin`` is the adapter of the request. ``task`` is set for the
-    worker of a task, who may only report on it.
+    worker of a task, who may only report on it. ``org_roles`` are the slugs of the roles of the org
+    that the user has.
     """
 
     org: Org
@@ -51,6 +52,15 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[KeyScope] = ALL_SCOPES
     origin: str = "command line"
     task: TaskToken | None = None
+    org_roles: frozenset[str] = frozenset()
+
+    @property
+    def sees_everything(self) -> bool:
+        """True if no dataset is hidden.
+
+        An admin could join any role, and the worker of a task sees only its lease.
+        """
+        return self.is_operator or self.role is Role.ADMIN or self.task is not None
 
     @classmethod
     def local(cls, org: Org, user: str | None = None) -> Self:
@@ -101,7 +111,9 @@ def requires(
             if operator and not caller.is_operator:
                 raise Forbidden(f"{operation.__name__} is reserved for operators of Knockon")
             with database_errors():
-                return await operation(caller, *args, **kwargs)
+                if caller.sees_everything:
+                    return await operation(caller, *args, **kwargs)
+                return await _masked(operation, caller, *args, **kwargs)
 
         checked.required_role = role  # type: ignore[attr-defined]
         checked.requires_operator = operator  # type: ignore[attr-defined]
@@ -110,6 +122,23 @@ def requires(
         return checked
 
     return decorate
+
+
+async def _masked(
+    operation: Operation[P, T], caller: Caller, /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run an operation; neither its result nor its error has names that are hidden.
+
+    This covers texts in which names occur by chance, such as logs. Operations leave out rows.
+    """
+    service: Any = args[0] if args else kwargs["service"]
+    mask = await service.mask(caller)
+    try:
+        return mask.value(await operation(caller, *args, **kwargs))  # type: ignore[no-any-return]
+    except KnockonError as error:
+        # An error repeats the names of the request, whether they are unknown or hidden.
+        error.args = mask.keeping(repr((args[1:], kwargs))).value(error.args)
+        raise
 
 
 def _permitting(role: Role, scope: KeyScope | None) -> frozenset[KeyScope]:

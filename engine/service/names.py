@@ -9,20 +9,25 @@ from engine.model.job import Job
 from engine.model.source_positions import did_you_mean
 from engine.partitions import PartitionSpace
 from engine.planner.first_runs import SINGLE_RUN_KEY
+from engine.service.visibility import EVERYTHING, Visibility
 
 
-def require_dag(lineage: Lineage, dag: str) -> None:
+def require_dag(lineage: Lineage, dag: str, visible: Visibility = EVERYTHING) -> None:
     """Check that a DAG is deployed. Raises UnknownName, with a similar name if there is one."""
-    deployed = {job.dag_name for job in lineage.order}
+    deployed = {job.dag_name for job in lineage.order} - visible.dags
     if dag not in deployed:
         hint = did_you_mean(dag, deployed) or "; 'knockon status' lists the deployed DAGs"
         raise UnknownName(f"there is no DAG {dag!r} deployed in this org{hint}")
 
 
-def dataset_named(lineage: Lineage, name: str) -> Dataset:
-    """Return the dataset with a name. Raises UnknownName, with a similar name if there is one."""
-    if not lineage.has_dataset_named(name):
-        hint = did_you_mean(name, lineage.dataset_names) or "; 'knockon datasets' lists them"
+def dataset_named(lineage: Lineage, name: str, visible: Visibility = EVERYTHING) -> Dataset:
+    """Return the dataset with a name; a hidden one counts as unknown.
+
+    Raises UnknownName, with a similar name if there is one.
+    """
+    if not lineage.has_dataset_named(name) or name in visible.dataset_names:
+        names = [each for each in lineage.dataset_names if each not in visible.dataset_names]
+        hint = did_you_mean(name, names) or "; 'knockon datasets' lists them"
         raise UnknownName(f"there is no dataset {name!r} deployed in this org{hint}")
     return lineage.dataset_named(name)
 

@@ -9,10 +9,13 @@ from uuid import UUID
 from consumers.endpoints import Endpoints
 from engine.errors import Forbidden, InvalidInput
 from engine.flow.shared.org_context import OrgContext
+from engine.lineage.graph import Lineage
 from engine.loops.notification_listener import NotificationListener, Waker
 from engine.outgoing import Networks
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
+from engine.service.masking import Mask
+from engine.service.visibility import EVERYTHING, Visibility, load_visibility
 from engine.store.compatibility import missing_migrations, require_supported_code
 from engine.store.database import Connection, Database
 from engine.store.migrate import migrate
@@ -23,6 +26,7 @@ from engine.store.tenancy import TenantDatabase
 __all__ = ["NotificationListener", "Service", "Waker"]
 
 _CACHED_LINEAGES = 100
+_CACHED_VISIBILITIES = 1_000
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -41,6 +45,7 @@ class Service:
         self.webhook_networks = webhook_networks
         self.endpoints = Endpoints()
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
+        self._visibilities: dict[tuple[UUID, frozenset[str]], tuple[Lineage, Visibility]] = {}
 
     @classmethod
     @asynccontextmanager
@@ -107,6 +112,24 @@ class Service:
     def org_context(self, org_id: UUID) -> OrgContext:
         """Return the org with its cached lineage."""
         return self._org_context(org_id)
+
+    async def visibility(self, caller: Caller, conn: Connection, org: OrgContext) -> Visibility:
+        """Return what the caller sees, loaded once after each deploy."""
+        if caller.sees_everything:
+            return EVERYTHING
+        key, lineage = (org.id, caller.org_roles), await org.lineage(conn)
+        cached = self._visibilities.get(key)
+        if cached is None or cached[0] is not lineage:
+            cached = lineage, await load_visibility(conn, org, lineage, caller.org_roles)
+            if key not in self._visibilities and len(self._visibilities) >= _CACHED_VISIBILITIES:
+                del self._visibilities[next(iter(self._visibilities))]
+            self._visibilities[key] = cached
+        return cached[1]
+
+    async def mask(self, caller: Caller) -> Mask:
+        """Return the mask of the names that are hidden from the caller."""
+        async with self.snapshot(caller) as (conn, org):
+            return (await self.visibility(caller, conn, org)).mask
 
     @asynccontextmanager
     async def transaction(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:

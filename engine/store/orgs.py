@@ -20,12 +20,14 @@ class OrgSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``blast_radius``: the maximum number of partitions that one plan may build without approval;
     null: any number. ``grants``: the tables available to the org's SQL jobs: ``dag_files`` means
     tables named in DAG files, null means tables granted by an operator. ``trusted``: members of the
-    org may deploy what reaches beyond it, see `engine.service.tenant_deploys`.
+    org may deploy what reaches beyond it, see `engine.service.tenant_deploys`. ``four_eyes``: no
+    user approves a plan of their own.
     """
 
     blast_radius: int | None = None
     grants: Literal["dag_files"] | None = None
     trusted: bool = False
+    four_eyes: bool = False
 
 
 async def org_id(conn: Connection, slug: str) -> UUID:

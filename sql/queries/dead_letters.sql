@@ -18,6 +18,8 @@ SELECT id, consumer, stream, position, payload, headers, error, created_at, repl
        closed_at, closed_by, close_reason
 FROM knockon.all_dead_letters
 WHERE org_id = %(org_id)s AND id < %(before)s
+  AND (%(streams)s::text[] IS NULL OR EXISTS (
+      SELECT FROM unnest(%(streams)s::text[]) AS s(stream) WHERE starts_with(stream || '/', s.stream || '/')))
   AND (%(all)s OR (replayed_at IS NULL AND closed_at IS NULL))
 ORDER BY id DESC LIMIT %(limit)s
 
@@ -49,6 +51,8 @@ WHERE id IN (
     WHERE l.org_id = %(org_id)s AND l.replayed_at IS NULL AND l.closed_at IS NULL
       AND (%(stream)s::text IS NULL OR l.stream = %(stream)s OR starts_with(l.stream, %(stream)s || '/'))
       AND (%(error)s::text IS NULL OR strpos(l.error, %(error)s) > 0)
+      AND (%(streams)s::text[] IS NULL OR EXISTS (
+          SELECT FROM unnest(%(streams)s::text[]) AS s(stream) WHERE starts_with(l.stream || '/', s.stream || '/')))
     ORDER BY l.id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED)
 RETURNING id

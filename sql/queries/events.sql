@@ -32,9 +32,10 @@ WHERE org_id = %(org_id)s AND position > %(after)s
 ORDER BY position LIMIT %(limit)s
 
 -- :name newest
--- The newest events, of some kinds or (null) of all.
+-- The newest events before a position, of some kinds or (null) of all.
 SELECT position, id, kind, occurred_at, dag_name, job_name, subject_id, detail FROM knockon.events
-WHERE org_id = %(org_id)s AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
+WHERE org_id = %(org_id)s AND position < %(before)s
+  AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
 ORDER BY position DESC LIMIT %(limit)s
 
 -- :name newest_position

@@ -203,6 +203,7 @@ SET planning_error = NULL, set_aside_at = NULL, outcome = NULL,
     row_filter = CASE WHEN %(whole)s AND row_filter IS NOT NULL THEN '{}' ELSE row_filter END
 WHERE org_id = %(org_id)s AND planning_error IS NOT NULL
   AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s))
+  AND (%(hidden)s::uuid[] IS NULL OR dataset_uuid <> ALL(%(hidden)s::uuid[]))
 RETURNING id
 
 -- :name list
@@ -215,6 +216,7 @@ WHERE i.org_id = %(org_id)s
   AND (%(dataset)s::text IS NULL OR d.name = %(dataset)s)
   AND (NOT %(open)s OR i.processed_at IS NULL)
   AND (NOT %(set_aside)s OR i.planning_error IS NOT NULL)
+  AND (%(hidden)s::uuid[] IS NULL OR i.dataset_uuid <> ALL(%(hidden)s::uuid[]))
   AND i.id < %(before)s
 ORDER BY i.id DESC LIMIT %(limit)s
 

@@ -36,6 +36,13 @@ WHERE org_id = %(org_id)s AND state = 'pending_approval' AND event -> 'deploy' =
 SELECT id, state, event, invalidation_ids, document, task_count, decided_at, decided_by FROM knockon.plans
 WHERE org_id = %(org_id)s AND id = %(id)s FOR UPDATE
 
+-- :name authors
+-- The users who requested the changes of a plan, proposed it, or deploy it.
+SELECT DISTINCT a.by FROM knockon.all_plans p, LATERAL (
+    SELECT p.event ->> 'by' UNION ALL SELECT p.event ->> 'proposed_by' UNION ALL
+    SELECT i.source_event ->> 'by' FROM knockon.all_invalidations i WHERE i.id = ANY(p.invalidation_ids)) AS a(by)
+WHERE p.org_id = %(org_id)s AND p.id = %(id)s AND a.by IS NOT NULL
+
 -- :name in_history
 -- A plan in the history.
 SELECT id, state, event, invalidation_ids, document, task_count, decided_at, decided_by

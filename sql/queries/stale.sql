@@ -222,6 +222,7 @@ FROM (SELECT DISTINCT d.task_id
       WHERE c.org_id = %(org_id)s AND d.decision = 'canceled' AND d.task_id > %(after)s
         AND (%(job)s::text IS NULL OR s.producer_job_name = %(job)s)
         AND (%(dag)s::text IS NULL OR s.producer_dag_name = %(dag)s)
+        AND (%(hidden)s::uuid[] IS NULL OR d.dataset_uuid <> ALL(%(hidden)s::uuid[]))
       ORDER BY d.task_id LIMIT %(limit)s) AS left_stale
 JOIN knockon.all_tasks t ON t.id = left_stale.task_id
 ORDER BY t.id

@@ -395,6 +395,7 @@ SELECT t.id FROM knockon.tasks t JOIN knockon.jobs j ON j.id = t.job_id
 WHERE t.org_id = %(org_id)s AND t.status = 'failed' AND t.id > %(after)s
   AND (%(job)s::text IS NULL OR j.name = %(job)s)
   AND (%(dag)s::text IS NULL OR j.dag_name = %(dag)s)
+  AND (%(hidden)s::text[] IS NULL OR j.dag_name || '.' || j.name <> ALL(%(hidden)s::text[]))
 ORDER BY t.id LIMIT %(limit)s
 FOR UPDATE OF t
 
@@ -407,6 +408,7 @@ WHERE t.org_id = %(org_id)s AND t.id > %(after)s
   AND t.status = ANY(%(statuses)s::text[])
   AND (%(job)s::text IS NULL OR j.name = %(job)s)
   AND (%(dag)s::text IS NULL OR j.dag_name = %(dag)s)
+  AND (%(hidden)s::text[] IS NULL OR j.dag_name || '.' || j.name <> ALL(%(hidden)s::text[]))
 ORDER BY t.id LIMIT %(limit)s
 
 -- :name lock_in_statuses
@@ -507,6 +509,7 @@ WHERE t.org_id = %(org_id)s
   AND (%(job)s::text IS NULL OR t.job_name = %(job)s)
   AND (%(dag)s::text IS NULL OR t.dag_name = %(dag)s)
   AND (%(partition)s::text IS NULL OR t.partitions @> ARRAY[%(partition)s::text])
+  AND (%(hidden)s::text[] IS NULL OR t.dag_name || '.' || t.job_name <> ALL(%(hidden)s::text[]))
   AND t.id < %(before)s
 ORDER BY t.id DESC LIMIT %(limit)s
 
@@ -526,7 +529,7 @@ WHERE i.task_id = %(id)s ORDER BY 1, 2
 
 -- :name blockers
 -- The tasks that a task depends on, finished or not.
-SELECT f.id, f.job_name AS job, f.block_key, f.status, f.outcome, f.error_message
+SELECT f.id, f.job_name AS job, f.block_key, f.status, f.outcome, f.error_message, f.dag_name
 FROM knockon.all_tasks f
 WHERE f.id = ANY((SELECT t.blockers FROM knockon.all_tasks t WHERE t.id = %(id)s)::uuid[])
 ORDER BY f.id

@@ -18,6 +18,7 @@ LEFT JOIN knockon.dag_current_versions c
     ON c.org_id = d.org_id AND c.dag_name = d.dag_name AND c.dag_version_id = d.dag_version_id
 WHERE d.org_id = %(org_id)s AND d.id < %(before)s
   AND (%(dag)s::text IS NULL OR d.dag_name = %(dag)s)
+  AND (%(hidden)s::text[] IS NULL OR d.dag_name <> ALL(%(hidden)s::text[]))
 ORDER BY d.id DESC LIMIT %(limit)s
 
 -- :name contents

@@ -38,12 +38,15 @@ SELECT i.id, d.name AS dataset, i.partition_key, i.planning_error AS error, i.se
        count(*) OVER () AS total
 FROM knockon.data_invalidations i JOIN knockon.datasets d ON d.id = i.dataset_uuid
 WHERE i.org_id = %(org_id)s AND i.planning_error IS NOT NULL
+  AND (%(hidden)s::uuid[] IS NULL OR i.dataset_uuid <> ALL(%(hidden)s::uuid[]))
 ORDER BY i.set_aside_at DESC LIMIT %(limit)s
 
 -- :name invalidation_ids
 -- Ids of invalidations with this ending.
 SELECT id FROM knockon.all_invalidations
-WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s)
+  AND (%(hidden)s::uuid[] IS NULL OR dataset_uuid <> ALL(%(hidden)s::uuid[]))
+LIMIT 2
 
 -- :name positions
 -- The positions of all consumers. The check for partitions that have come into being is none.
@@ -68,6 +71,7 @@ GROUP BY worker_id ORDER BY worker_id
 WITH RECURSIVE stuck AS (
     SELECT t.id FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s
+      AND (%(hidden)s::uuid[] IS NULL OR t.job_id <> ALL(%(hidden)s::uuid[]))
       AND (t.status = 'failed' OR (t.status = 'blocked' AND t.waiting_for IS NOT NULL))
     ORDER BY t.id DESC LIMIT %(limit)s
 ), dependents(root, id) AS (
@@ -87,17 +91,22 @@ ORDER BY t.id DESC
 -- :name task_ids
 -- Ids of tasks with this ending.
 SELECT id FROM knockon.all_tasks
-WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s)
+  AND (%(hidden)s::text[] IS NULL OR dag_name || '.' || job_name <> ALL(%(hidden)s::text[]))
+LIMIT 2
 
 -- :name plan_ids
--- Ids of plans with this ending.
+-- Ids of plans with this ending, more than two because some may be hidden.
 SELECT id FROM knockon.all_plans
-WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 20
 
 -- :name dead_letter_ids
 -- Ids of dead letters with this ending.
 SELECT id FROM knockon.all_dead_letters
-WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s) LIMIT 2
+WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s)
+  AND (%(streams)s::text[] IS NULL OR EXISTS (
+      SELECT FROM unnest(%(streams)s::text[]) AS s(stream) WHERE starts_with(stream || '/', s.stream || '/')))
+LIMIT 2
 
 -- :name dead_letter
 -- One dead letter.
@@ -109,6 +118,8 @@ FROM knockon.all_dead_letters WHERE org_id = %(org_id)s AND id = %(id)s
 -- Ids of dead letters that can be replayed, the oldest first.
 SELECT id FROM knockon.dead_letters
 WHERE org_id = %(org_id)s AND replayed_at IS NULL AND closed_at IS NULL AND NOT is_loss
+  AND (%(streams)s::text[] IS NULL OR EXISTS (
+      SELECT FROM unnest(%(streams)s::text[]) AS s(stream) WHERE starts_with(stream || '/', s.stream || '/')))
 ORDER BY created_at
 
 -- :name dead_letter_error

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.documentation import command_line, http_api, metrics, settings
+from tests.documentation import command_line, http_api, metrics, permissions, settings
 
 ROOT = Path(__file__).parents[2]
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/command-line.md": command_line.page,
     "docs/reference/http-api.md": http_api.page,
     "docs/reference/settings.md": settings.page,
+    "docs/reference/permissions.md": permissions.page,
     "docs/reference/metrics.md": metrics.page,
 }

@@ -12,7 +12,12 @@ from engine.cli.render.console import show
 from engine.cli.render.elements import empty_table
 from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
-from engine.service.commands.orgs import set_blast_radius, set_grants, set_trusted
+from engine.service.commands.orgs import (
+    set_blast_radius,
+    set_four_eyes,
+    set_grants,
+    set_trusted,
+)
 from engine.service.queries.orgs import OrgSettings, settings
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -25,6 +30,7 @@ class Setting(StrEnum):
     blast_radius = "blast_radius"
     grants = "grants"
     trusted = "trusted"
+    four_eyes = "four_eyes"
 
 
 @app.callback()
@@ -36,7 +42,7 @@ def org(options: GlobalOptions) -> None:
     grants: dag_files grants the org's SQL jobs the tables named in its DAG files; with none, only
     tables granted with 'knockon grant'.
     trusted: on lets members of the org deploy python and shell jobs, topics, schema registries and
-    any secret; otherwise only operators do.
+    any secret; otherwise only operators do. four_eyes: on lets nobody approve a plan of their own.
     """
     view = run(options, lambda session: settings(session.caller(), session.service))
     show(options, view, _settings_table)
@@ -50,7 +56,8 @@ def set_(
     value: Annotated[
         str,
         typer.Argument(
-            help="blast_radius: a number from 1, none; grants: dag_files, none; trusted: on, off."
+            help="blast_radius: a number from 1, or none; grants: dag_files or none; trusted and "
+            "four_eyes: on or off."
         ),
     ],
 ) -> None:
@@ -62,6 +69,8 @@ def set_(
             return await set_blast_radius(caller, service, _number(value))
         if setting is Setting.trusted:
             return await set_trusted(caller, service, _switch(value))
+        if setting is Setting.four_eyes:
+            return await set_four_eyes(caller, service, _switch(value))
         return await set_grants(caller, service, _grants(value))
 
     show(options, run(options, work), _settings_table)
@@ -77,7 +86,7 @@ def _number(text: str) -> int | None:
 
 def _switch(text: str) -> bool:
     if text not in ("on", "off"):
-        raise InvalidInput(f"{text!r} is not a value of trusted: give on or off")
+        raise InvalidInput(f"{text!r} is not a value of this setting: give on or off")
     return text == "on"
 
 
@@ -95,4 +104,5 @@ def _settings_table(view: OrgSettings) -> RenderableType:
     table.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
     table.add_row("grants", Text("none", "dim") if view.grants is None else view.grants)
     table.add_row("trusted", "on" if view.trusted else Text("off", "dim"))
+    table.add_row("four_eyes", "on" if view.four_eyes else Text("off", "dim"))
     return table

@@ -5,6 +5,7 @@ from the stored plan, the transaction is rolled back. Applying implies approval,
 apply to a plan reviewed by a person.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ import msgspec
 from psycopg import Rollback
 
 from engine.errors import InvalidInput
+from engine.flow.deployment.propose import PROPOSED_BY
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.ingestion.resolve import resolve
 from engine.flow.planning.decision import Decision, decide_rows
@@ -52,7 +54,7 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
         if row.state == PlanState.APPLIED:
             return Applied(plan_id, tuple(row.invalidation_ids), row.task_count, is_new=False)
         with planning(f"plan {plan_id}"):
-            decision = await _ingested(conn, org, plan_id, row.event)
+            decision = await _ingested(conn, org, plan_id, row.event or {})
             changes = await changes_since(conn, row.document, decision)
         if changes:
             raise Rollback(transaction)
@@ -64,11 +66,13 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
 
 
 async def _ingested(
-    conn: Connection, org: OrgContext, plan_id: UUID, stored: dict[str, Any] | None
+    conn: Connection, org: OrgContext, plan_id: UUID, stored: Mapping[str, Any]
 ) -> Decision:
     """Ingest the plan's change, and plan its invalidations. Raises InvalidInput."""
     event = msgspec.structs.replace(
-        msgspec.convert(stored, SourceEvent),
+        msgspec.convert(
+            {name: each for name, each in stored.items() if name != PROPOSED_BY}, SourceEvent
+        ),
         id=f"plan/{plan_id}",
         source="knockon apply",
         fingerprint=None,  # later events may have described the partitions since the proposal

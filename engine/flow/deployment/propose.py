@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -25,6 +26,8 @@ from engine.store.database import Connection
 from engine.store.ids import new_id
 from engine.store.run import execute
 
+PROPOSED_BY: Final = "proposed_by"
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -45,8 +48,13 @@ class Proposal:
         return Estimate.of(self.costs.values())
 
 
-async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Proposal:
-    """Plan a change that has not been made. Raises InvalidInput under the conditions of ingest."""
+async def propose(
+    conn: Connection, org: OrgContext, event: SourceEvent, by: str | None = None
+) -> Proposal:
+    """Plan a change that has not been made; ``by`` is the user who proposes it.
+
+    Raises InvalidInput under the conditions of ingest.
+    """
     async with conn.transaction():
         lineage = await org.lineage(conn)
         with planning("this change"):
@@ -67,7 +75,7 @@ async def propose(conn: Connection, org: OrgContext, event: SourceEvent) -> Prop
                 epoch=org.epoch,
                 document=Jsonb(decision.document),
                 task_count=decision.tasks,
-                event=Jsonb(msgspec.to_builtins(event)),
+                event=Jsonb(msgspec.to_builtins(event) | {PROPOSED_BY: by}),
                 estimate=Jsonb(asdict(proposal.estimate)),
             )
     return proposal

@@ -42,11 +42,13 @@ async def cancel_all(
     job: str | None = None,
     by: str | None = None,
     dag: str | None = None,
+    hidden: Sequence[str] | None = None,
 ) -> int:
     """Cancel all tasks in some unfinished statuses, of one job or of all; return their number.
 
     Tasks are canceled in batches, one transaction per batch, under the planning lock: a batch locks
-    tasks of many blocks, in another order than a plan. Tasks created meanwhile are not canceled.
+    tasks of many blocks, in another order than a plan. Tasks created meanwhile are not canceled,
+    nor are those of jobs with ``hidden`` full names.
     """
     count, after = 0, UUID(int=0)
     while True:
@@ -61,6 +63,7 @@ async def cancel_all(
                 job=job,
                 dag=dag,
                 after=after,
+                hidden=None if hidden is None else list(hidden),
                 limit=_CANCELED_AT_ONCE,
             )
             if not matching:

@@ -34,7 +34,8 @@ class Claimant:
 
     ``jobs`` and ``operators`` limit the tasks to those of jobs with one of these names and one of
     these operators; without names, all jobs are served, except those of the operator ``sql`` by a
-    remote worker, which has no connection to the database.
+    remote worker, which has no connection to the database. Jobs with ``hidden`` full names
+    count as unknown.
     """
 
     worker_id: str
@@ -43,6 +44,7 @@ class Claimant:
     jobs: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     is_remote: bool = False
+    hidden: frozenset[str] = frozenset()
 
     def served(self, lineage: Lineage) -> Sequence[Job] | None:
         """Return the jobs served; None: all.
@@ -51,11 +53,16 @@ class Claimant:
         """
         if not (self.jobs or self.operators or self.is_remote):
             return None
-        named = [find_job(lineage, name) for name in self.jobs] if self.jobs else lineage.order
+        named = (
+            [find_job(lineage, name, self.hidden) for name in self.jobs]
+            if self.jobs
+            else lineage.order
+        )
         return [
             job
             for job in named
-            if (not self.operators or job.operator in self.operators)
+            if job.full_name not in self.hidden
+            and (not self.operators or job.operator in self.operators)
             and not (self.is_remote and job.operator == _AT_DATABASE)
         ]
 

@@ -44,7 +44,7 @@ class Retried:
         )
 
 
-async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> Retried:
+async def retry(conn: Connection, org: OrgContext, *tasks: UUID, by: str | None = None) -> Retried:
     """Retry failed and canceled tasks, all or none.
 
     Raises UnknownName, or InvalidInput if any of the tasks has neither failed nor been canceled, or
@@ -61,17 +61,21 @@ async def retry(conn: Connection, org: OrgContext, *tasks: UUID) -> Retried:
                 canceled.append(row)
         if failed:
             await _requeue(conn, org, failed)
-        requested = await _request(conn, org, canceled, is_strict=True)
+        requested = await _request(conn, org, canceled, is_strict=True, by=by)
     return Retried(queued=len(failed)) + requested
 
 
 async def retry_failed(
-    conn: Connection, org: OrgContext, job: str | None = None, dag: str | None = None
+    conn: Connection,
+    org: OrgContext,
+    job: str | None = None,
+    dag: str | None = None,
+    hidden: Sequence[str] | None = None,
 ) -> int:
     """Requeue all failed tasks of one job or, without ``job``, of all jobs; return their number.
 
     Tasks are requeued in batches of a few hundred, one transaction per batch. A task that fails
-    again in the meantime is not retried twice.
+    again in the meantime is not retried twice. Jobs with ``hidden`` full names are left out.
     """
     count, after = 0, UUID(int=0)
     while True:
@@ -84,6 +88,7 @@ async def retry_failed(
                 job=job,
                 dag=dag,
                 after=after,
+                hidden=None if hidden is None else list(hidden),
                 limit=_RETRIED_AT_ONCE,
             )
             if not rows:
@@ -94,9 +99,17 @@ async def retry_failed(
 
 
 async def retry_canceled(
-    conn: Connection, org: OrgContext, job: str | None = None, dag: str | None = None
+    conn: Connection,
+    org: OrgContext,
+    job: str | None = None,
+    dag: str | None = None,
+    hidden: Sequence[UUID] | None = None,
+    by: str | None = None,
 ) -> Retried:
-    """Request all canceled tasks whose partitions are still left stale, of one job or of all."""
+    """Request all canceled tasks whose partitions are still left stale, of one job or of all.
+
+    Those of ``hidden`` datasets are left out.
+    """
     total, after = Retried(), UUID(int=0)
     while True:
         async with conn.transaction():
@@ -108,11 +121,12 @@ async def retry_canceled(
                 job=job,
                 dag=dag,
                 after=after,
+                hidden=None if hidden is None else list(hidden),
                 limit=_RETRIED_AT_ONCE,
             )
             if not rows:
                 return total
-            total += await _request(conn, org, rows, is_strict=False)
+            total += await _request(conn, org, rows, is_strict=False, by=by)
         after = rows[-1].id
 
 
@@ -138,7 +152,12 @@ async def _retriable(conn: Connection, org: OrgContext, task: UUID) -> RetriedTa
 
 
 async def _request(
-    conn: Connection, org: OrgContext, tasks: Sequence[RetriedTask], *, is_strict: bool
+    conn: Connection,
+    org: OrgContext,
+    tasks: Sequence[RetriedTask],
+    *,
+    is_strict: bool,
+    by: str | None,
 ) -> Retried:
     """Invalidate the partitions of canceled tasks, except for those that newer tasks cover."""
     lineage = await org.lineage(conn)
@@ -156,7 +175,7 @@ async def _request(
             job=task.job,
             partitions=task.partitions,
         )
-        if job is not None and (remaining := _remaining(lineage, job, task, newer)):
+        if job is not None and (remaining := _remaining(lineage, job, task, newer, by)):
             invalidations.append(remaining)
         elif is_strict:
             raise InvalidInput(_refusal(task, newer))
@@ -167,7 +186,11 @@ async def _request(
 
 
 def _remaining(
-    lineage: Lineage, job: Job, task: RetriedTask, newer: Sequence[NewerTask]
+    lineage: Lineage,
+    job: Job,
+    task: RetriedTask,
+    newer: Sequence[NewerTask],
+    by: str | None,
 ) -> NewInvalidation | None:
     """Return an invalidation of the partitions without a newer task; None if there are none."""
     space, dataset = lineage.job_space(job), lineage.dataset(job.outputs[0])
@@ -186,6 +209,7 @@ def _remaining(
         reason=Reason.MANUAL,
         source="knockon tasks retry",
         note=f"retry of task {task.id}",
+        by=by,
     )
 
 

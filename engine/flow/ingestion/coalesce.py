@@ -198,7 +198,7 @@ def _summary(received: Sequence[Received]) -> dict[str, Any]:
     """Summarize the events for `explain`: the first in full, the rest by position and id.
 
     ``first`` and ``last`` are positions in ``stream``; ``streams`` lists all streams if there are
-    several.
+    several. ``by`` is the user who requested a manual change.
     """
     stream, ranges = received[0].stream, _stream_ranges(received)
     ids = (id_ for event in received for id_ in event.ids if id_ is not None)
@@ -210,6 +210,7 @@ def _summary(received: Sequence[Received]) -> dict[str, Any]:
         **({"streams": ranges} if len(ranges) > 1 else {}),
         "ids": list(islice(ids, _MOST_LISTED)),
         "event": _abbreviated(received[0].event),
+        **({} if received[0].by is None else {"by": received[0].by}),
     }
 
 

@@ -18,10 +18,14 @@ _DISCARDED_AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Filter of open dead letters: by stream, like ``kafka/orders``, and by part of the error."""
+    """Filter of open dead letters: by stream, like ``kafka/orders``, and by part of the error.
+
+    ``streams`` are the streams to which the filter is confined; None: all.
+    """
 
     stream: str | None = None
     error: str | None = None
+    streams: Sequence[str] | None = None
 
 
 async def discard_letters(
@@ -65,6 +69,7 @@ async def discard_matching(
         org_id=org.id,
         stream=matching.stream,
         error=matching.error,
+        streams=None if matching.streams is None else list(matching.streams),
         reason=reason,
         by=by,
         limit=_DISCARDED_AT_ONCE,

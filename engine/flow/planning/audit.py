@@ -8,7 +8,7 @@ faults. A blocked task that waits for nothing is also a fault, because it would 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -75,18 +75,25 @@ class Slice:
 
 
 async def audit(
-    conn: Connection, org: OrgContext, dataset: str | None = None, *, mend: bool = False
+    conn: Connection,
+    org: OrgContext,
+    dataset: str | None = None,
+    *,
+    mend: bool = False,
+    hidden: Collection[str] = (),
 ) -> AsyncIterator[Slice]:
     """Audit an org or one dataset in slices, each from a consistent snapshot.
 
     With ``mend``, lost partitions are invalidated in the transaction of their slice and planned
     like any other; stalled tasks are unblocked or skipped. A job with partitions that cannot be
-    determined does not stop the audit of others. Raises UnknownName.
+    determined does not stop the audit of others. Jobs with ``hidden`` full names are left out.
+    Raises UnknownName.
     """
     lineage = await org.lineage(conn)
     jobs = (
         lineage.order if dataset is None else [lineage.producer(lineage.dataset_named(dataset).id)]
     )
+    jobs = [job for job in jobs if job.full_name not in hidden]
     yield await _invalidated(conn, org, lineage, jobs)
     yield await _stalled(conn, org, jobs, mend)
     for job in [job for job in jobs if not job.is_source]:
@@ -250,9 +257,13 @@ async def audit_all(
     *,
     mend: bool = False,
     most: int = 100,
+    hidden: Collection[str] = (),
 ) -> Counts:
-    """Run the whole audit and return its totals, with at most ``most`` stale partitions listed."""
+    """Run the whole audit and return its totals, with at most ``most`` stale partitions listed.
+
+    See `audit` for ``hidden``.
+    """
     counts = Counts()
-    async for result in audit(conn, org, dataset, mend=mend):
+    async for result in audit(conn, org, dataset, mend=mend, hidden=hidden):
         counts.add(result, most)
     return counts

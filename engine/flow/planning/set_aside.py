@@ -33,17 +33,28 @@ async def set_aside(conn: Connection, row: LockedInvalidation, error: Exception)
 
 
 async def replay(
-    conn: Connection, org: OrgContext, ids: Sequence[UUID] | None, *, whole: bool = False
+    conn: Connection,
+    org: OrgContext,
+    ids: Sequence[UUID] | None,
+    *,
+    whole: bool = False,
+    hidden: Sequence[UUID] | None = None,
 ) -> list[UUID]:
     """Retry planning of invalidations that were set aside, and return their ids.
 
     ``ids`` None selects all of the org's. ``whole`` widens each invalidation to all existing
-    partitions of its dataset.
+    partitions of its dataset. Invalidations of ``hidden`` datasets are left out.
     """
     wanted = None if ids is None else list(ids)
     async with conn.transaction():
         rows = await fetch(
-            conn, "invalidations.replay", InvalidationId, org_id=org.id, ids=wanted, whole=whole
+            conn,
+            "invalidations.replay",
+            InvalidationId,
+            org_id=org.id,
+            ids=wanted,
+            whole=whole,
+            hidden=None if hidden is None else list(hidden),
         )
         if rows:
             await notify(conn, INVALIDATIONS, org.id)

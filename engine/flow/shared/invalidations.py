@@ -29,13 +29,16 @@ def own_invalidation(
     columns: Collection[str] | None = None,
     note: str | None = None,
     after: str | None = None,
+    by: str | None = None,
 ) -> NewInvalidation:
     """Return rows for `invalidations.insert`, one per partition text; None is the whole dataset.
 
     ``source`` is recorded as the stream of origin. ``after`` is an earlier partition: the rows are
-    not planned while its task is unfinished.
+    not planned while its task is unfinished. ``by`` is the user who requested the invalidation.
     """
-    event = {"event": {"note": note}} if note else {}
+    event: dict[str, Any] = {"event": {"note": note}} if note else {}
+    if by is not None:
+        event["by"] = by
     return {
         "dataset_uuid": dataset,
         "dataset_version": version,

@@ -5,6 +5,7 @@ from engine.model.references import literal_secrets
 from engine.model.states import TaskStatus
 from engine.service.checks.check import Check, Checks, CheckVerdict, judge
 from engine.service.queries.status import Status, load_status
+from engine.service.visibility import EVERYTHING, Visibility
 from engine.store.database import Connection
 from engine.store.rows.views import ExpiredLeases, SuspectedSecret
 from engine.store.run import fetch
@@ -13,9 +14,9 @@ from engine.wording import counted, some, span
 _LONGEST_OPEN_SECONDS = 60.0
 
 
-async def check_work(conn: Connection, org: OrgContext) -> Checks:
+async def check_work(conn: Connection, org: OrgContext, visible: Visibility = EVERYTHING) -> Checks:
     """Check deployed DAGs, and unfinished, failed and abandoned work."""
-    view = await load_status(conn, org)
+    view = await load_status(conn, org, visible)
     yield _deployed(view)
     yield _planning(view)
     yield _set_aside(view)

@@ -3,6 +3,7 @@
 from engine.flow.planning.audit import Counts, audit_all
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 
 
@@ -16,4 +17,7 @@ async def mend(
     Raises UnknownName.
     """
     async with service.connection(caller) as (conn, org):
-        return await audit_all(conn, org, dataset, mend=True, most=limit)
+        visible = await service.visibility(caller, conn, org)
+        if dataset is not None:
+            dataset_named(await org.lineage(conn), dataset, visible)
+        return await audit_all(conn, org, dataset, mend=True, most=limit, hidden=visible.job_names)

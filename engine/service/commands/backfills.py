@@ -12,6 +12,7 @@ from engine.model.states import Reason, Role
 from engine.service.caller import Caller, requires
 from engine.service.commands.proposals import Impact, propose
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 
 __all__ = ["Impact", "Requested", "backfill", "propose_backfill"]
 
@@ -26,8 +27,9 @@ async def backfill(
     or InvalidInput for a source or an impossible partition.
     """
     async with service.transaction(caller) as (conn, org):
-        event = _event(await org.lineage(conn), target, partitions)
-        return await manual.invalidate(conn, org, event)
+        visible = await service.visibility(caller, conn, org)
+        event = _event(await org.lineage(conn), visible, target, partitions)
+        return await manual.invalidate(conn, org, event, caller.user)
 
 
 @requires(Role.WRITER)
@@ -36,12 +38,15 @@ async def propose_backfill(
 ) -> Impact:
     """Plan a backfill without effect, and store the plan. Raises as `backfill` does."""
     async with service.snapshot(caller) as (conn, org):
-        event = _event(await org.lineage(conn), target, partitions)
+        visible = await service.visibility(caller, conn, org)
+        event = _event(await org.lineage(conn), visible, target, partitions)
     return await propose(caller, service, event)
 
 
-def _event(lineage: Lineage, target: str, partitions: Sequence[str]) -> SourceEvent:
-    dataset = _dataset(lineage, target)
+def _event(
+    lineage: Lineage, visible: Visibility, target: str, partitions: Sequence[str]
+) -> SourceEvent:
+    dataset = _dataset(lineage, visible, target)
     return SourceEvent(
         dataset=dataset,
         partitions=tuple(partitions),
@@ -50,10 +55,14 @@ def _event(lineage: Lineage, target: str, partitions: Sequence[str]) -> SourceEv
     )
 
 
-def _dataset(lineage: Lineage, target: str) -> str:
+def _dataset(lineage: Lineage, visible: Visibility, target: str) -> str:
     """Return the dataset with this name, or the first output of the job with this name."""
-    producers = {lineage.dataset(id_).name: job for job in lineage.order for id_ in job.outputs}
-    job = producers[target] if target in producers else find_job(lineage, target)
+    producers = {
+        lineage.dataset(id_).name: job
+        for job in visible.visible_jobs(lineage)
+        for id_ in job.outputs
+    }
+    job = producers[target] if target in producers else find_job(lineage, target, visible.job_names)
     dataset = target if target in producers else lineage.dataset(job.outputs[0]).name
     if job.is_source:
         raise InvalidInput(

@@ -17,6 +17,7 @@ from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
 from engine.service.service import Service
+from engine.service.streams import is_among, visible_streams
 from engine.store.database import Connection
 from engine.store.rows.dead_letters import DeadLetterId, Stream
 from engine.store.run import fetch
@@ -31,7 +32,8 @@ async def replay(caller: Caller, service: Service, ids: Sequence[str]) -> list[R
     Raises InvalidInput, UnknownName.
     """
     async with service.transaction(caller) as (conn, org):
-        letters = [await dead_letter_id(conn, org, id_) for id_ in ids]
+        visible = await service.visibility(caller, conn, org)
+        letters = [await dead_letter_id(conn, org, id_, visible) for id_ in ids]
         return await ingest_again(conn, org, letters)
 
 
@@ -39,7 +41,11 @@ async def replay(caller: Caller, service: Service, ids: Sequence[str]) -> list[R
 async def replay_all(caller: Caller, service: Service) -> list[Replayed]:
     """Ingest all open dead letters of the org again, the oldest first."""
     async with service.transaction(caller) as (conn, org):
-        rows = await fetch(conn, "views.open_dead_letter_ids", DeadLetterId, org_id=org.id)
+        visible = await service.visibility(caller, conn, org)
+        streams = await visible_streams(conn, org, visible)
+        rows = await fetch(
+            conn, "views.open_dead_letter_ids", DeadLetterId, org_id=org.id, streams=streams
+        )
         return await ingest_again(conn, org, [row.id for row in rows])
 
 
@@ -53,7 +59,8 @@ async def discard(
     InvalidInput if the reason is empty or a letter is not open.
     """
     async with service.transaction(caller) as (conn, org):
-        letters = [await dead_letter_id(conn, org, id_) for id_ in ids]
+        visible = await service.visibility(caller, conn, org)
+        letters = [await dead_letter_id(conn, org, id_, visible) for id_ in ids]
         return await discard_letters(conn, org, letters, reason=reason, by=caller.user)
 
 
@@ -72,16 +79,20 @@ async def discard_all(
     dead letter or consumer is of the stream.
     """
     async with service.connection(caller) as (conn, org):
-        matching = LetterFilter(stream, error)
+        visible = await service.visibility(caller, conn, org)
+        streams = await visible_streams(conn, org, visible)
+        matching = LetterFilter(stream, error, streams)
         count = await discard_matching(conn, org, matching, reason=reason, by=caller.user)
         if stream is not None and not count:
-            await _require_stream(conn, org, stream)
+            await _require_stream(conn, org, stream, streams)
         return count
 
 
-async def _require_stream(conn: Connection, org: OrgContext, stream: str) -> None:
+async def _require_stream(
+    conn: Connection, org: OrgContext, stream: str, visible: Sequence[str] | None
+) -> None:
     rows = await fetch(conn, "dead_letters.streams", Stream, org_id=org.id)
-    streams = [row.stream for row in rows]
+    streams = [row.stream for row in rows if is_among(row.stream, visible)]
     if not any(f"{each}/".startswith(f"{stream}/") for each in streams):
         hint = did_you_mean(stream, streams) or "; see the streams with 'knockon dead-letters'"
         raise UnknownName(f"there is no stream {stream!r} in this org{hint}")

@@ -6,11 +6,17 @@ from time import perf_counter
 
 import structlog
 
-from consumers.endpoints import load_endpoint
+from consumers.endpoints import load_endpoint, unknown_endpoint
 from consumers.http.endpoint import Endpoint
 from consumers.http.ingestion import Ingestion, Written
 from consumers.http.ingestion import ingest_messages as ingest
-from consumers.http.message import OPENLINEAGE_ENDPOINT, HttpMessage, http_request
+from consumers.http.message import (
+    OPENLINEAGE_ENDPOINT,
+    HttpMessage,
+    endpoint_of,
+    http_request,
+    stream_of,
+)
 from consumers.metrics import count
 from engine.errors import KnockonError, ServiceUnavailable
 from engine.flow.deployment.auto_register import auto_register
@@ -18,6 +24,7 @@ from engine.model.discovery import DiscoveredDataset
 from engine.model.states import KeyScope, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
+from engine.service.streams import is_among, visible_streams
 from engine.store.orgs import lineage_epoch
 
 __all__ = [
@@ -96,6 +103,12 @@ async def _ingest(
 
 
 async def _endpoint(caller: Caller, service: Service, name: str) -> Endpoint:
+    if not caller.sees_everything:
+        async with service.snapshot(caller) as (conn, org):
+            visible = await service.visibility(caller, conn, org)
+            streams = await visible_streams(conn, org, visible)
+        if not is_among(stream_of(name), streams):
+            raise unknown_endpoint(name, _endpoint_names(streams or ()))
     loaded = service.endpoints.get(caller.org.id, name)
     if loaded is None:
 
@@ -107,6 +120,10 @@ async def _endpoint(caller: Caller, service: Service, name: str) -> Endpoint:
             loaded = await load_endpoint(conn, org, name, register)
         service.endpoints.add(caller.org.id, loaded)
     return loaded
+
+
+def _endpoint_names(streams: Sequence[str]) -> list[str]:
+    return [name for stream in streams if (name := endpoint_of(stream)) is not None]
 
 
 def _report(written: Written, seconds: float) -> None:

@@ -23,8 +23,9 @@ async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Re
     Raises InvalidInput if the event names something unknown, or the key belongs to another request.
     """
     async with service.transaction(caller) as (conn, org):
-        dataset_named(await org.lineage(conn), event.dataset)
-        return await manual.invalidate(conn, org, event)
+        visible = await service.visibility(caller, conn, org)
+        dataset_named(await org.lineage(conn), event.dataset, visible)
+        return await manual.invalidate(conn, org, event, caller.user)
 
 
 @requires(Role.WRITER)
@@ -36,7 +37,8 @@ async def replay(
     Raises InvalidInput, UnknownName.
     """
     async with service.transaction(caller) as (conn, org):
-        invalidations = [await invalidation_id(conn, org, id_) for id_ in ids]
+        visible = await service.visibility(caller, conn, org)
+        invalidations = [await invalidation_id(conn, org, id_, visible) for id_ in ids]
         return await replay_set_aside(conn, org, invalidations, whole=whole)
 
 
@@ -44,4 +46,6 @@ async def replay(
 async def replay_all(caller: Caller, service: Service, *, whole: bool = False) -> list[UUID]:
     """Plan all set-aside invalidations of the org again; return the ids."""
     async with service.transaction(caller) as (conn, org):
-        return await replay_set_aside(conn, org, None, whole=whole)
+        visible = await service.visibility(caller, conn, org)
+        hidden = visible.hidden_datasets
+        return await replay_set_aside(conn, org, None, whole=whole, hidden=hidden)

@@ -9,6 +9,7 @@ from engine.model.event import SourceEvent
 from engine.model.states import Reason, Role
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 
 
 @requires(Role.WRITER)
@@ -21,16 +22,17 @@ async def run(
     jobs of several DAGs have.
     """
     async with service.transaction(caller) as (conn, org):
-        dataset = _first_output(await org.lineage(conn), job)
+        visible = await service.visibility(caller, conn, org)
+        dataset = _first_output(await org.lineage(conn), job, visible)
         event = SourceEvent(
             dataset=dataset, partitions=partitions, reason=Reason.MANUAL, source="knockon run"
         )
-        return await manual.invalidate(conn, org, event)
+        return await manual.invalidate(conn, org, event, caller.user)
 
 
-def _first_output(lineage: Lineage, name: str) -> str:
+def _first_output(lineage: Lineage, name: str, visible: Visibility) -> str:
     """Return the dataset to invalidate in order to run the job."""
-    job = find_job(lineage, name)
+    job = find_job(lineage, name, visible.job_names)
     dataset = lineage.dataset(job.outputs[0]).name
     if job.is_source:
         raise InvalidInput(

@@ -20,6 +20,12 @@ async def set_blast_radius(caller: Caller, service: Service, limit: int | None) 
     return await _set(caller, service, "blast_radius", limit)
 
 
+@requires(Role.ADMIN)
+async def set_four_eyes(caller: Caller, service: Service, required: bool) -> OrgSettings:
+    """Set whether a plan is approved only by another user than the one who has caused it."""
+    return await _set(caller, service, "four_eyes", required)
+
+
 @requires(Role.ADMIN, operator=True)
 async def set_grants(
     caller: Caller, service: Service, grants: Literal["dag_files"] | None

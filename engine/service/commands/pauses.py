@@ -1,5 +1,7 @@
 """Pause and resume jobs, datasets, or the whole org."""
 
+from collections.abc import Sequence
+
 from engine.errors import InvalidInput
 from engine.flow.shared import pauses
 from engine.lineage.job_names import find_job
@@ -29,9 +31,10 @@ async def pause(
     """
     subject = _subject(kind, name)
     async with service.transaction(caller) as (conn, org):
+        visible = await service.visibility(caller, conn, org)
         lineage = await org.lineage(conn)
         if kind == PauseKind.JOB:
-            job = find_job(lineage, subject)
+            job = find_job(lineage, subject, visible.job_names)
             subject = job.full_name
             if job.is_source:
                 dataset = lineage.dataset(job.outputs[0]).name
@@ -40,7 +43,7 @@ async def pause(
                     f"'knockon pause dataset {dataset}'"
                 )
         if kind == PauseKind.DATASET:
-            dataset_named(lineage, subject)
+            dataset_named(lineage, subject, visible)
         return await pauses.pause(conn, org, kind, subject, reason=reason, by=caller.user)
 
 
@@ -54,21 +57,25 @@ async def resume(
     """
     subject = _subject(kind, name)
     async with service.transaction(caller) as (conn, org):
+        paused = await pauses.load_pauses(conn, org)
+        visible = await service.visibility(caller, conn, org)
+        rows = [row for row in paused.rows if visible.sees_pause(row)]
         if kind == PauseKind.JOB:
-            subject = _paused_job(await pauses.load_pauses(conn, org), subject)
-        row = await pauses.resume(conn, org, kind, subject)
+            subject = _paused_job(rows, subject)
+        is_visible = any((row.kind, row.name) == (kind, subject) for row in rows)
+        row = await pauses.resume(conn, org, kind, subject) if is_visible else None
     if row is None:
         named = "the org" if kind == PauseKind.ORG else f"{kind} {name!r}"
         raise InvalidInput(f"{named} is not paused: 'knockon status' lists the pauses")
     return row
 
 
-def _paused_job(paused: pauses.Pauses, name: str) -> str:
+def _paused_job(paused: Sequence[Pause], name: str) -> str:
     """Return the name under which a job is paused; the job may be deployed no longer.
 
     Raises InvalidInput if jobs of several DAGs with this name are paused.
     """
-    rows = [row.name for row in paused.rows if row.kind == PauseKind.JOB]
+    rows = [row.name for row in paused if row.kind == PauseKind.JOB]
     names = [name] if name in rows else [each for each in rows if each.endswith(f".{name}")]
     if len(names) > 1:
         raise InvalidInput(

@@ -35,8 +35,9 @@ class Impact(msgspec.Struct, frozen=True):
 async def propose(caller: Caller, service: Service, event: SourceEvent) -> Impact:
     """Plan a change without effect, and store the plan. Raises InvalidInput like ingestion."""
     async with service.transaction(caller) as (conn, org):
-        dataset_named(await org.lineage(conn), event.dataset)
-        proposal = await plan_change(conn, org, event)
+        visible = await service.visibility(caller, conn, org)
+        dataset_named(await org.lineage(conn), event.dataset, visible)
+        proposal = await plan_change(conn, org, event, caller.user)
     decision = proposal.decision
     return Impact(
         plan_id=proposal.plan_id,

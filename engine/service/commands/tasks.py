@@ -13,6 +13,7 @@ from engine.model.states import UNFINISHED_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
 from engine.service.ids import task_id
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 from engine.store.database import Connection
 
 __all__ = ["RETRIABLE_STATUSES", "Retried", "cancel", "cancel_all", "retry", "retry_all"]
@@ -29,8 +30,9 @@ async def retry(caller: Caller, service: Service, tasks: Sequence[str]) -> Retri
     neither failed nor been canceled, or if newer tasks cover the partitions of a canceled one.
     """
     async with service.transaction(caller) as (conn, org):
-        ids = {await task_id(conn, org, task) for task in tasks}
-        return await retries.retry(conn, org, *ids)
+        visible = await service.visibility(caller, conn, org)
+        ids = {await task_id(conn, org, task, visible) for task in tasks}
+        return await retries.retry(conn, org, *ids, by=caller.user)
 
 
 @requires(Role.WRITER)
@@ -51,13 +53,17 @@ async def retry_all(
     _require(statuses, RETRIABLE_STATUSES, "retry")
     total = Retried()
     async with service.connection(caller) as (conn, org):
-        dag, name = await _parts(conn, org, job)
+        visible = await service.visibility(caller, conn, org)
+        dag, name = await _parts(conn, org, visible, job)
+        hidden = visible.hidden_jobs
         if TaskStatus.FAILED in statuses:
-            total += Retried(queued=await retries.retry_failed(conn, org, name, dag))
+            total += Retried(queued=await retries.retry_failed(conn, org, name, dag, hidden))
         if TaskStatus.CANCELED in statuses:
-            total += await retries.retry_canceled(conn, org, name, dag)
+            total += await retries.retry_canceled(
+                conn, org, name, dag, visible.hidden_datasets, caller.user
+            )
         if job is not None and total == Retried():
-            find_job(await org.lineage(conn), job)
+            find_job(await org.lineage(conn), job, visible.job_names)
     return total
 
 
@@ -69,7 +75,8 @@ async def cancel(caller: Caller, service: Service, tasks: Sequence[str]) -> list
     task has ended.
     """
     async with service.transaction(caller) as (conn, org):
-        ids = sorted({await task_id(conn, org, task) for task in tasks})
+        visible = await service.visibility(caller, conn, org)
+        ids = sorted({await task_id(conn, org, task, visible) for task in tasks})
         for id_ in ids:
             await cancellation.cancel(conn, org, id_, by=caller.user)
         return ids
@@ -91,18 +98,23 @@ async def cancel_all(
     """
     _require(statuses, UNFINISHED_STATUSES, "cancel")
     async with service.connection(caller) as (conn, org):
-        dag, name = await _parts(conn, org, job)
-        count = await cancellation.cancel_all(conn, org, statuses, name, by=caller.user, dag=dag)
+        visible = await service.visibility(caller, conn, org)
+        dag, name = await _parts(conn, org, visible, job)
+        count = await cancellation.cancel_all(
+            conn, org, statuses, name, by=caller.user, dag=dag, hidden=visible.hidden_jobs
+        )
         if job is not None and not count:
-            find_job(await org.lineage(conn), job)
+            find_job(await org.lineage(conn), job, visible.job_names)
         return count
 
 
 async def _parts(
-    conn: Connection, org: OrgContext, job: str | None
+    conn: Connection, org: OrgContext, visible: Visibility, job: str | None
 ) -> tuple[str | None, str | None]:
     """Return the DAG and the name of a chosen job."""
-    return (None, None) if job is None else name_parts(await org.lineage(conn), job)
+    if job is None:
+        return None, None
+    return name_parts(await org.lineage(conn), job, visible.job_names)
 
 
 def _require(statuses: Sequence[TaskStatus], allowed: Sequence[TaskStatus], verb: str) -> None:

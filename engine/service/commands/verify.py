@@ -9,6 +9,7 @@ from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.names import dataset_named
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 from engine.worker.operators.sql.recompute import Comparison
 from engine.worker.verification import Outcome, Verified, obstacle
 from engine.worker.verification import verify as verify_jobs
@@ -49,7 +50,8 @@ async def verify(
         raise InvalidInput(f"a sample of {share:.4%} is impossible: give more than 0 %, up to 100%")
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
-    jobs = _jobs(lineage, dataset)
+        visible = await service.visibility(caller, conn, org)
+    jobs = _jobs(lineage, visible, dataset)
     partitions = [each async for each in verify_jobs(service.database, org, jobs, share, seed)]
     unverifiable = [
         Unverifiable(job.dag_name, job.name, reason) for job in jobs if (reason := obstacle(job))
@@ -57,7 +59,7 @@ async def verify(
     return Verification(seed, tuple(partitions), tuple(unverifiable))
 
 
-def _jobs(lineage: Lineage, dataset: str | None) -> list[Job]:
+def _jobs(lineage: Lineage, visible: Visibility, dataset: str | None) -> list[Job]:
     if dataset is not None:
-        return [lineage.producer(dataset_named(lineage, dataset).id)]
-    return [job for job in lineage.order if not job.is_source]
+        return [lineage.producer(dataset_named(lineage, dataset, visible).id)]
+    return [job for job in visible.visible_jobs(lineage) if not job.is_source]

@@ -100,13 +100,22 @@ async def claim_tasks(
     """Claim up to ``limit`` queued tasks for a worker; the list is empty if none is queued.
 
     ``jobs`` and ``operators`` limit the tasks to those of such jobs. Tasks of the operator ``sql``
-    run on workers at the database only. Raises InvalidInput, UnknownName.
+    run on workers at the database only, and those whose inputs or outputs are hidden from the user
+    of the key are not claimed. Raises InvalidInput, UnknownName.
     """
     _check(worker, limit, lease_seconds)
-    claimant = Claimant(
-        worker, tuple(runtimes), lease_seconds, tuple(jobs), tuple(operators), is_remote=True
-    )
     async with service.transaction(caller) as (conn, org):
+        visible = await service.visibility(caller, conn, org)
+        every = (await org.lineage(conn)).order
+        claimant = Claimant(
+            worker,
+            tuple(runtimes),
+            lease_seconds,
+            tuple(jobs),
+            tuple(operators),
+            is_remote=True,
+            hidden=frozenset(job.full_name for job in every if not visible.sees_work_of(job)),
+        )
         leases = await claim(conn, org, claimant, limit)
         if leases:
             await store_leases(conn, org, leases, lease_seconds)

@@ -53,7 +53,8 @@ async def task_log(
     Raises InvalidInput, and UnknownName if there is no such task or attempt.
     """
     async with service.snapshot(caller) as (conn, org):
-        id_ = await task_id(conn, org, task)
+        visible = await service.visibility(caller, conn, org)
+        id_ = await task_id(conn, org, task, visible)
         (row,) = await fetch(conn, "tasks.by_id", WholeTask, org_id=org.id, id=id_)
         attempts = await fetch(
             conn, "attempts.of_task", LoggedAttempt, org_id=org.id, task=id_, number=number

@@ -5,6 +5,7 @@ from engine.flow.planning.pending_work import Verdict
 from engine.flow.shared.stale import StaleReason, StaleRule
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 
 __all__ = ["Counts", "StalePartition", "StaleReason", "StaleRule", "Verdict", "audit"]
@@ -20,4 +21,7 @@ async def audit(
     the server from removing dead rows. Raises UnknownName.
     """
     async with service.connection(caller) as (conn, org):
-        return await audit_all(conn, org, dataset, most=limit)
+        visible = await service.visibility(caller, conn, org)
+        if dataset is not None:
+            dataset_named(await org.lineage(conn), dataset, visible)
+        return await audit_all(conn, org, dataset, most=limit, hidden=visible.job_names)

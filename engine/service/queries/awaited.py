@@ -9,6 +9,7 @@ import msgspec
 from engine.flow.shared.pauses import Pauses, load_pauses
 from engine.model.states import PauseKind, Role, TaskStatus
 from engine.service.caller import Caller, requires
+from engine.service.queries.invalidations import visible_invalidations
 from engine.service.queries.served import load_served, missing_engine, missing_worker
 from engine.service.service import Service
 from engine.store.rows.pauses import Gathering, Pause
@@ -86,8 +87,11 @@ class Awaited(msgspec.Struct, frozen=True):
 async def awaited(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Awaited:
     """Return the unfinished work of invalidations, including tasks upstream."""
     async with service.snapshot(caller) as (conn, org):
-        params: dict[str, Any] = {"org_id": org.id, "ids": list(invalidations)}
+        visible = await service.visibility(caller, conn, org)
+        ids = await visible_invalidations(conn, org, visible, invalidations)
+        params: dict[str, Any] = {"org_id": org.id, "ids": ids}
         tasks = await fetch(conn, "views.awaited_tasks", AwaitedTasks, **params)
+        tasks = [row for row in tasks if f"{row.dag_name}.{row.job}" not in visible.job_names]
         changes = await fetch(conn, "views.awaited_invalidations", AwaitedInvalidations, **params)
         pauses = await load_pauses(conn, org)
         gathered = await fetch(conn, "pauses.gathering", Gathering, org_id=org.id)

@@ -13,4 +13,6 @@ __all__ = ["DeployedDag", "dags"]
 async def dags(caller: Caller, service: Service) -> list[DeployedDag]:
     """List the DAGs of the org in their current versions, by name."""
     async with service.snapshot(caller) as (conn, org):
-        return await fetch(conn, "views.dags", DeployedDag, org_id=org.id)
+        visible = await service.visibility(caller, conn, org)
+        rows = await fetch(conn, "views.dags", DeployedDag, org_id=org.id)
+        return [row for row in rows if row.name not in visible.dags]

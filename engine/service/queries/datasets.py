@@ -7,6 +7,7 @@ import msgspec
 from engine.flow.shared.pauses import load_pauses
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.masking import HIDDEN
 from engine.service.names import require_dag
 from engine.service.queries.lineage import dimensions_text
 from engine.service.service import Service
@@ -39,12 +40,14 @@ async def datasets(caller: Caller, service: Service, dag: str | None = None) -> 
     """
     async with service.snapshot(caller) as (conn, org):
         lineage, pauses = await org.lineage(conn), await load_pauses(conn, org)
+        visible = await service.visibility(caller, conn, org)
     if dag is not None:
-        require_dag(lineage, dag)
+        require_dag(lineage, dag, visible)
     rows = []
-    for job in lineage.order:
+    for job in visible.visible_jobs(lineage):
         for dataset in map(lineage.dataset, job.outputs if dag in (None, job.dag_name) else ()):
-            readers = {lineage.job(edge.job).name: None for edge in lineage.readers(dataset.id)}
+            reading = [lineage.job(edge.job) for edge in lineage.readers(dataset.id)]
+            readers = {each.name if visible.sees_job(each) else HIDDEN: None for each in reading}
             rows.append(
                 DatasetRow(
                     name=dataset.name,

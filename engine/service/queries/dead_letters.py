@@ -10,6 +10,7 @@ from engine.service.caller import Caller, requires
 from engine.service.ids import dead_letter_id
 from engine.service.keyset import NEWEST
 from engine.service.service import Service
+from engine.service.streams import visible_streams
 from engine.store.rows.dead_letters import DeadLetterRow
 from engine.store.run import fetch
 
@@ -49,6 +50,7 @@ async def dead_letters(
     ``with_done`` includes replayed and discarded ones.
     """
     async with service.snapshot(caller) as (conn, org):
+        visible = await service.visibility(caller, conn, org)
         rows = await fetch(
             conn,
             "dead_letters.list",
@@ -57,6 +59,7 @@ async def dead_letters(
             all=with_done,
             limit=limit,
             before=before,
+            streams=await visible_streams(conn, org, visible),
         )
     return [_letter(row) for row in rows]
 
@@ -65,7 +68,8 @@ async def dead_letters(
 async def dead_letter(caller: Caller, service: Service, letter: str) -> DeadLetter:
     """Return a dead letter, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
-        id_ = await dead_letter_id(conn, org, letter)
+        visible = await service.visibility(caller, conn, org)
+        id_ = await dead_letter_id(conn, org, letter, visible)
         (row,) = await fetch(conn, "views.dead_letter", DeadLetterRow, org_id=org.id, id=id_)
     return _letter(row)
 

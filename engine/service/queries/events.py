@@ -1,12 +1,19 @@
 """The feed of events of an org."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from engine.errors import InvalidInput
+from engine.flow.shared.org_context import OrgContext
 from engine.model.states import EventKind, Role
 from engine.service.caller import Caller, requires
+from engine.service.keyset import NEWEST_NUMBER
 from engine.service.service import Service
+from engine.service.streams import is_among, visible_streams
+from engine.service.visibility import Visibility, visible_plans
+from engine.store.database import Connection
 from engine.store.rows.events import ExpiredEvents, FeedEvent, NewestPosition
 from engine.store.run import fetch, fetch_one
 
@@ -27,11 +34,11 @@ async def events(
     A reader that continues after the position of the last event read misses and repeats nothing.
     Raises InvalidInput if events after the position were removed after their retention period.
     """
-    params: dict[str, Any] = {"kinds": None if kinds is None else list(kinds), "limit": limit}
     async with service.snapshot(caller) as (conn, org):
-        params["org_id"] = org.id
+        visible = await service.visibility(caller, conn, org)
+        feed = _Feed(conn, org, visible, None if kinds is None else list(kinds))
         if after is None:
-            return (await fetch(conn, "events.newest", FeedEvent, **params))[::-1]
+            return await feed.newest(limit)
         expired = await fetch_one(conn, "events.expired_to", ExpiredEvents, org_id=org.id)
         if expired is not None and 0 < after < expired.position:
             raise InvalidInput(
@@ -39,7 +46,7 @@ async def events(
                 f"removed after their retention period: read the current state by other commands, "
                 f"and continue after {expired.position}"
             )
-        return await fetch(conn, "events.after", FeedEvent, after=after, **params)
+        return await feed.after(after, limit)
 
 
 @requires(Role.READER)
@@ -48,3 +55,66 @@ async def newest_position(caller: Caller, service: Service) -> int:
     async with service.snapshot(caller) as (conn, org):
         row = await fetch_one(conn, "events.newest_position", NewestPosition, org_id=org.id)
     return 0 if row is None else row.position
+
+
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """The visible events of an org, in pages that are filled up with later or earlier ones."""
+
+    conn: Connection
+    org: OrgContext
+    visible: Visibility
+    kinds: list[EventKind] | None
+
+    async def after(self, position: int, limit: int) -> list[FeedEvent]:
+        events: list[FeedEvent] = []
+        while len(events) < limit:
+            rows = await self._page("events.after", after=position, limit=limit)
+            events += await self._shown(rows)
+            if len(rows) < limit:
+                break
+            position = rows[-1].position
+        return events[:limit]
+
+    async def newest(self, limit: int) -> list[FeedEvent]:
+        events: list[FeedEvent] = []
+        before = NEWEST_NUMBER
+        while len(events) < limit:
+            rows = await self._page("events.newest", before=before, limit=limit)
+            events += await self._shown(rows)
+            if len(rows) < limit:
+                break
+            before = rows[-1].position
+        return events[:limit][::-1]
+
+    async def _page(self, statement: str, **params: Any) -> list[FeedEvent]:
+        return await fetch(
+            self.conn, statement, FeedEvent, org_id=self.org.id, kinds=self.kinds, **params
+        )
+
+    async def _shown(self, rows: list[FeedEvent]) -> list[FeedEvent]:
+        if self.visible.is_full:
+            return rows
+        of_plans = [row for row in rows if row.kind.startswith("plan.")]
+        shown = await visible_plans(
+            self.conn, self.org, self.visible, of_plans, attrgetter("subject_id")
+        )
+        streams = await visible_streams(self.conn, self.org, self.visible)
+        positions = {row.position for row in shown}
+        return [
+            row
+            for row in rows
+            if (row.position in positions or not row.kind.startswith("plan."))
+            and self._is_visible(row, streams)
+        ]
+
+    def _is_visible(self, row: FeedEvent, streams: list[str] | None) -> bool:
+        visible, detail = self.visible, row.detail
+        if row.kind == EventKind.DEAD_LETTER_RECORDED:
+            return is_among(str(detail.get("stream")), streams)
+        is_job_hidden = f"{row.dag_name}.{row.job_name}" in visible.job_names
+        is_unknown_task = row.kind.startswith("task.") and row.job_name is None
+        is_dag_hidden = detail.get("dag") in visible.dags
+        return not (is_job_hidden or is_unknown_task or is_dag_hidden) and visible.sees(
+            row.subject_id
+        )

@@ -108,6 +108,8 @@ async def explain_partition(
 ) -> ExplainedPartition:
     """Explain the state of one partition. Raises UnknownName, InvalidPartition."""
     async with service.snapshot(caller) as (conn, org):
+        visible = await service.visibility(caller, conn, org)
+        dataset_named(await org.lineage(conn), dataset, visible)
         return await _explain(conn, org, dataset, partition)
 
 

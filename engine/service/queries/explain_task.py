@@ -15,15 +15,17 @@ from engine.model.states import Role, TaskStatus
 from engine.planner import path_to
 from engine.service.caller import Caller, requires
 from engine.service.ids import plan_id, task_id
+from engine.service.masking import HIDDEN
 from engine.service.queries.attempts import AttemptSummary, summaries
 from engine.service.queries.invalidations import InvalidationRow, load_invalidations
 from engine.service.queries.planned_jobs import load_job_names
 from engine.service.queries.tasks import TaskRow, WholeTask
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 from engine.store.database import Connection
 from engine.store.rows.pauses import Pause
 from engine.store.rows.plans import StoredPlan
-from engine.store.rows.tasks import RecordedInput
+from engine.store.rows.tasks import BlockingTask, RecordedInput
 from engine.store.run import fetch
 
 _MAX_PLANS = 5
@@ -92,24 +94,28 @@ class ExplainedTask(msgspec.Struct, frozen=True):
 async def explain_task(caller: Caller, service: Service, task: str) -> ExplainedTask:
     """Explain a task, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
-        if (await org.lineage(conn)).has_dataset_named(task):
+        visible = await service.visibility(caller, conn, org)
+        lineage = await org.lineage(conn)
+        if lineage.has_dataset_named(task) and task not in visible.dataset_names:
             raise InvalidInput(f"{task!r} is a dataset: name a partition as well, or '*'")
         try:
-            id_ = await task_id(conn, org, task)
+            id_ = await task_id(conn, org, task, visible)
         except UnknownName:
-            await _refuse_plan(conn, org, task)
+            await _refuse_plan(conn, org, task, visible)
             raise
-        return await _explain(conn, org, id_)
+        return await _explain(conn, org, id_, visible)
 
 
-async def _refuse_plan(conn: Connection, org: OrgContext, text: str) -> None:
+async def _refuse_plan(conn: Connection, org: OrgContext, text: str, visible: Visibility) -> None:
     """Raise InvalidInput if an id is that of a plan."""
     with suppress(UnknownName):
-        await plan_id(conn, org, text)
+        await plan_id(conn, org, text, visible)
         raise InvalidInput(f"{text} is a plan, not a task: see 'knockon plans show {text}'")
 
 
-async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTask:
+async def _explain(
+    conn: Connection, org: OrgContext, task: UUID, visible: Visibility
+) -> ExplainedTask:
     (row,) = await fetch(conn, "tasks.by_id", WholeTask, org_id=org.id, id=task)
     lineage, pauses = await org.lineage(conn), await load_pauses(conn, org)
     newest = row.plan_ids[::-1][:_MAX_PLANS]
@@ -117,11 +123,21 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
     return ExplainedTask(
         task=row.task,
         row_filters=tuple(row.row_filters),
-        causes=tuple([await _cause(conn, org, lineage, row, plan) for plan in reversed(plans)]),
+        causes=tuple(
+            [
+                _masked(await _cause(conn, org, lineage, row, plan), visible)
+                for plan in reversed(plans)
+            ]
+        ),
         more_causes=len(row.plan_ids) - len(plans),
-        blockers=tuple(await fetch(conn, "tasks.blockers", Blocker, id=task)),
+        blockers=tuple(
+            [
+                _blocker(row, visible)
+                for row in await fetch(conn, "tasks.blockers", BlockingTask, id=task)
+            ]
+        ),
         inputs={
-            f"{read.dataset}/{read.input_partition_key}": (
+            _input_name(read, visible): (
                 None if read.input_version is None else read.input_version.isoformat()
             )
             for read in await fetch(conn, "tasks.inputs", RecordedInput, id=task)
@@ -129,6 +145,24 @@ async def _explain(conn: Connection, org: OrgContext, task: UUID) -> ExplainedTa
         pause=pauses.of_job(row.dag_name, row.job) if row.status == TaskStatus.QUEUED else None,
         attempts=tuple(await summaries(conn, org, task)),
     )
+
+
+def _blocker(row: BlockingTask, visible: Visibility) -> Blocker:
+    if f"{row.dag_name}.{row.job}" in visible.job_names:
+        return Blocker(UUID(int=0), HIDDEN, HIDDEN, row.status, None, None)
+    return Blocker(row.id, row.job, row.block_key, row.status, row.outcome, row.error_message)
+
+
+def _input_name(read: RecordedInput, visible: Visibility) -> str:
+    is_hidden = read.dataset in visible.dataset_names
+    return HIDDEN if is_hidden else f"{read.dataset}/{read.input_partition_key}"
+
+
+def _masked(cause: Cause, visible: Visibility) -> Cause:
+    """Leave out invalidations of hidden datasets, which count as further ones."""
+    shown = tuple(row for row in cause.invalidations if row.dataset not in visible.dataset_names)
+    more = cause.more_invalidations + len(cause.invalidations) - len(shown)
+    return msgspec.structs.replace(cause, invalidations=shown, more_invalidations=more)
 
 
 async def _cause(

@@ -2,6 +2,7 @@
 
 from consumers.sources import load_sources
 from engine.embedded.broker import Broker
+from engine.errors import Forbidden
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.checks.check import Check
@@ -13,6 +14,12 @@ from engine.store.rows.sources import StoredPosition
 from engine.store.run import fetch
 
 __all__ = ["Check", "inflow", "processes", "work"]
+
+
+_NOT_ALL = (
+    "the checks of sources name all topics and tables, and some datasets are hidden from you: "
+    "have an admin of the org run them"
+)
 
 
 @requires(Role.READER)
@@ -28,17 +35,22 @@ async def processes(caller: Caller, service: Service) -> Check:
 async def work(caller: Caller, service: Service) -> list[Check]:
     """Check deployed DAGs, and unfinished, failed and abandoned work."""
     async with service.snapshot(caller) as (conn, org):
-        return [check async for check in check_work(conn, org)]
+        visible = await service.visibility(caller, conn, org)
+        return [check async for check in check_work(conn, org, visible)]
 
 
 @requires(Role.READER)
 async def inflow(caller: Caller, service: Service, broker: Broker | None) -> list[Check]:
     """Check the topics, endpoints and tables of the DAGs, and the lag of the consumers.
 
-    The transaction ends before the checks of the broker and the source database.
+    The transaction ends before the checks of the broker and the source database. Raises Forbidden
+    for a caller from whom a dataset is hidden.
     """
     async with service.snapshot(caller) as (conn, org):
         sources, lineage = await load_sources(conn, org), await org.lineage(conn)
+        visible = await service.visibility(caller, conn, org)
+        if not visible.is_full:
+            raise Forbidden(_NOT_ALL)
         rows = await fetch(
             conn,
             "positions.stored",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.errors import UnknownName
+from engine.errors import Forbidden, UnknownName
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.compiled import CompiledDag
 from engine.lineage.diff import DagDiff, diff
@@ -16,6 +16,7 @@ from engine.model.states import DeployKind, Role
 from engine.service.caller import Caller, requires
 from engine.service.keyset import NEWEST_NUMBER
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 from engine.store.database import Connection
 from engine.store.rows.versions import DeployRow, StoredFile, VersionContent, VersionNumber
 from engine.store.run import fetch, fetch_one
@@ -69,28 +70,47 @@ async def history(
 
     Raises UnknownName.
     """
-    params = {"dag": dag, "limit": limit, "before": before}
     async with service.snapshot(caller) as (conn, org):
-        rows = await fetch(conn, "versions.deploys", DeployRow, org_id=org.id, **params)
+        visible = await service.visibility(caller, conn, org)
+        rows = await fetch(
+            conn,
+            "versions.deploys",
+            DeployRow,
+            org_id=org.id,
+            dag=dag,
+            limit=limit,
+            before=before,
+            hidden=sorted(visible.dags) or None,
+        )
         if dag is not None and not rows and before == NEWEST_NUMBER:
             raise _unknown_dag(dag)
         contents = await _contents(conn, rows)
-    return [_past_deploy(row, contents) for row in rows]
+    return [_shown(_past_deploy(row, contents), contents, visible) for row in rows]
 
 
 @requires(Role.READER)
 async def file_of_version(caller: Caller, service: Service, dag: str, version: int) -> VersionFile:
     """Return the file of a version; its deploy makes the version current again.
 
-    Raises UnknownName, or InvalidInput for a version without a printable file.
+    Raises UnknownName, InvalidInput for a version without a printable file, or Forbidden if it
+    names hidden datasets.
     """
     async with service.snapshot(caller) as (conn, org):
+        visible = await service.visibility(caller, conn, org)
         row = await fetch_one(
             conn, "versions.file", StoredFile, org_id=org.id, dag=dag, number=version
         )
+        if dag in visible.dags:
+            raise _unknown_dag(dag)
         if row is None:
             raise await _unknown_version(conn, org, dag, version)
-    file = version_file(CompiledDag.from_data(row.content), row.file)
+    compiled = CompiledDag.from_data(row.content)
+    if not _sees_all(compiled, visible):
+        raise Forbidden(
+            f"version {version} of DAG {dag!r} names datasets that are hidden from you: have "
+            "someone with their roles, or an admin, show it"
+        )
+    file = version_file(compiled, row.file)
     return VersionFile(dag, version, row.id, row.file is not None, file)
 
 
@@ -140,6 +160,26 @@ def _past_deploy(row: DeployRow, contents: Mapping[UUID, _Version]) -> PastDeplo
         changes=changes,
         changed_keys=keys,
     )
+
+
+def _sees_all(dag: CompiledDag, visible: Visibility) -> bool:
+    """Return True if a version of a DAG names no hidden dataset."""
+    names = {dataset.name for dataset in dag.datasets}
+    read = {name for job in dag.jobs for name in job.input_datasets}
+    return visible.dataset_names.isdisjoint(names | read)
+
+
+def _shown(
+    deploy: PastDeploy, contents: Mapping[UUID, _Version], visible: Visibility
+) -> PastDeploy:
+    """Leave out the changes of a DAG that names hidden datasets."""
+    version = contents.get(deploy.version_id)
+    is_shown = deploy.dag not in visible.partly_hidden_dags and (
+        version is None or _sees_all(version.dag, visible)
+    )
+    if visible.is_full or is_shown:
+        return deploy
+    return msgspec.structs.replace(deploy, changes=None, changed_keys=())
 
 
 def _unknown_dag(dag: str) -> UnknownName:

@@ -13,6 +13,7 @@ from engine.service.caller import Caller, requires
 from engine.service.keyset import NEWEST
 from engine.service.names import dataset_named
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 from engine.store.database import Connection
 from engine.store.run import fetch
 
@@ -56,6 +57,7 @@ async def invalidations(
     Raises UnknownName if there are none, and no current DAG has the dataset.
     """
     async with service.snapshot(caller) as (conn, org):
+        visible = await service.visibility(caller, conn, org)
         rows = await fetch(
             conn,
             "invalidations.list",
@@ -66,9 +68,10 @@ async def invalidations(
             set_aside=only_set_aside,
             limit=limit,
             before=before,
+            hidden=visible.hidden_datasets,
         )
         if dataset is not None and not rows:
-            dataset_named(await org.lineage(conn), dataset)
+            dataset_named(await org.lineage(conn), dataset, visible)
         return rows
 
 
@@ -77,3 +80,14 @@ async def load_invalidations(
 ) -> list[InvalidationRow]:
     """Load invalidations by id, oldest first."""
     return await fetch(conn, "invalidations.by_ids", InvalidationRow, org_id=org.id, ids=list(ids))
+
+
+async def visible_invalidations(
+    conn: Connection, org: OrgContext, visible: Visibility, ids: Sequence[UUID]
+) -> list[UUID]:
+    """Return the ids of the invalidations of visible datasets."""
+    if visible.is_full:
+        return list(ids)
+    rows = await load_invalidations(conn, org, ids)
+    seen = {row.id for row in rows if row.dataset not in visible.dataset_names}
+    return [id_ for id_ in ids if id_ in seen]

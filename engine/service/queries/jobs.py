@@ -38,8 +38,9 @@ async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list
     """List the jobs of all DAGs, or of one, each after the jobs upstream. Raises UnknownName."""
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
+        visible = await service.visibility(caller, conn, org)
         if dag is not None:
-            require_dag(lineage, dag)
+            require_dag(lineage, dag, visible)
         pauses = await load_pauses(conn, org)
         counts = await fetch(conn, "tasks.unfinished_by_job", UnfinishedCount, org_id=org.id)
     tasks: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
@@ -58,6 +59,6 @@ async def jobs(caller: Caller, service: Service, dag: str | None = None) -> list
             tasks=tasks[job.id],
             pause=pauses.of_job(job.dag_name, job.name),
         )
-        for job in lineage.order
+        for job in visible.visible_jobs(lineage)
         if dag in (None, job.dag_name)
     ]

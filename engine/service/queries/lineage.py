@@ -10,8 +10,10 @@ from engine.lineage.columns import ALL_COLUMNS, EVERY
 from engine.lineage.graph import Edge, Lineage
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.masking import HIDDEN
 from engine.service.names import dataset_named
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 
 Direction = Literal["down", "up"]
 
@@ -21,7 +23,8 @@ class LineageNode(msgspec.Struct, frozen=True):
 
     Below the roots, ``mapping`` and ``columns`` describe the edge from the parent node: ``columns``
     maps input columns to dependent output columns ("*": all); null: unknown. With ``again``, the
-    next datasets appear elsewhere in the tree.
+    next datasets appear elsewhere in the tree. A ``hidden`` dataset has no
+    name, and ends its branch.
     """
 
     dataset: str
@@ -32,6 +35,7 @@ class LineageNode(msgspec.Struct, frozen=True):
     mapping: Any = None
     columns: dict[str, tuple[str, ...]] | None = None
     again: bool = False
+    hidden: bool = False
     next: tuple["LineageNode", ...] = ()
 
 
@@ -48,29 +52,44 @@ async def lineage_tree(
     """
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
-    builder = _TreeBuilder(lineage, direction)
-    roots = [dataset_named(lineage, dataset).id] if dataset else list(_ends(lineage, direction))
+        visible = await service.visibility(caller, conn, org)
+    builder = _TreeBuilder(lineage, direction, visible)
+    if dataset:
+        roots = [dataset_named(lineage, dataset, visible).id]
+    else:
+        roots = list(_ends(lineage, direction, visible))
     return tuple(builder.node(root, None) for root in roots)
 
 
-def _ends(lineage: Lineage, direction: Direction) -> Iterator[UUID]:
-    """Return the roots: datasets without inputs, or upstream, datasets without readers."""
-    for job in lineage.order:
+def _ends(lineage: Lineage, direction: Direction, visible: Visibility) -> Iterator[UUID]:
+    """Return the roots: datasets without visible inputs, or upstream, without visible readers."""
+    for job in visible.visible_jobs(lineage):
         for output in job.outputs:
             edges = lineage.inputs(job.id) if direction == "down" else lineage.readers(output)
-            if all(edge.is_self for edge in edges):
+            if all(edge.is_self or _is_hidden(lineage, edge, direction, visible) for edge in edges):
                 yield output
+
+
+def _is_hidden(lineage: Lineage, edge: Edge, direction: Direction, visible: Visibility) -> bool:
+    next_job = edge.producer if direction == "down" else lineage.job(edge.job)
+    return not visible.sees_job(next_job)
+
+
+_HIDDEN_NODE = LineageNode(HIDDEN, HIDDEN, HIDDEN, "", is_source=False, hidden=True)
 
 
 class _TreeBuilder:
     """Expands each dataset only once, because diamonds would grow a tree exponentially."""
 
-    def __init__(self, lineage: Lineage, direction: Direction) -> None:
+    def __init__(self, lineage: Lineage, direction: Direction, visible: Visibility) -> None:
+        self._visible = visible
         self._lineage = lineage
         self._direction = direction
         self._shown: set[UUID] = set()
 
     def node(self, dataset: UUID, edge: tuple[Edge, int] | None) -> LineageNode:
+        if not self._visible.sees(dataset):
+            return _HIDDEN_NODE
         lineage, job = self._lineage, self._lineage.producer(dataset)
         following = list(self._following(dataset))
         again = bool(following) and dataset in self._shown

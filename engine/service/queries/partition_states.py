@@ -75,7 +75,8 @@ async def partition_states(caller: Caller, service: Service, dataset: str) -> li
     """
     async with service.connection(caller) as (conn, org):
         lineage = await org.lineage(conn)
-        row = dataset_named(lineage, dataset)
+        visible = await service.visibility(caller, conn, org)
+        row = dataset_named(lineage, dataset, visible)
         job = lineage.producer(row.id)
         texts = await _of_audit(conn, org, row) | await _of_tasks(conn, job)
         existing = expected = await load_existing(conn, lineage, row.id)

@@ -13,4 +13,6 @@ __all__ = ["Pause", "pauses"]
 async def pauses(caller: Caller, service: Service) -> list[Pause]:
     """List everything in the org that is paused."""
     async with service.snapshot(caller) as (conn, org):
-        return await fetch(conn, "pauses.list", Pause, org_id=org.id)
+        visible = await service.visibility(caller, conn, org)
+        rows = await fetch(conn, "pauses.list", Pause, org_id=org.id)
+        return [row for row in rows if visible.sees_pause(row)]

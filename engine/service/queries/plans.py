@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,15 @@ from engine.planner import hops_of, partitions_of
 from engine.service.caller import Caller, requires
 from engine.service.ids import plan_id
 from engine.service.keyset import NEWEST
-from engine.service.queries.invalidations import InvalidationRow, load_invalidations
+from engine.service.masking import HIDDEN
+from engine.service.queries.invalidations import (
+    InvalidationRow,
+    load_invalidations,
+    visible_invalidations,
+)
 from engine.service.queries.pruning import PrunedEdge, pruned_edges
 from engine.service.service import Service
+from engine.service.visibility import EVERYTHING, Visibility, visible_plans
 from engine.store.database import Connection
 from engine.store.rows.plans import PlanSummary, WholePlan
 from engine.store.run import fetch
@@ -88,24 +95,29 @@ async def plans(
 ) -> list[PlanRow]:
     """List plans before an id, newest first, optionally in some states."""
     async with service.snapshot(caller) as (conn, org):
-        return await load_plans(conn, org, states=states, limit=limit, before=before)
+        visible = await service.visibility(caller, conn, org)
+        return await load_plans(
+            conn, org, states=states, limit=limit, before=before, visible=visible
+        )
 
 
 @requires(Role.READER)
 async def plan(caller: Caller, service: Service, plan: str) -> PlanView:
     """Return a plan, by the id or its ending. Raises InvalidInput, UnknownName."""
     async with service.snapshot(caller) as (conn, org):
-        id_ = await plan_id(conn, org, plan)
+        visible = await service.visibility(caller, conn, org)
+        id_ = await plan_id(conn, org, plan, visible)
         (row,) = await fetch(conn, "plans.whole", WholePlan, org_id=org.id, id=id_)
-        ids, document = row.invalidation_ids, row.document
+        document = row.document
+        ids = await visible_invalidations(conn, org, visible, row.invalidation_ids)
         invalidations = await load_invalidations(conn, org, ids[:_MAX_INVALIDATIONS])
     return PlanView(
         plan=_plan(row),
-        steps=tuple(_step(document, step) for step in document["steps"]),
+        steps=tuple(_step(document, step, visible) for step in document["steps"]),
         pruned=tuple(pruned_edges(document["pruned"])),
         invalidations=tuple(invalidations),
-        more_invalidations=len(ids) - len(invalidations),
-        changes=msgspec.convert((row.event or {}).get("changes", {}), dict[str, DagDiff]),
+        more_invalidations=len(row.invalidation_ids) - len(invalidations),
+        changes=_changes(row, visible),
     )
 
 
@@ -116,21 +128,30 @@ async def load_plans(
     states: Sequence[PlanState] | None,
     limit: int,
     before: UUID = NEWEST,
+    visible: Visibility = EVERYTHING,
 ) -> list[PlanRow]:
-    """Load plans before an id, newest first, optionally in some states."""
-    rows = await fetch(
-        conn,
-        "plans.list",
-        PlanSummary,
-        org_id=org.id,
-        states=None if states is None else list(states),
-        limit=limit,
-        before=before,
-    )
-    return [_plan(row) for row in rows]
+    """Load visible plans before an id, newest first, optionally in some states."""
+    params: dict[str, Any] = {"org_id": org.id, "states": None if states is None else list(states)}
+    plans: list[PlanRow] = []
+    while len(plans) < limit:
+        rows = await fetch(conn, "plans.list", PlanSummary, limit=limit, before=before, **params)
+        shown = await visible_plans(conn, org, visible, rows, attrgetter("id"))
+        plans += [_plan(row) for row in shown]
+        if len(rows) < limit:
+            break
+        before = rows[-1].id
+    return plans[:limit]
 
 
-def _step(document: Mapping[str, Any], step: Mapping[str, Any]) -> PlanStep:
+def _changes(row: PlanSummary, visible: Visibility) -> dict[str, DagDiff]:
+    """Return the changes of a deploy, except for DAGs with hidden datasets."""
+    stored = msgspec.convert((row.event or {}).get("changes", {}), dict[str, DagDiff])
+    return {dag: diff for dag, diff in stored.items() if dag not in visible.partly_hidden_dags}
+
+
+def _step(document: Mapping[str, Any], step: Mapping[str, Any], visible: Visibility) -> PlanStep:
+    if UUID(step["job"]) in visible.job_ids:
+        return PlanStep(HIDDEN, (HIDDEN,), (), {}, (), (HIDDEN,))
     partitions = tuple(partitions_of(step))
     invalidated = step.get("directly_invalidated", ())
     return PlanStep(

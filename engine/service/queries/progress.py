@@ -8,6 +8,7 @@ import msgspec
 
 from engine.model.states import PENDING_STATUSES, Role, TaskStatus
 from engine.service.caller import Caller, requires
+from engine.service.queries.invalidations import visible_invalidations
 from engine.service.service import Service
 from engine.store.rows.invalidations import InvalidationId
 from engine.store.rows.views import Obstacles, ProgressRow, StatusCount
@@ -57,7 +58,9 @@ class Progress(msgspec.Struct, frozen=True):
 async def progress(caller: Caller, service: Service, invalidations: Sequence[UUID]) -> Progress:
     """Return the progress of the tasks of invalidations."""
     async with service.snapshot(caller) as (conn, org):
-        params: dict[str, Any] = {"org_id": org.id, "ids": list(invalidations)}
+        visible = await service.visibility(caller, conn, org)
+        ids = await visible_invalidations(conn, org, visible, invalidations)
+        params: dict[str, Any] = {"org_id": org.id, "ids": ids}
         (row,) = await fetch(conn, "views.progress", ProgressRow, **params)
         counts = await fetch(
             conn, "views.tasks_of_plans", StatusCount, org_id=org.id, plans=row.plans
@@ -89,4 +92,5 @@ async def build_of(caller: Caller, service: Service, version: UUID) -> list[UUID
             org_id=org.id,
             dag_version_id=version,
         )
-    return [row.id for row in rows]
+        visible = await service.visibility(caller, conn, org)
+        return await visible_invalidations(conn, org, visible, [row.id for row in rows])

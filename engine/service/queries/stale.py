@@ -9,6 +9,7 @@ from engine.flow.planning.pending_work import Verdict
 from engine.flow.shared.stale import StaleReason
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
+from engine.service.names import dataset_named
 from engine.service.service import Service
 
 
@@ -38,7 +39,10 @@ async def stale(
     """
     rows: list[StaleRow] = []
     async with service.connection(caller) as (conn, org):
-        async for part in audit(conn, org, dataset):
+        visible = await service.visibility(caller, conn, org)
+        if dataset is not None:
+            dataset_named(await org.lineage(conn), dataset, visible)
+        async for part in audit(conn, org, dataset, hidden=visible.job_names):
             rows += map(_row, part.stale)
             if len(rows) >= limit:
                 break

@@ -18,6 +18,8 @@ from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
 from engine.service.queries.served import missing_processes
 from engine.service.service import Service
+from engine.service.streams import is_among, visible_streams
+from engine.service.visibility import EVERYTHING, Visibility
 from engine.store.database import Connection
 from engine.store.rows.pauses import Gathering, HeldBack, Pause
 from engine.store.rows.views import (
@@ -138,37 +140,66 @@ class Status(msgspec.Struct, frozen=True):
 async def status(caller: Caller, service: Service) -> Status:
     """Return the status of the org."""
     async with service.snapshot(caller) as (conn, org):
-        return await load_status(conn, org)
+        visible = await service.visibility(caller, conn, org)
+        return await load_status(conn, org, visible)
 
 
-async def load_status(conn: Connection, org: OrgContext) -> Status:
-    """Load the status of an org."""
+async def load_status(
+    conn: Connection, org: OrgContext, visible: Visibility = EVERYTHING
+) -> Status:
+    """Load the status of an org: all numbers, and what is visible."""
     params: dict[str, Any] = {"org_id": org.id}
     (invalidations,) = await fetch(conn, "views.open_invalidations", OpenInvalidations, **params)
     (letters,) = await fetch(conn, "views.open_dead_letters", OpenDeadLetters, **params)
     (held_back,) = await fetch(conn, "pauses.held_back", HeldBack, **params)
     counts = await fetch(conn, "tasks.counts", StatusCount, **params)
-    stuck = await fetch(conn, "views.stuck", StuckRow, limit=_MAX_LISTED, **params)
-    aside = await fetch(conn, "views.set_aside", SetAsideRow, limit=_MAX_LISTED, **params)
+    stuck = await fetch(
+        conn,
+        "views.stuck",
+        StuckRow,
+        limit=_MAX_LISTED,
+        hidden=sorted(visible.job_ids) or None,
+        **params,
+    )
+    aside = await fetch(
+        conn,
+        "views.set_aside",
+        SetAsideRow,
+        limit=_MAX_LISTED,
+        hidden=visible.hidden_datasets,
+        **params,
+    )
+    streams = await visible_streams(conn, org, visible)
+    dags = await fetch(conn, "views.dags", DeployedDag, **params)
+    positions = await fetch(conn, "views.positions", Position, **params)
+    pauses = await fetch(conn, "pauses.list", Pause, **params)
+    gathering = await fetch(conn, "pauses.gathering", Gathering, **params)
+    undeployed = await fetch(conn, "views.undeployed_dags", UndeployedDag, **params)
     return Status(
-        dags=tuple(await fetch(conn, "views.dags", DeployedDag, **params)),
+        dags=tuple(row for row in dags if row.name not in visible.dags),
         tasks={count.status: count.tasks for count in counts},
         pending_approval=tuple(
-            await load_plans(conn, org, states=[PlanState.PENDING_APPROVAL], limit=_MAX_LISTED)
+            await load_plans(
+                conn,
+                org,
+                states=[PlanState.PENDING_APPROVAL],
+                limit=_MAX_LISTED,
+                visible=visible,
+            )
         ),
         open_invalidations=invalidations.invalidations,
         oldest_seconds=invalidations.seconds,
         dead_letters=letters.letters,
-        positions=tuple(await fetch(conn, "views.positions", Position, **params)),
+        positions=tuple(row for row in positions if is_among(row.stream, streams)),
         stuck=tuple(_stuck(row) for row in stuck),
         workers=tuple(await fetch(conn, "views.workers", Worker, **params)),
         set_aside=tuple(_set_aside(row) for row in aside),
         set_aside_total=aside[0].total if aside else 0,
         invalidations_pending_approval=invalidations.pending_approval,
-        pauses=tuple(await fetch(conn, "pauses.list", Pause, **params)),
+        pauses=tuple(row for row in pauses if visible.sees_pause(row)),
         held_back=held_back,
-        gathering=tuple(await fetch(conn, "pauses.gathering", Gathering, **params)),
-        undeployed=tuple(await fetch(conn, "views.undeployed_dags", UndeployedDag, **params)),
+        gathering=tuple(row for row in gathering if row.dataset not in visible.dataset_names),
+        undeployed=tuple(row for row in undeployed if row.name not in visible.dags),
         missing=tuple(await missing_processes(conn, org, invalidations.seconds)),
     )
 

@@ -14,6 +14,7 @@ from engine.service.caller import Caller, requires
 from engine.service.keyset import NEWEST
 from engine.service.names import require_partition
 from engine.service.service import Service
+from engine.service.visibility import Visibility
 from engine.store.run import fetch
 
 
@@ -77,9 +78,10 @@ async def tasks(
     job such a partition; InvalidInput if several DAGs have the job.
     """
     async with service.snapshot(caller) as (conn, org):
+        visible = await service.visibility(caller, conn, org)
         dag, job_name = None, job
         if job is not None:
-            dag, job_name = name_parts(await org.lineage(conn), job)
+            dag, job_name = name_parts(await org.lineage(conn), job, visible.job_names)
         rows = await fetch(
             conn,
             "tasks.list",
@@ -91,13 +93,17 @@ async def tasks(
             partition=partition,
             limit=limit,
             before=before,
+            hidden=visible.hidden_jobs,
         )
         if not rows:
-            _require_possible(await org.lineage(conn), job, partition)
+            _require_possible(await org.lineage(conn), visible, job, partition)
         return rows
 
 
-def _require_possible(lineage: Lineage, job: str | None, partition: str | None) -> None:
-    jobs = lineage.order if job is None else [find_job(lineage, job)]
+def _require_possible(
+    lineage: Lineage, visible: Visibility, job: str | None, partition: str | None
+) -> None:
+    every, hidden = visible.visible_jobs(lineage), visible.job_names
+    jobs = every if job is None else [find_job(lineage, job, hidden)]
     if partition is not None:
         require_partition(lineage, jobs, partition)

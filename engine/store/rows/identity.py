@@ -68,7 +68,7 @@ class KeyName(msgspec.Struct, frozen=True):
 
 
 class ValidKey(msgspec.Struct, frozen=True):
-    """A valid key with its user and org, by slug."""
+    """A valid key with its user, its org by slug, and the roles of the user by slug."""
 
     id: UUID
     hash: bytes
@@ -78,6 +78,7 @@ class ValidKey(msgspec.Struct, frozen=True):
     email: str
     role: Role
     is_use_unrecorded: bool
+    org_roles: list[str]
 
 
 class AccessChange(msgspec.Struct, frozen=True):

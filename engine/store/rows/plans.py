@@ -28,6 +28,12 @@ class PlanId(msgspec.Struct, frozen=True):
     id: UUID
 
 
+class PlanAuthor(msgspec.Struct, frozen=True):
+    """A user who has caused a plan."""
+
+    by: str
+
+
 class PlannedJob(msgspec.Struct, frozen=True):
     """The job of a step, with its id as in documents."""
 

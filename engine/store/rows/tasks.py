@@ -187,3 +187,15 @@ class QueuedOrg(msgspec.Struct, frozen=True):
     """An org with queued tasks."""
 
     id: UUID
+
+
+class BlockingTask(msgspec.Struct, frozen=True):
+    """A task on which another depends, finished or not."""
+
+    id: UUID
+    job: str
+    block_key: str
+    status: TaskStatus
+    outcome: str | None
+    error_message: str | None
+    dag_name: str
