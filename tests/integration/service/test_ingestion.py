@@ -14,11 +14,13 @@ from consumers.http.split import split
 from engine.errors import Forbidden, InvalidInput, ServiceUnavailable, UnknownName
 from engine.flow.deployment.undeploy import preview_undeploy
 from engine.flow.retention.expire import expire
+from engine.model.event import SourceEvent
 from engine.model.states import KeyScope, Role
 from engine.service.caller import Caller
 from engine.service.checks.check import CheckVerdict
 from engine.service.commands.dead_letters import discard_all, replay_all
 from engine.service.commands.ingestion import Ingestion, ingest_messages, ingest_request
+from engine.service.commands.invalidations import invalidate
 from engine.service.queries.dead_letters import dead_letters
 from engine.service.queries.health import inflow
 from engine.service.service import Service
@@ -488,13 +490,13 @@ async def test_a_request_without_messages_is_fine(database: Database) -> None:
 async def test_repetitions_are_recognized_for_the_retention_period(database: Database) -> None:
     world = await made(database, format="cloudevents")
     await post(world, cloudevent())
-    await world.change("a", DAY, id="http/in")
+    await world.change("a", DAY, id="http-in")
     await world.rows("UPDATE idempotency_keys SET used_at = now() - interval '2 days' RETURNING 1")
     for days, is_repeated in ((3, 1), (1, 0)):
         async with world.conn() as conn:
             await expire(conn, 365, 90, days, 30)
         assert (await post(world, cloudevent())).repeated == is_repeated
-    assert (await world.change("a", DAY, id="http/in")).is_new is False
+    assert (await world.change("a", DAY, id="http-in")).is_new is False
 
 
 async def test_doctor_and_undeploy_list_endpoints(database: Database) -> None:
@@ -510,3 +512,10 @@ async def test_doctor_and_undeploy_list_endpoints(database: Database) -> None:
     await world.deploy(posted("c", "second"), dag="other")
     async with world.conn() as conn:
         assert (await preview_undeploy(conn, world.org, "other")).endpoints == ("second",)
+
+
+async def test_manual_requests_cannot_use_the_keys_of_messages(database: Database) -> None:
+    world = await made(database)
+    event = SourceEvent(dataset="a", partitions=(DAY,), id="http/in/0123", source="http")
+    with pytest.raises(InvalidInput, match="does not begin with 'http/'"):
+        await invalidate(world.caller, world.service, event)
