@@ -10,7 +10,7 @@ from engine.http.call import Call
 from engine.http.pages import Page
 from engine.http.resource import Resource
 from engine.service.checks.check import Check
-from engine.service.commands.orgs import set_blast_radius
+from engine.service.commands.orgs import set_blast_radius, set_four_eyes
 from engine.service.queries import health
 from engine.service.queries.orgs import settings
 from engine.service.queries.status import status
@@ -28,6 +28,14 @@ class BlastRadius(Body):
     limit: Annotated[int | None, Field(ge=1)]
 
 
+class FourEyes(Body):
+    """Whether nobody may approve a plan of their own."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"required": True}]})
+
+    required: bool
+
+
 @org.get("", settings)
 async def show_settings(call: Call) -> Response:
     """Show the settings of the org."""
@@ -38,6 +46,12 @@ async def show_settings(call: Call) -> Response:
 async def limit_plans(call: Call, body: BlastRadius) -> Response:
     """Limit the partitions that a plan recomputes without approval."""
     return await call.answer(set_blast_radius, body.limit)
+
+
+@org.post("/four-eyes", set_four_eyes)
+async def require_two_people(call: Call, body: FourEyes) -> Response:
+    """Require another person for approvals, or no longer."""
+    return await call.answer(set_four_eyes, body.required)
 
 
 @state.get("", status)

@@ -11,7 +11,7 @@ from engine.model.states import PlanState, Role
 from engine.service.caller import Caller
 from engine.service.commands.deploys import deploy
 from engine.service.commands.invalidations import invalidate
-from engine.service.commands.orgs import set_blast_radius, set_four_eyes
+from engine.service.commands.orgs import set_blast_radius, set_four_eyes, set_trusted
 from engine.service.commands.plans import apply, approve, reject
 from engine.service.commands.proposals import propose
 from engine.service.queries.identity import access_changes
@@ -67,6 +67,7 @@ async def test_a_deploy_is_approved_by_another_person(world: World) -> None:
     await world.run()
     changed = job("b", "a", config={"version": 2})
     text = f'{{"dag": "w", "jobs": [{dumps(source("a"))}, {dumps(changed)}]}}'
+    await set_trusted(world.caller, world.service, True)  # a python job
     ann = person(world, "ann")
     deployed = await deploy(ann, world.service, [parse_dag(text, where="w.yaml")])
     assert deployed.pending_plan is not None

@@ -81,6 +81,10 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
         "queries.identity.users": None,
         "queries.identity.org_roles": None,
         "queries.identity.api_keys": None,
+        "queries.webhooks.webhooks": None,
+        "commands.webhooks.add_webhook": None,
+        "commands.webhooks.remove_webhook": None,
+        "commands.orgs.set_trusted": None,
         "queries.identity.access_changes": None,
         "queries.invalidations.invalidations": [
             call(),
