@@ -16,8 +16,9 @@ _INTRODUCTION = """
 
 The table lists the operations of the service, which the command line and the
 [HTTP API](http-api.md) share: the roles of a user and the scopes of a
-[key](../how-to/manage-users-and-keys.md#keys) that permit each of them. Some are reserved for operators of the installation, who use the command line
-beside the database. Reports on a claimed task need only its token.
+[key](../how-to/manage-users-and-keys.md#keys) that permit each of them. Some are reserved for
+operators of the installation, who use the command line beside the database. Reports on a claimed
+task need only its token.
 
 Users without a role of the org see nothing of the datasets
 [restricted to it](../how-to/manage-users-and-keys.md#hide-a-dataset), whatever the operation.
