@@ -57,7 +57,12 @@ def test_a_plan_beyond_a_limit_waits_for_approval(shop: Knockon) -> None:
     assert "none" in shop("org").out
     assert "not a limit" in shop("org", "set", "blast_radius", "0", code=1).err
     result = shop("org", "set", "blast_radius", "5", "--json").json
-    assert result == {"blast_radius": 5, "grants": "dag_files"}
+    assert result == {
+        "blast_radius": 5,
+        "grants": "dag_files",
+        "trusted": False,
+        "four_eyes": False,
+    }
     assert "exceeds a limit: 7 partitions in all" in shop("impact", "orders", *WEEK).out
     with shop.running("engine", until="engine is up") as engine:
         shop("invalidate", "orders", *WEEK)

@@ -37,7 +37,7 @@ def test_doctor_prints_statements_to_be_copied_and_fails_once_sql_jobs_are_deplo
     assert "✗ roles         missing, so that SQL jobs cannot run (1 SQL job deployed)" in text
     _, _, rest = text.partition("as a superuser in this database:\n")
     statements = re.split("^[✓!✗] ", rest, maxsplit=1, flags=re.MULTILINE)[0]
-    assert len(re.findall("^CREATE ROLE .*;$", statements, re.MULTILINE)) == 4
+    assert len(re.findall("^CREATE ROLE .*;$", statements, re.MULTILINE)) == 5
     with psycopg.connect(empty_database_url, autocommit=True) as admin:
         admin.execute(statements)  # type: ignore[call-overload]
     assert "✓ roles" in knockon("doctor").out
