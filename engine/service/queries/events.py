@@ -69,7 +69,9 @@ class _Feed:
     async def after(self, position: int, limit: int) -> list[FeedEvent]:
         events: list[FeedEvent] = []
         while len(events) < limit:
-            rows = await self._page("events.after", after=position, limit=limit)
+            rows = await fetch(
+                self.conn, "events.after", FeedEvent, after=position, limit=limit, **self._params
+            )
             events += await self._shown(rows)
             if len(rows) < limit:
                 break
@@ -80,17 +82,18 @@ class _Feed:
         events: list[FeedEvent] = []
         before = NEWEST_NUMBER
         while len(events) < limit:
-            rows = await self._page("events.newest", before=before, limit=limit)
+            rows = await fetch(
+                self.conn, "events.newest", FeedEvent, before=before, limit=limit, **self._params
+            )
             events += await self._shown(rows)
             if len(rows) < limit:
                 break
             before = rows[-1].position
         return events[:limit][::-1]
 
-    async def _page(self, statement: str, **params: Any) -> list[FeedEvent]:
-        return await fetch(
-            self.conn, statement, FeedEvent, org_id=self.org.id, kinds=self.kinds, **params
-        )
+    @property
+    def _params(self) -> dict[str, Any]:
+        return {"org_id": self.org.id, "kinds": self.kinds}
 
     async def _shown(self, rows: list[FeedEvent]) -> list[FeedEvent]:
         if self.visible.is_full:
