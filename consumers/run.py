@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import structlog
 
 from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, rewinds
-from consumers.metrics import count
 from consumers.postgres.connection import ANSWER_SECONDS, connect, disconnect_after
 from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
+from consumers.reports import report
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.deployment.auto_register import auto_register
@@ -22,6 +22,7 @@ from engine.loops.periodic import run_periodically
 from engine.model.discovery import DiscoveredDataset
 from engine.model.event import Advance, Batch
 from engine.retries import retrying
+from engine.stopping import unless_stopped
 from engine.store.database import Connection, Database
 from engine.store.orgs import lineage_epoch
 from engine.store.rows.sources import StoredPosition
@@ -111,7 +112,7 @@ class Consumers:
         async with asyncio.TaskGroup() as group:
             for consumer in self._consumers(self._sources) if self._sources else ():
                 group.create_task(consumer.run(halt))
-            await _first_of(stop, self._changed)
+            await unless_stopped(stop, self._changed.wait())
             halt.set()
 
     def _consumers(self, sources: Sources) -> Iterator[_Consumer]:
@@ -206,13 +207,7 @@ class Consumers:
         async with self._database.connection() as conn:
             began = perf_counter()
             written = await ingest(conn, self._org, batch, rejected, confirm)
-        count(batch, written, perf_counter() - began)
-        if widened := batch.widened:
-            _log.warning("widened events", count=len(widened), why=widened[0].note)
-        if written.rejections:
-            _log.warning(
-                "dead letters", count=len(written.rejections), why=written.rejections[0].error
-            )
+        report(batch, written, perf_counter() - began)
         return written
 
     async def _register(self, discovered: Sequence[DiscoveredDataset]) -> list[DiscoveredDataset]:
@@ -244,12 +239,3 @@ async def has_log(source_url: str, seconds: float = ANSWER_SECONDS) -> bool:
                 "SELECT to_regclass('knockon_source.readers') IS NOT NULL"
             )
             return bool((await cursor.fetchone() or [False])[0])
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Wait until one of the events is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)

@@ -10,13 +10,14 @@ import asyncio
 import structlog
 from aiokafka import AIOKafkaConsumer
 
-from consumers.kafka.backoff import Backoff, unless_stopped
+from consumers.kafka.backoff import Backoff
 from consumers.kafka.commits import Commits
 from consumers.kafka.dead_letters import DeadLetterTopic
 from consumers.kafka.lag import clear_lag
 from consumers.kafka.session import Session
 from consumers.kafka.settings import Ingest, KafkaSettings, Positions
 from engine.monitor.pulse import Pulse, pulsing
+from engine.stopping import unless_stopped
 
 _NOT_JOINED = "has not joined its group"
 _TURN_SECONDS = 1.0

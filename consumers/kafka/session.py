@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumers.kafka.backoff import Backoff, unless_stopped
+from consumers.kafka.backoff import Backoff
 from consumers.kafka.batches import (
     Fetched,
     Records,
@@ -32,6 +32,7 @@ from consumers.kafka.topic_ids import topic_ids
 from engine.errors import PositionLost
 from engine.model.event import Batch
 from engine.monitor.pulse import Pulse
+from engine.stopping import unless_stopped
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """The consumer of a source's change log, woken by NOTIFY, with polling as a fallback."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from engine.errors import PositionLost
 from engine.model.event import Batch
 from engine.monitor.metrics import SOURCE_INTERRUPTIONS
 from engine.monitor.pulse import Pulse, pulsing
+from engine.stopping import unless_stopped
 from engine.store.addresses import display_url
 
 Ingest = Callable[[Batch], Awaitable[object]]
@@ -103,7 +104,7 @@ class PostgresConsumer:
                 is_last = await reading.ingest_page()
                 self._failures = 0
                 if is_last:
-                    await _first_of(stop.wait(), _notified(source, self._pause_seconds))
+                    await unless_stopped(stop, _notified(source, self._pause_seconds))
 
     async def _resume(self, source: AsyncConnection[Any], time_limit: TimeLimit) -> "_Reading":
         with time_limit():
@@ -144,7 +145,7 @@ class PostgresConsumer:
             why=str(error).strip() or repr(error),
             seconds=seconds,
         )
-        await _first_of(stop.wait(), asyncio.sleep(seconds))
+        await unless_stopped(stop, asyncio.sleep(seconds))
 
 
 class _Reading:
@@ -226,16 +227,3 @@ async def _notified(source: AsyncConnection[Any], seconds: float) -> None:
     """Wait for a notification, including one already received, for at most `seconds`."""
     async for _ in source.notifies(timeout=seconds, stop_after=1):
         pass
-
-
-async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Await the first of several coroutines, and cancel the others."""
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

@@ -11,6 +11,7 @@ from engine.http.call import RequestCall
 from engine.http.counts import KeyCounts
 from engine.service.commands.worker_tasks import ClaimedTask, claim_tasks
 from engine.service.service import NotificationListener, Service, Waker
+from engine.stopping import unless_stopped
 
 _POLL_SECONDS = 2.0
 """Tasks repeated after a delay become claimable without a notification."""
@@ -57,11 +58,5 @@ class Claims:
         seconds = min(_POLL_SECONDS, deadline - monotonic())
         if seconds <= 0 or self._stopped.is_set():
             return False
-        waiting = asyncio.create_task(waker.wait(seconds))
-        stopping = asyncio.create_task(self._stopped.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            stopping.cancel()
+        await unless_stopped(self._stopped, waker.wait(seconds))
         return not self._stopped.is_set()

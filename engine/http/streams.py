@@ -1,6 +1,5 @@
 """Streams of events as server-sent events, resumed after the last position received."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -15,6 +14,7 @@ from engine.http.feed import Feeds, OrgFeed
 from engine.model.states import EventKind
 from engine.service.queries.events import FeedEvent, events
 from engine.service.service import Service
+from engine.stopping import unless_stopped
 
 _HEARTBEAT_SECONDS = 15.0
 _PAGE = 200
@@ -61,22 +61,13 @@ class EventStream:
             if monotonic() - sent_at >= self.heartbeat_seconds:
                 sent_at = monotonic()
                 yield b": heartbeat\nid: %d\n\n" % position
-            await self._wait(feed, position, sent_at + self.heartbeat_seconds - monotonic())
+            seconds = sent_at + self.heartbeat_seconds - monotonic()
+            await unless_stopped(self.feeds.stopped, feed.wait(position, seconds))
 
     async def _page(self, after: int) -> list[FeedEvent]:
         """Return the next events, with the rights of now: a revoked key ends its streams."""
         caller = await caller_of(self.service, self.key)
         return await events(caller, self.service, after=after, kinds=self.kinds, limit=_PAGE)
-
-    async def _wait(self, feed: OrgFeed, after: int, seconds: float) -> None:
-        """Wait for events after a position, or for the stop, up to some seconds."""
-        waiting = asyncio.create_task(feed.wait(after, seconds))
-        stopping = asyncio.create_task(self.feeds.stopped.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            stopping.cancel()
 
 
 class EventStreamResponse(StreamingResponse):

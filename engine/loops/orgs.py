@@ -1,7 +1,8 @@
 """Work for all orgs of an installation, including orgs created later."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -16,7 +17,7 @@ __all__ = ["ListedOrg", "OrgList", "Work", "for_each_org", "load_orgs"]
 
 _log = structlog.get_logger(__name__)
 _REFRESH_SECONDS = 2.0
-Work = Callable[[asyncio.Event], Awaitable[None]]
+Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Work until an event is set."""
 
 
@@ -64,7 +65,7 @@ def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work
                 for org_id in found.keys() - working.keys():
                     _log.info("serving an org", org=found[org_id].slug)
                     end = working[org_id] = asyncio.Event()
-                    group.create_task(_run(start(found[org_id]), end))
+                    group.create_task(start(found[org_id])(end))
                 return False
 
             await run_periodically("orgs", refresh, stop, _REFRESH_SECONDS)
@@ -78,7 +79,3 @@ async def load_orgs(database: Database) -> Mapping[UUID, ListedOrg]:
     """Return all orgs, the oldest first."""
     async with database.connection() as conn:
         return {row.id: row for row in await fetch(conn, "orgs.all", ListedOrg)}
-
-
-async def _run(work: Work, end: asyncio.Event) -> None:
-    await work(end)

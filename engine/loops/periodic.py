@@ -10,6 +10,7 @@ from psycopg_pool import PoolTimeout
 from engine.errors import KnockonError
 from engine.monitor.metrics import LOOP_ERRORS
 from engine.monitor.pulse import pulsing
+from engine.stopping import unless_stopped
 from engine.store.outages import is_conflict, is_starved, is_transient
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +43,10 @@ async def run_periodically(
                 continue
             failures = 0
             if not more:
-                await (pause(stop, seconds) if wait is None else _until(stop, wait, seconds))
+                if wait is None:
+                    await pause(stop, seconds)
+                else:
+                    await unless_stopped(stop, wait(seconds))
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -50,15 +54,6 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
-
-
-async def _until(stop: asyncio.Event, wait: Wait, seconds: float) -> None:
-    waiting = asyncio.ensure_future(wait(seconds))
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    stopping.cancel()
-    await asyncio.gather(waiting, stopping, return_exceptions=True)
 
 
 def _report(name: str, error: Exception) -> None:

@@ -72,11 +72,7 @@ class Visibility:
         jobs = {row.job for row in self.datasets} | {row.name for row in self.jobs}
         tables = {row.location for row in self.datasets if row.location}
         sources = {row.location for row in self.jobs if row.location}
-        visible = (
-            {job.name for job in self.lineage.order if self.sees_job(job)}
-            if (self.lineage)
-            else set()
-        )
+        visible = {job.name for job in self.visible_jobs(self.lineage)} if self.lineage else set()
         subjects = self.dataset_names | (jobs - visible)
         return Mask(subjects, subjects | self.job_names | tables | sources | self.dags)
 

@@ -16,10 +16,11 @@ from engine.cli.runtime.consumers import consumer_work
 from engine.cli.runtime.http import HttpService, Listen, LocalKey, local_http_service, local_key
 from engine.cli.runtime.monitor import Monitor
 from engine.cli.runtime.processes import engine_work, worker_for
-from engine.cli.runtime.services import Service, serve
+from engine.cli.runtime.services import serve
 from engine.cli.runtime.session import Session, load_settings, run
 from engine.cli.runtime.topics import TopicCreator
 from engine.embedded.broker import Broker, EmbeddedBroker
+from engine.loops.orgs import Work
 from engine.model.presence import ProcessKind
 from engine.secrets import clear_environment
 from engine.store.addresses import display_url
@@ -97,9 +98,9 @@ async def _demo(session: Session, broker: Broker) -> None:
     root.setLevel(level)
 
 
-def _services(session: Session, broker: Broker, workers: int) -> list[Service]:
+def _services(session: Session, broker: Broker, workers: int) -> list[Work]:
     worker_loops = [worker_for(session) for _ in range(workers)]
-    services: list[Service] = [
+    services: list[Work] = [
         engine_work(session),
         consumer_work(session, broker),
         *(worker.run for worker in worker_loops),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from engine.cli.runtime.services import Service
 from engine.cli.runtime.session import Session
 from engine.embedded.broker import Broker
 from engine.errors import ServiceUnavailable
+from engine.loops.orgs import Work
 from engine.store.clock import load_now
 from engine.store.rows.demo import DatasetInvalidation
 from engine.store.run import fetch
@@ -63,7 +63,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def running(*services: Service) -> AsyncIterator[None]:
+async def running(*services: Work) -> AsyncIterator[None]:
     """Run services in the background; each finishes the current work at the end.
 
     Raises the first error, of a service or of the body.
@@ -72,14 +72,10 @@ async def running(*services: Service) -> AsyncIterator[None]:
     try:
         async with asyncio.TaskGroup() as group:
             for service in services:
-                group.create_task(_coroutine(service, stop))
+                group.create_task(service(stop))
             try:
                 yield
             finally:
                 stop.set()
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-
-
-async def _coroutine(service: Service, stop: asyncio.Event) -> None:
-    await service(stop)

@@ -2,22 +2,21 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
 from engine.cli.runtime.monitor import monitored
 from engine.cli.runtime.session import Session
 from engine.garbage_collection import tune_gc
+from engine.loops.orgs import Work
 from engine.loops.schema_watch import SchemaWatch
 from engine.model.presence import Presence, ProcessKind
-
-Service = Callable[[asyncio.Event], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
 
-async def serve(session: Session, *services: Service, kinds: tuple[ProcessKind, ...] = ()) -> None:
+async def serve(session: Session, *services: Work, kinds: tuple[ProcessKind, ...] = ()) -> None:
     """Run services until SIGINT or SIGTERM; each finishes the current work.
 
     ``kinds`` of work are shown to other processes.
@@ -36,7 +35,7 @@ async def serve(session: Session, *services: Service, kinds: tuple[ProcessKind, 
         watch.check()
 
 
-async def _guarded(service: Service, stop: asyncio.Event) -> None:
+async def _guarded(service: Work, stop: asyncio.Event) -> None:
     try:
         await service(stop)
     finally:

@@ -49,14 +49,7 @@ async def store_leases(
 
 async def held_lease(conn: Connection, token: TaskToken) -> StoredLease:
     """Return the lease of a token. Raises LeaseLost if it is not held, whatever the reason."""
-    row = await fetch_one(
-        conn,
-        "worker_leases.held",
-        LeaseTerms,
-        org_id=token.org_id,
-        task=token.task_id,
-        token=token.lease_token,
-    )
+    row = await fetch_one(conn, "worker_leases.held", LeaseTerms, **_of(token))
     if row is None:
         raise lease_lost(token.task_id)
     return StoredLease.read(row)
@@ -64,14 +57,7 @@ async def held_lease(conn: Connection, token: TaskToken) -> StoredLease:
 
 async def require_lease(conn: Connection, token: TaskToken) -> None:
     """Raise LeaseLost if the lease of a token is not held, without reading the lease."""
-    row = await fetch_one(
-        conn,
-        "worker_leases.is_held",
-        HeldLease,
-        org_id=token.org_id,
-        task=token.task_id,
-        token=token.lease_token,
-    )
+    row = await fetch_one(conn, "worker_leases.is_held", HeldLease, **_of(token))
     if row is None:
         raise lease_lost(token.task_id)
 
@@ -82,3 +68,8 @@ def lease_lost(task: UUID) -> LeaseLost:
         f"task {task} is not leased under this token: the lease expired, or the task was canceled "
         "or has ended; stop the run, and discard its result"
     )
+
+
+def _of(token: TaskToken) -> dict[str, UUID]:
+    """Return the parameters of statements about the lease of a token."""
+    return {"org_id": token.org_id, "task": token.task_id, "token": token.lease_token}

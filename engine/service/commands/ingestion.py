@@ -8,7 +8,7 @@ import structlog
 
 from consumers.endpoints import load_endpoint, unknown_endpoint
 from consumers.http.endpoint import Endpoint
-from consumers.http.ingestion import Ingestion, Written
+from consumers.http.ingestion import Ingestion
 from consumers.http.ingestion import ingest_messages as ingest
 from consumers.http.message import (
     OPENLINEAGE_ENDPOINT,
@@ -17,7 +17,7 @@ from consumers.http.message import (
     http_request,
     stream_of,
 )
-from consumers.metrics import count
+from consumers.reports import report
 from engine.errors import KnockonError, ServiceUnavailable
 from engine.flow.deployment.auto_register import auto_register
 from engine.model.discovery import DiscoveredDataset
@@ -97,7 +97,7 @@ async def _ingest(
                     raise
             service.endpoints.remove(caller.org.id, name)
         else:
-            _report(written, perf_counter() - began)
+            report(written.batch, written.ingested, perf_counter() - began)
             return written.ingestion
     raise ServiceUnavailable("deploys keep changing the sources: send the request again")
 
@@ -124,11 +124,3 @@ async def _endpoint(caller: Caller, service: Service, name: str) -> Endpoint:
 
 def _endpoint_names(streams: Sequence[str]) -> list[str]:
     return [name for stream in streams if (name := endpoint_of(stream)) is not None]
-
-
-def _report(written: Written, seconds: float) -> None:
-    count(written.batch, written.ingested, seconds)
-    if widened := written.batch.widened:
-        _log.warning("widened events", count=len(widened), why=widened[0].note)
-    if rejections := written.ingested.rejections:
-        _log.warning("dead letters", count=len(rejections), why=rejections[0].error)
