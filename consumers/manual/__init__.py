@@ -1,5 +1,5 @@
 """Manual invalidations, requested by a person or a program."""
 
-from consumers.manual.request import Requested, invalidate
+from consumers.manual.request import Request, Requested, invalidate, invalidate_all
 
-__all__ = ["Requested", "invalidate"]
+__all__ = ["Request", "Requested", "invalidate", "invalidate_all"]

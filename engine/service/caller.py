@@ -12,6 +12,7 @@ from engine.model.presence import ALL_ORGS
 from engine.model.states import KeyScope, Role
 from engine.model.task_token import TaskToken
 from engine.service.errors import database_errors
+from engine.service.masking import has_text
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -132,13 +133,15 @@ async def _masked(
     This covers texts in which names occur by chance, such as logs. Operations leave out rows.
     """
     service: Any = args[0] if args else kwargs["service"]
-    mask = await service.mask(caller)
     try:
-        return mask.value(await operation(caller, *args, **kwargs))  # type: ignore[no-any-return]
+        result = await operation(caller, *args, **kwargs)
     except KnockonError as error:
         # An error repeats the names of the request, whether they are unknown or hidden.
-        error.args = mask.keeping(repr((args[1:], kwargs))).value(error.args)
+        mask = (await service.mask(caller)).keeping(repr((args[1:], kwargs)))
+        error.args = mask.value(error.args)
         raise
+    # A load of the mask costs as much as a short operation.
+    return (await service.mask(caller)).value(result) if has_text(result) else result
 
 
 def _permitting(role: Role, scope: KeyScope | None) -> frozenset[KeyScope]:

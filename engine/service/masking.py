@@ -96,6 +96,17 @@ class Mask:
         return self._value(value) if name in _NAMING else _blank(value)
 
 
+def has_text(value: Any) -> bool:
+    """Return whether a value contains text, so that it may contain a name."""
+    if isinstance(value, str | bytes):
+        return True
+    if isinstance(value, Mapping):
+        return any(has_text(each) for item in value.items() for each in item)
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(has_text, value))
+    return any(map(has_text, _fields(value).values()))
+
+
 def _ignoring_name(convert: Any) -> Any:
     return lambda _, value: convert(value)
 

@@ -1,9 +1,9 @@
 """The service: the database of the operations, and the lineage of each org."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import Self
+from functools import lru_cache, partial
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from consumers.endpoints import Endpoints
@@ -12,6 +12,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.loops.notification_listener import NotificationListener, Waker
 from engine.outgoing import Networks
+from engine.service.batches import Batches
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.masking import Mask
@@ -24,6 +25,10 @@ from engine.store.orgs import ensure_org, org_id
 from engine.store.tenancy import TenantDatabase
 
 __all__ = ["NotificationListener", "Service", "Waker"]
+
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
+R = TypeVar("R")
 
 _CACHED_LINEAGES = 100
 _CACHED_VISIBILITIES = 1_000
@@ -45,6 +50,7 @@ class Service:
         self.webhook_networks = webhook_networks
         self.endpoints = Endpoints()
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
+        self._batches: dict[Any, Batches[Any, Any, Any]] = {}
         self._visibilities: dict[tuple[UUID, frozenset[str]], tuple[Lineage, Visibility]] = {}
 
     @classmethod
@@ -112,6 +118,14 @@ class Service:
     def org_context(self, org_id: UUID) -> OrgContext:
         """Return the org with its cached lineage."""
         return self._org_context(org_id)
+
+    def batches(
+        self, run: Callable[["Service", K, Sequence[A]], Awaitable[Sequence[R | Exception]]]
+    ) -> Batches[K, A, R]:
+        """Return the batches of the items, by key, that a function handles together."""
+        if run not in self._batches:
+            self._batches[run] = Batches(partial(run, self))
+        return self._batches[run]
 
     async def visibility(self, caller: Caller, conn: Connection, org: OrgContext) -> Visibility:
         """Return what the caller sees, loaded once after each deploy."""

@@ -11,6 +11,7 @@ WITH v AS MATERIALIZED (
     INSERT INTO knockon.idempotency_keys AS k (org_id, key, request_hash, invalidation_ids)
     SELECT %(org_id)s, v.idempotency_key, v.request_hash, v.ids FROM v
     WHERE v.idempotency_key IS NOT NULL
+    ORDER BY v.idempotency_key -- so that concurrent requests wait for each other in one direction only
     ON CONFLICT DO NOTHING RETURNING k.invalidation_ids
 ), inserted AS (
     INSERT INTO knockon.data_invalidations (id, org_id, dataset_uuid, dataset_version, scope,
@@ -27,7 +28,6 @@ WITH v AS MATERIALIZED (
         CASE WHEN v.outcome IS NOT NULL THEN clock_timestamp() END
     FROM v, unnest(v.ids, v.partition_keys) WITH ORDINALITY AS part(id, key, number)
     WHERE v.idempotency_key IS NULL OR v.ids IN (SELECT invalidation_ids FROM new_keys)
-    ON CONFLICT (org_id, idempotency_key) DO NOTHING -- written just now by code older than the table of keys
     RETURNING id, dataset_uuid, reason
 ), reported AS (
     INSERT INTO knockon.pending_events (org_id, kind, subject_id, detail)
@@ -38,22 +38,10 @@ WITH v AS MATERIALIZED (
 )
 SELECT id FROM inserted
 
--- :name adopt_keys
--- Record the keys of requests written by code older than the table of keys, as during an upgrade.
-INSERT INTO knockon.idempotency_keys (org_id, key, request_hash, invalidation_ids, used_at)
-SELECT i.org_id, r.key, min(i.request_hash), array_agg(i.id ORDER BY i.id), min(i.created_at)
-FROM unnest(%(keys)s::text[], %(partitions)s::int[]) AS r(key, partitions)
-CROSS JOIN LATERAL generate_series(0, r.partitions - 1) AS number
-JOIN knockon.data_invalidations i ON i.org_id = %(org_id)s
-    AND i.idempotency_key = r.key || '#' || number
-WHERE NOT EXISTS (SELECT FROM knockon.idempotency_keys k WHERE k.org_id = %(org_id)s AND k.key = r.key)
-GROUP BY i.org_id, r.key
-ON CONFLICT DO NOTHING
-
--- :name by_key
--- The invalidations of an earlier request with this key.
-SELECT unnest(invalidation_ids) AS id FROM knockon.idempotency_keys
-WHERE org_id = %(org_id)s AND key = %(key)s
+-- :name by_keys
+-- The invalidations of earlier requests with these keys.
+SELECT key, invalidation_ids FROM knockon.idempotency_keys
+WHERE org_id = %(org_id)s AND key = ANY(%(keys)s)
 
 -- :name reused_key
 -- A key that was used before with a different request.

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from engine.flow.ingestion.resolve import Resolved, request_of
-from engine.model.event import MANUAL, Received, SourceEvent, request_hash
+from engine.model.event import Received, SourceEvent, request_hash
 from engine.planner import MOST_LOOKED_UP
 from engine.planner.bounds import OpenEnds, union_by_open_ends
 from engine.planner.scope import GROWTH
@@ -22,7 +22,10 @@ _MAX_ROWS_BYTES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class CoalescedInvalidation:
-    """A stale scope of one dataset version; ``texts`` are its partition ranges."""
+    """A stale scope of one dataset version; ``texts`` are its partition ranges.
+
+    ``request`` is the position of a manual request, and ``key`` its idempotency key.
+    """
 
     dataset: UUID
     version: UUID
@@ -33,6 +36,7 @@ class CoalescedInvalidation:
     rows: dict[str, Any] | None
     events: int
     source_event: dict[str, Any]
+    request: str | None = None
     key: str | None = None
     request_hash: str | None = None
     fingerprint: str | None = None
@@ -171,7 +175,7 @@ def _covers(named: OpenEnds, events: Resolved) -> bool:
 def _coalesced(group: Sequence[Resolved], fingerprint: str | None) -> CoalescedInvalidation:
     sample = group[0]
     received = [event for events in group for event in events.received]
-    is_manual = received[0].stream == MANUAL
+    request = request_of(received[0])
     whole: list[str | None] = [None] if _has_whole_dataset(group) else []
     named = _named_partitions(group).values()
     return CoalescedInvalidation(
@@ -184,8 +188,9 @@ def _coalesced(group: Sequence[Resolved], fingerprint: str | None) -> CoalescedI
         rows=sample.rows,
         events=_count(received),
         source_event=_summary(received),
-        key=sample.event.id if is_manual else None,
-        request_hash=request_hash(sample.event) if is_manual else None,
+        request=request,
+        key=None if request is None else sample.event.id,
+        request_hash=None if request is None else request_hash(sample.event),
         fingerprint=fingerprint,
     )
 

@@ -7,7 +7,7 @@ database rejects a batch, the batch is halved until the deliveries at fault are 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -55,11 +55,13 @@ Confirm = Callable[[Connection], Awaitable[None]]
 class Ingested:
     """Result of a batch: the ids of the written invalidations, and the rejections.
 
+    ``by_request`` maps the positions of new manual requests to their invalidations.
     ``unnamed_runs`` counts the runs whose final event omitted outputs announced earlier.
     """
 
     invalidations: tuple[UUID, ...]
     rejections: tuple[Rejection, ...]
+    by_request: Mapping[str, tuple[UUID, ...]] = field(default_factory=dict)
     unnamed_runs: int = 0
 
 
@@ -199,7 +201,9 @@ async def _write_halving(
             return Ingested((), tuple(_refusals(received, reason_of(error))))
     first, second = [await _write_halving(conn, org, half) for half in halves]
     return Ingested(
-        first.invalidations + second.invalidations, first.rejections + second.rejections
+        first.invalidations + second.invalidations,
+        first.rejections + second.rejections,
+        {**first.by_request, **second.by_request},
     )
 
 
@@ -211,8 +215,8 @@ async def _write(
         earlier = await _earlier_columns(conn, lineage, groups)
         resolved, refused = _resolved(lineage, groups, earlier)
         known, unknown = await _of_known_versions(conn, resolved)
-        written = await _insert(conn, org_id, coalesce(known))
-    return Ingested(tuple(written), (*refused, *unknown))
+        inserted = await _insert(conn, org_id, coalesce(known))
+    return replace(inserted, rejections=(*refused, *unknown))
 
 
 async def _earlier_columns(
@@ -314,27 +318,28 @@ async def _record_lineage(
 
 async def _insert(
     conn: Connection, org_id: UUID, invalidations: Sequence[CoalescedInvalidation]
-) -> list[UUID]:
+) -> Ingested:
     if not invalidations:
-        return []
+        return Ingested((), ())
     rows = [_parameters(invalidation) for invalidation in invalidations]
-    if requests := [row for row in rows if row["idempotency_key"]]:
-        await execute(
-            conn,
-            "invalidations.adopt_keys",
-            org_id=org_id,
-            keys=[row["idempotency_key"] for row in requests],
-            partitions=[len(row["ids"]) for row in requests],
-        )
     written = await fetch(
         conn, "invalidations.insert", InvalidationId, org_id=org_id, invalidations=Jsonb(rows)
     )
-    ids = [row.id for row in written]
+    ids = tuple(row.id for row in written)
+    requests = {
+        invalidation.request: row
+        for invalidation, row in zip(invalidations, rows, strict=True)
+        if invalidation.request is not None
+    }
+    if not requests:
+        return Ingested(ids, ())
     new = set(ids)
-    repeated = [row for row in requests if row["ids"][0] not in new]
-    if repeated:
+    by_request = {
+        position: tuple(row["ids"]) for position, row in requests.items() if row["ids"][0] in new
+    }
+    if repeated := [row for position, row in requests.items() if position not in by_request]:
         await _check_requests(conn, org_id, repeated)
-    return ids
+    return Ingested(ids, (), by_request)
 
 
 async def _check_requests(

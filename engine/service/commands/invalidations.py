@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from consumers import manual
-from consumers.manual import Requested
+from consumers.manual import Request, Requested
 from engine.flow.planning.set_aside import replay as replay_set_aside
 from engine.model.event import SourceEvent
 from engine.model.states import KeyScope, Role
 from engine.service.caller import Caller, requires
 from engine.service.ids import invalidation_id
-from engine.service.names import dataset_named
+from engine.service.manual_batches import Call, invalidate_together
 from engine.service.service import Service
 
 __all__ = ["Requested", "invalidate", "replay", "replay_all"]
@@ -22,10 +21,8 @@ async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Re
 
     Raises InvalidInput if the event names something unknown, or the key belongs to another request.
     """
-    async with service.transaction(caller) as (conn, org):
-        visible = await service.visibility(caller, conn, org)
-        dataset_named(await org.lineage(conn), event.dataset, visible)
-        return await manual.invalidate(conn, org, event, caller.user)
+    call = Call(caller, Request(event, caller.user))
+    return await service.batches(invalidate_together).add(caller.org.id, call)
 
 
 @requires(Role.WRITER)

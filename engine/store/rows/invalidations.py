@@ -56,6 +56,13 @@ class WaitingInvalidations(msgspec.Struct, frozen=True):
     waiting: bool
 
 
+class UsedKey(msgspec.Struct, frozen=True):
+    """An idempotency key, with the invalidations of the request that used it."""
+
+    key: str
+    invalidations: list[UUID]
+
+
 class IdempotencyKey(msgspec.Struct, frozen=True):
     """A key that was used before."""
 
