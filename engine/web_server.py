@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import h11
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from engine.errors import InvalidInput, ServiceUnavailable
 
 _log = structlog.get_logger(__name__)
 _HEADER_SECONDS = 10.0
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_MOST_HEADER_BYTES = 64 * 1024
+_CLOSE = b"connection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSE
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Protocol(H11Protocol):
-    """HTTP/1.1 with a time limit for the head of a request, which uvicorn lacks.
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits of time and size for the head of a request, which uvicorn lacks.
 
-    Without the limit, connections that send nothing, or a byte now and then, are held forever.
+    Without them, connections that send nothing, or a byte now and then, are held forever, and a
+    head without an end fills the memory.
     """
 
     _waiting: asyncio.TimerHandle | None = None
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -92,12 +96,23 @@ class _Protocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the rest of a request of which only a part of the head has arrived."""
+        """Count the bytes of a head that has not ended."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._waiting is None:
+        if self._waiting is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_HEADER_BYTES:
+                self._give_up(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Wait for the rest of a request of which only a part of the head has arrived."""
+        super().on_message_begin()
+        if self._waiting is None:
             self._wait()
+
+    def on_headers_complete(self) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
@@ -105,16 +120,17 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._waiting = self.loop.call_later(_HEADER_SECONDS, self._give_up)
+        self._head_bytes = 0
+        self._waiting = self.loop.call_later(_HEADER_SECONDS, self._give_up, _TOO_SLOW)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
 
-    def _give_up(self) -> None:
+    def _give_up(self, response: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(_TOO_SLOW)
+            self.transport.write(response)
             self.transport.close()
 
 

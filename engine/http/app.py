@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from engine.http.authentication import OPENAPI_PATH, Authentication
 from engine.http.boundary import Boundary
 from engine.http.claims import Claims
-from engine.http.endpoints import PREFIX, RESOURCES
+from engine.http.endpoints import RESOURCES
 from engine.http.feed import Feeds
 from engine.http.limits import BODY_SECONDS, BodyLimits
 from engine.http.openapi import openapi_of
@@ -56,6 +56,7 @@ def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
     feeds = app.state.feeds = Feeds(service, limits.streams)
     app.state.claims = Claims(service, feeds.stopped, limits.waits)
     for resource in RESOURCES:
-        app.include_router(resource.router, prefix=PREFIX)
+        # Included routers would be searched one by one, each at the price of a whole request.
+        app.router.routes.extend(resource.router.routes)
     app.openapi = openapi_of(app)  # type: ignore[method-assign]
     return app

@@ -48,7 +48,7 @@ class RequestCall:
         return json_response(self.request, value, status)
 
 
-def _call(request: Request) -> RequestCall:
+async def _call(request: Request) -> RequestCall:  # a plain function would run in a thread
     return RequestCall(request, request.app.state.service, request.state.caller)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from engine.http.resource import Endpoint, Resource
+from engine.http.resource import PREFIX, Endpoint, Resource
 from engine.http.routes.dags import dags, deploys
 from engine.http.routes.datasets import audits, datasets, lineage, stale
 from engine.http.routes.dead_letters import letters
@@ -21,7 +21,8 @@ from engine.http.routes.users import changes, people
 from engine.http.routes.webhooks import webhooks
 from engine.http.routes.worker_tasks import worker_tasks
 
-PREFIX: Final = "/api/v1"
+__all__ = ["PREFIX", "RESOURCES", "endpoints"]
+
 RESOURCES: Final[tuple[Resource, ...]] = (
     me,
     org,

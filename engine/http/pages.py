@@ -83,7 +83,7 @@ def cursor_of(key: object) -> str:
     return urlsafe_b64encode(str(key).encode()).decode().rstrip("=")
 
 
-def _paging(
+async def _paging(
     limit: Annotated[int, Query(ge=1, le=_MOST, description="Most items of a page.")] = _DEFAULT,
     cursor: Annotated[
         str | None,

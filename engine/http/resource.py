@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from http import HTTPMethod, HTTPStatus
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
@@ -17,6 +17,7 @@ from engine.http.problems import FieldError, RequestError, response_to
 from engine.model.source_positions import did_you_mean
 from engine.model.states import KeyScope, Role
 
+PREFIX: Final = "/api/v1"
 Handler = Callable[..., Awaitable[Response]]
 Decorator = Callable[[Handler], Handler]
 _RAW_BODY = {"requestBody": {"required": True, "content": {"*/*": {"schema": {}}}}}
@@ -63,7 +64,7 @@ class Resource:
         self._path = path
         self.endpoints: list[Endpoint] = []
         self.router = APIRouter(
-            prefix=path, tags=[path.strip("/").partition("/")[0]], route_class=_Route
+            prefix=PREFIX + path, tags=[path.strip("/").partition("/")[0]], route_class=_Route
         )
 
     def get(self, path: str, operation: Callable[..., Any] | None, **more: Any) -> Decorator:

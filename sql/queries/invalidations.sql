@@ -40,7 +40,7 @@ SELECT id FROM inserted
 
 -- :name by_keys
 -- The invalidations of earlier requests with these keys.
-SELECT key, invalidation_ids FROM knockon.idempotency_keys
+SELECT key, invalidation_ids AS invalidations FROM knockon.idempotency_keys
 WHERE org_id = %(org_id)s AND key = ANY(%(keys)s)
 
 -- :name reused_key

@@ -1,6 +1,7 @@
 """`knockon serve`."""
 
 import typer
+import uvloop
 
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.runtime.http import Listen, http_service
@@ -32,6 +33,7 @@ def serve(options: GlobalOptions, listen: Listen = None, monitor: Monitor = None
         work,
         role="service",
         serves_all_orgs=True,
+        loop_factory=uvloop.new_event_loop,
         org=ALL_ORGS,
         monitor_address=monitor,
         http_address=listen,

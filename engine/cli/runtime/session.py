@@ -65,6 +65,7 @@ def run(
     creates_database: bool = False,
     creates_org: bool = False,
     serves_all_orgs: bool = False,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     **settings: Any,
 ) -> T:
     """Run the work of a command in a session. Raises ServiceUnavailable on database errors.
@@ -72,7 +73,7 @@ def run(
     A guest logs only errors, unless --log-level is set, and does not wait for an unavailable
     database. A guest creates the embedded database only with ``creates_database``, and the org with
     ``creates_org``. With ``serves_all_orgs``, the org may be `ALL_ORGS`. ``settings`` override
-    those of the environment.
+    those of the environment; ``loop_factory`` returns another event loop than asyncio's.
     """
     loaded = load_settings(options, quiet=role == "guest", **settings)
     if loaded.org == ALL_ORGS and not serves_all_orgs:
@@ -86,8 +87,8 @@ def run(
             async with opening as session, _schema_errors(session):
                 return await work(session)
 
-    with database_url(loaded, role) as url:
-        return asyncio.run(main(url))
+    with database_url(loaded, role) as url, asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(main(url))
 
 
 @asynccontextmanager

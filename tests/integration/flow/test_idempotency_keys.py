@@ -84,21 +84,3 @@ async def test_one_of_two_concurrent_requests_with_a_key_is_rejected(world: Worl
     assert sorted(type(each).__name__ for each in outcomes) == ["IdempotencyConflict", "Requested"]
     done = next(each for each in outcomes if isinstance(each, Requested))
     assert len(await kept(world)) == len(done.invalidations)
-
-
-async def test_a_request_written_by_older_code_is_repeated(world: World) -> None:
-    """Code older than the table of keys may run during an upgrade."""
-    first = await world.change("a", "2013-01-05", "2013-01-09", id="K")
-    await world.rows("DELETE FROM idempotency_keys RETURNING key")
-    again = await world.change("a", "2013-01-05", "2013-01-09", id="K")
-    assert not again.is_new
-    assert again.invalidations == first.invalidations
-
-
-async def test_a_key_written_by_older_code_is_not_reused(world: World) -> None:
-    await world.change("a", "2013-01-05", "2013-01-09", id="K")
-    before = await kept(world)
-    await world.rows("DELETE FROM idempotency_keys RETURNING key")
-    with pytest.raises(InvalidInput, match="idempotency key 'K' was used before"):
-        await world.change("a", "2013-02-05", "2013-02-09", "2013-02-13", id="K")
-    assert await kept(world) == before

@@ -59,3 +59,28 @@ async def test_work_is_kept_and_the_keys_of_requests_are_found(
         ("x#3", "hash", [UUID(int=3)]),
     ]
     assert count == (4,)
+
+
+async def test_keys_of_requests_written_during_an_upgrade_are_found(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    """Code older than the table of keys could run until 0017."""
+    for file in migrations_dir().iterdir():
+        if file.name < "0017":
+            copy(file, tmp_path)
+    await migrate(empty_database_url, tmp_path)
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute("SET search_path = knockon")
+        for row in _ROWS:
+            conn.execute(row.encode(), {"id": UUID(int=9), "statuses": Jsonb(["queued"])})
+        conn.execute(
+            "INSERT INTO idempotency_keys (org_id, key, request_hash, invalidation_ids) "
+            "SELECT id, 'x#3', 'new', ARRAY[%s::uuid] FROM orgs",
+            [UUID(int=3)],
+        )
+    await migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as conn:
+        keys = conn.execute(
+            "SELECT key, request_hash, invalidation_ids FROM knockon.idempotency_keys ORDER BY key"
+        ).fetchall()
+    assert keys == [("a", "hash", [UUID(int=1), UUID(int=2)]), ("x#3", "new", [UUID(int=3)])]

@@ -89,7 +89,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
         "hidden": None,
     },
     "invalidations.by_ids": {"ids": [_ID]},
-    "invalidations.by_key": {"key": "k"},
+    "invalidations.by_keys": {"keys": ["k"]},
     "invalidations.lock_open": {"limit": 20},
     "dead_letters.list": {"all": True, "limit": 20, "before": _ID, "streams": None},
     "visibility.plans": {"ids": [_ID]},
