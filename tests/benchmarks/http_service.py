@@ -1,4 +1,4 @@
-"""Posts of invalidations over HTTP, beside a bare FastAPI app and direct ingestion."""
+"""The HTTP service, beside a bare FastAPI app and the same work at the database."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
+from typing import Any
 from uuid import uuid4
 
 from consumers.manual import invalidate
@@ -21,14 +22,18 @@ from engine.service.commands.users import add_user
 from engine.service.service import Service
 from engine.store.database import Database
 from tests.benchmarks.figure import Figure, Peer, stopwatch
+from tests.benchmarks.http_load import post
 from tests.benchmarks.server import Server
 from tests.benchmarks.stored import store
+from tests.benchmarks.throughput import TASKS, drained_per_second, queue
 from tests.benchmarks.worlds import star
 from tests.support.processes import EXECUTABLE
 
 _POSTS = 4_000
 _DIRECT = 500
 _CONNECTIONS = 64
+_BATCH = 50
+_LANES = 16
 _ROUNDS = 5
 _TARGET = 2_000
 _SHARE = 0.5
@@ -36,7 +41,14 @@ _SHARE = 0.5
 
 
 async def figures(server: Server) -> AsyncIterator[Figure]:
-    """Single posts over 64 connections, each in a round with the peer and with direct calls."""
+    """Single posts, and tasks of workers, each over kept connections."""
+    async for figure in _posts(server):
+        yield figure
+    yield await _tasks(server)
+
+
+async def _posts(server: Server) -> AsyncIterator[Figure]:
+    """Rounds of posts, of posts to the peer, and of direct calls."""
     world = star(10)
     name = world.datasets[0].name
     async with server.database() as database, database.connection() as conn:
@@ -56,33 +68,62 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
     yield Figure("the same", posts, "/s", _SHARE * sorted(bare)[_ROUNDS // 2], peer)
 
 
-async def _key(database: Database, org: OrgContext) -> str:
+async def _tasks(server: Server) -> Figure:
+    """Tasks claimed and completed over HTTP, and by a worker at the database."""
+    world, days = star(101), "2013-01-01..2013-04-10"
+    async with server.database() as database, database.connection() as conn:
+        org = await store(conn, world)
+        await conn.execute("UPDATE jobs SET operator = 'remote'")  # `sql` runs at the database
+        key = await _key(database, org, KeyScope.WORKER)
+        remote, local = [], []
+        async with _knockon(database.url) as port:
+            for _ in range(_ROUNDS):
+                await queue(conn, org, world, days)
+                remote.append(await _drained(port, key))
+                await queue(conn, org, world, days)
+                local.append(await drained_per_second(database.url, _BATCH, workers=1))
+    peer = Peer("a worker at the database", local)
+    return Figure(f"tasks claimed by {_BATCH} and completed one by one", remote, "/s", None, peer)
+
+
+async def _drained(port: int, key: str) -> float:
+    """Return the tasks per second of a worker process over HTTP."""
+    args = ["127.0.0.1", port, key, _BATCH, _LANES]
+    output = await _output_of("tests.benchmarks.http_drain", *args)
+    assert output["completed"] == TASKS, output
+    return TASKS / float(output["seconds"])
+
+
+async def _output_of(module: str, *args: object, stdin: bytes = b"") -> Any:
+    """Return what a client process prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *map(str, args), stdin=PIPE, stdout=PIPE
+    )
+    output, _ = await process.communicate(stdin)
+    assert process.returncode == 0, module
+    return json.loads(output)
+
+
+async def _key(database: Database, org: OrgContext, scope: KeyScope = KeyScope.INGEST) -> str:
     caller, service = Caller.local(Org(org.id, "default")), Service(database)
     await add_user(caller, service, "bench@example.com", Role.WRITER)
-    created = await create_key(caller, service, "bench@example.com", "bench", [KeyScope.INGEST])
+    created = await create_key(caller, service, "bench@example.com", "bench", [scope])
     return created.key
 
 
 async def _posted(port: int, key: str, dataset: str, count: int) -> float:
     """Post changes from a process of its own; return the posts per second."""
-    command = [sys.executable, "-m", "tests.benchmarks.http_load"]
-    process = await asyncio.create_subprocess_exec(
-        *command, "127.0.0.1", str(port), str(_CONNECTIONS), stdin=PIPE, stdout=PIPE
-    )
-    output, _ = await process.communicate(b"\0".join(_requests(key, dataset, count)))
-    result = json.loads(output)
+    requests = b"\0".join(_requests(key, dataset, count))
+    args = ["127.0.0.1", port, _CONNECTIONS]
+    result = await _output_of("tests.benchmarks.http_load", *args, stdin=requests)
     assert result["statuses"] == {"201": count}, result
     return count / float(result["seconds"])
 
 
 def _requests(key: str, dataset: str, count: int) -> Iterator[bytes]:
     for number in range(count):
-        body = json.dumps({"dataset": dataset, "partitions": [_day(number)]})
-        yield (
-            "POST /api/v1/invalidations HTTP/1.1\r\nHost: bench\r\n"
-            f"Authorization: Bearer {key}\r\nIdempotency-Key: {uuid4().hex}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-        ).encode()
+        body = {"dataset": dataset, "partitions": [_day(number)]}
+        yield post("/invalidations", key, body, Idempotency_Key=uuid4().hex)
 
 
 def _day(number: int) -> str:

@@ -13,12 +13,12 @@ from engine.flow.shared.org_context import OrgContext
 from engine.model.event import SourceEvent
 from engine.store.database import Connection
 from tests.benchmarks.figure import Figure, Peer
-from tests.benchmarks.pgqueuer_peer import drained_per_second
+from tests.benchmarks.pgqueuer_peer import drained_per_second as peer_per_second
 from tests.benchmarks.server import Server
 from tests.benchmarks.stored import store
 from tests.benchmarks.worlds import World, chain, star
 
-_TASKS = 10_000
+TASKS = 10_000
 _ROUNDS = 3
 _BATCHES = (100, 500)
 _WORKERS = (1, 2)
@@ -35,7 +35,7 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
     """
     for batch in _BATCHES:
         async with server.database() as database:
-            rates = [await drained_per_second(database.url, _TASKS, batch) for _ in range(_ROUNDS)]
+            rates = [await peer_per_second(database.url, TASKS, batch) for _ in range(_ROUNDS)]
         peer = Peer("pgqueuer", rates)
         for name, (world, days) in _SHAPES.items():
             async with server.database() as database, database.connection() as conn:
@@ -43,23 +43,23 @@ async def figures(server: Server) -> AsyncIterator[Figure]:
                 for workers in _WORKERS:
                     rates = []
                     for _ in range(_ROUNDS):
-                        await _queue(conn, org, world, days)
-                        rates.append(await _drained_per_second(database.url, batch, workers))
+                        await queue(conn, org, world, days)
+                        rates.append(await drained_per_second(database.url, batch, workers))
                     by = f"{workers} worker{'s' * (workers > 1)}"
                     target = workers * max(peer.samples)
                     yield Figure(f"{name}, {by}, by {batch}", rates, "/s", target, peer)
 
 
-async def _queue(conn: Connection, org: OrgContext, world: World, days: str) -> None:
+async def queue(conn: Connection, org: OrgContext, world: World, days: str) -> None:
     changed = SourceEvent(dataset=world.datasets[0].name, partitions=(days,))
     await invalidate(conn, org, changed)
     planned = await plan(conn, org)
     assert planned is not None
-    assert planned.tasks == _TASKS, planned
+    assert planned.tasks == TASKS, planned
     await conn.execute("VACUUM ANALYZE")  # as autovacuum does outside of tests
 
 
-async def _drained_per_second(url: str, batch: int, workers: int) -> float:
+async def drained_per_second(url: str, batch: int, workers: int) -> float:
     async with AsyncExitStack() as stack:
         pipes = [await stack.enter_async_context(_worker(url, batch)) for _ in range(workers)]
         start = perf_counter()
@@ -67,8 +67,8 @@ async def _drained_per_second(url: str, batch: int, workers: int) -> float:
             stdin.write(b"start\n")
         completed = [int(await stdout.readline()) for stdout, _ in pipes]
         seconds = perf_counter() - start
-    assert sum(completed) == _TASKS, completed
-    return _TASKS / seconds
+    assert sum(completed) == TASKS, completed
+    return TASKS / seconds
 
 
 @asynccontextmanager
