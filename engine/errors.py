@@ -43,6 +43,12 @@ class TooCostlyToPlan(InvalidInput):
     code = "too_costly_to_plan"
 
 
+class TooCostly(InvalidInput):
+    """The request was ended, because it takes too much time or memory."""
+
+    code = "too_costly"
+
+
 class InvalidMapping(InvalidInput):
     """A partition mapping does not apply between its two datasets."""
 

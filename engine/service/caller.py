@@ -95,21 +95,7 @@ def requires(
     def decorate(operation: Operation[P, T]) -> Operation[P, T]:
         @wraps(operation)
         async def checked(caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            if not caller.role.includes(role):
-                raise Forbidden(
-                    f"{operation.__name__} requires the role {role} in org {caller.org.slug!r}, "
-                    f"and yours is {caller.role}: have an admin of the org change it"
-                )
-            if task and caller.task is None:
-                raise Forbidden(f"{operation.__name__} requires the token of a claimed task")
-            if not task and not caller.scopes & permitting:
-                raise Forbidden(
-                    f"{operation.__name__} requires a key with the scope "
-                    f"{' or '.join(sorted(permitting))}, and yours has "
-                    f"{', '.join(sorted(caller.scopes)) or 'none'}: use another key"
-                )
-            if operator and not caller.is_operator:
-                raise Forbidden(f"{operation.__name__} is reserved for operators of Knockon")
+            require_rights(checked, caller)
             with database_errors():
                 if caller.sees_everything:
                     return await operation(caller, *args, **kwargs)
@@ -122,6 +108,25 @@ def requires(
         return checked
 
     return decorate
+
+
+def require_rights(operation: Any, caller: Caller) -> None:
+    """Raise Forbidden if the caller may not run an operation."""
+    name = operation.__name__
+    if not caller.role.includes(operation.required_role):
+        raise Forbidden(
+            f"{name} requires the role {operation.required_role} in org {caller.org.slug!r}, "
+            f"and yours is {caller.role}: have an admin of the org change it"
+        )
+    if operation.requires_task and caller.task is None:
+        raise Forbidden(f"{name} requires the token of a claimed task")
+    if not operation.requires_task and not caller.scopes & operation.scopes:
+        raise Forbidden(
+            f"{name} requires a key with the scope {' or '.join(sorted(operation.scopes))}, and "
+            f"yours has {', '.join(sorted(caller.scopes)) or 'none'}: use another key"
+        )
+    if operation.requires_operator and not caller.is_operator:
+        raise Forbidden(f"{name} is reserved for operators of Knockon")
 
 
 async def _masked(

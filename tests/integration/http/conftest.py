@@ -11,6 +11,7 @@ import pytest
 
 from engine.flow.shared.org_context import OrgContext
 from engine.http.app import Limits, http_app
+from engine.http.costly import CostlyOperations
 from engine.model.states import KeyScope, Role
 from engine.service.commands.api_keys import create_key
 from engine.service.commands.users import add_user
@@ -31,6 +32,7 @@ class Site:
     world: World
     other: World
     url: str
+    costly: CostlyOperations
     keys: dict[str, str] = field(default_factory=dict)
 
     def client(self, who: str = "admin", **headers: str) -> httpx2.AsyncClient:
@@ -75,10 +77,11 @@ async def serving(world: World, other: World, limits: Limits | None = None) -> A
         async with asyncio.TaskGroup() as group:
             group.create_task(server.run(stop))
             try:
-                yield Site(world, other, server.url)
+                yield Site(world, other, server.url, app.state.costly)
             finally:
                 app.state.feeds.stop()
                 stop.set()
+        await app.state.costly.close()
 
 
 async def add_people(site: Site) -> None:
