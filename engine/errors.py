@@ -79,6 +79,12 @@ class UnknownName(InvalidInput):
     code = "unknown_name"
 
 
+class PositionExpired(InvalidInput):
+    """The events after this position were removed after their retention period."""
+
+    code = "position_expired"
+
+
 class Unauthenticated(KnockonError):
     """The request has no valid key."""
 

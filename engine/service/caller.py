@@ -42,7 +42,7 @@ class Caller(msgspec.Struct, frozen=True):
     the installation, may affect other orgs or the servers. ``scopes`` are those of the key of the
     request, all without a key. ``origin`` is the adapter of the request. ``task`` is set for the
     worker of a task, who may only report on it. ``org_roles`` are the slugs of the roles of the org
-    that the user has.
+    that the user has. ``key_id`` and ``user_id`` are None without a key.
     """
 
     org: Org
@@ -53,6 +53,8 @@ class Caller(msgspec.Struct, frozen=True):
     origin: str = "command line"
     task: TaskToken | None = None
     org_roles: frozenset[str] = frozenset()
+    key_id: UUID | None = None
+    user_id: UUID | None = None
 
     @property
     def sees_everything(self) -> bool:
