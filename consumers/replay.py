@@ -17,8 +17,8 @@ from engine.errors import ServiceUnavailable
 from engine.flow.deployment.auto_register import auto_register
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
-from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.model.discovery import DiscoveredDataset
+from engine.model.event import Batch, Delivery, Received, Rejection, rejection
 from engine.store.database import Connection
 from engine.store.orgs import lineage_epoch
 from engine.store.rows.dead_letters import LockedLetter

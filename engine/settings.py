@@ -198,6 +198,13 @@ class Settings(BaseSettings):
         gt=0,
         description="Most HTTP requests per second of one key; `inf`: without limit.",
     )
+    http_trusted_proxies: str = Field(
+        default="",
+        description=(
+            "Addresses and networks of reverse proxies, separated by `,`, whose header "
+            "`X-Forwarded-For` names the client; unset: none."
+        ),
+    )
     http_processes: int = Field(
         default=2,
         ge=1,

@@ -65,7 +65,8 @@ class ObjectPattern:
 
     def _reaching(self, key: str) -> list[int]:
         """Return the positions from which each rest of the pattern matches, as bits, from all of it
-        to nothing of it."""
+        to nothing of it.
+        """
         size = len(key)
         reaching = [(2 << size) - 1 if self._is_open else 1 << size]
         for part in reversed(self._parts):

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from engine.http.attempts import Attempts
 from engine.http.authentication import OPENAPI_PATH, Authentication
 from engine.http.boundary import Boundary
 from engine.http.claims import Claims
@@ -25,12 +26,13 @@ class Limits:
     """Limits of requests; ``per_second``, ``streams`` and ``waits`` are those of each key.
 
     ``processes`` run the costly operations, each for up to ``operation_seconds``; ``costly`` is the
-    number of those of an org.
+    number of those of an org. ``failures`` are those of an address per second.
     """
 
     body_bytes: int = 8 * 1024 * 1024
     body_seconds: float = BODY_SECONDS
     per_second: float = 1_000.0
+    failures: float = 10.0
     streams: int = 20
     waits: int = 200
     processes: int = 2
@@ -55,7 +57,7 @@ def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
         },
         middleware=[
             Middleware(Boundary),
-            Middleware(Authentication, service=service),
+            Middleware(Authentication, service=service, attempts=Attempts(limits.failures)),
             Middleware(RateLimit, per_second=limits.per_second),
             Middleware(BodyLimits, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
         ],

@@ -125,4 +125,3 @@ class _Process:
         if self.is_alive:
             self._process.kill()
         await self._process.wait()
-

@@ -172,9 +172,7 @@ async def _privileges(conn: Connection, names: _Names) -> Statements:
         statements.append(_statement("service_schema", service=names.service))
         statements.append(_statement("temporary", database=names.current, role=names.service))
     return statements + [
-        _statement(
-            row.statement, relation=("knockon", row.name), service=names.service
-        )
+        _statement(row.statement, relation=("knockon", row.name), service=names.service)
         for row in lacked
     ]
 

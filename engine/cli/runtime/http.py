@@ -58,7 +58,7 @@ class HttpService:
         app = http_app(service, limits)
         self._feeds = app.state.feeds
         self._costly = app.state.costly
-        self._server = WebServer(app, address, HTTP_SERVICE)
+        self._server = WebServer(app, address, HTTP_SERVICE, settings.http_trusted_proxies)
         self.url = self._server.url
 
     async def run(self, stop: asyncio.Event) -> None:

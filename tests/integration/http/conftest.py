@@ -69,11 +69,13 @@ async def key_for(world: World, user: str, *scopes: KeyScope, **more: Any) -> st
 
 
 @asynccontextmanager
-async def serving(world: World, other: World, limits: Limits | None = None) -> AsyncIterator[Site]:
+async def serving(
+    world: World, other: World, limits: Limits | None = None, proxies: str = ""
+) -> AsyncIterator[Site]:
     """A service confined by row-level security on a free port, stopped as by a signal."""
     async with await TenantDatabase.open(world.database.url) as tenants:
         app = http_app(Service(tenants), limits or Limits())
-        server, stop = WebServer(app, "127.0.0.1:0", HTTP_SERVICE), asyncio.Event()
+        server, stop = WebServer(app, "127.0.0.1:0", HTTP_SERVICE, proxies), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.run(stop))
             try:

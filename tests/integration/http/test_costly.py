@@ -93,9 +93,7 @@ async def test_a_deadline_ends_a_costly_request(worlds: tuple[World, World]) -> 
         assert (await dry_run(site, "admin", wide(3))).status_code == 200
 
 
-async def test_an_ended_process_is_replaced(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_ended_process_is_replaced(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     costly: CostlyOperations = site.costly
     assert (await dry_run(site, "admin", wide(3))).status_code == 200
     (process,) = costly._idle
