@@ -64,8 +64,9 @@ class ObjectPattern:
         return fields
 
     def _reaching(self, key: str) -> list[int]:
-        """Return the positions from which each rest of the pattern matches, as bits, from all of it
-        to nothing of it.
+        """Return the positions from which each rest of the pattern matches, as bits.
+
+        The first rest is the whole pattern, the last one is empty.
         """
         size = len(key)
         reaching = [(2 << size) - 1 if self._is_open else 1 << size]

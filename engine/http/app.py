@@ -43,7 +43,8 @@ class Limits:
 def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
     """Return the app; ``app.state.feeds`` is to be stopped before the server.
 
-    ``app.state.costly`` is to be closed after the server. The middleware runs in the order below: a request is authenticated before its body is read.
+    ``app.state.costly`` is to be closed after the server. The middleware runs in the order below: a
+    request is authenticated before its body is read.
     """
     app = FastAPI(
         title="Knockon",

@@ -80,8 +80,8 @@ class CostlyOperations:
                 return await process.run(operation)
         except TimeoutError:
             raise TooCostly(
-                f"the request was ended after {self._seconds:g} seconds: send less at once, or have "
-                "an operator raise KNOCKON_HTTP_OPERATION_SECONDS"
+                f"the request was ended after {self._seconds:g} seconds: send less at once, or "
+                "have an operator raise KNOCKON_HTTP_OPERATION_SECONDS"
             ) from None
         except (EOFError, OSError):  # IncompleteReadError is an EOFError
             raise TooCostly(
@@ -92,7 +92,8 @@ class CostlyOperations:
 class _Process:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
         self._requests, self._outcomes = process.stdin, process.stdout
 
     @classmethod

@@ -30,8 +30,7 @@ async def preview_files(caller: Caller, service: Service, texts: Sequence[str]) 
 
 
 def parse_files(texts: Sequence[str]) -> list[DagFile]:
-    """Parse the texts of DAG files. Raises InvalidDag with the problems of all files, and
-    TooCostly.
+    """Parse the texts of DAG files. Raises TooCostly, InvalidDag with the problems of all files.
 
     SQL is part of the text. A Python job needs a ``version``, because its code is not at hand here.
     """

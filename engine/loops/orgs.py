@@ -81,12 +81,14 @@ async def _work_for(org: ListedOrg, start: Callable[[ListedOrg], Work], end: asy
     """Work for an org until ``end`` is set, again after errors. Raises OutdatedCode."""
     while not end.is_set():
         try:
-            return await start(org)(end)
+            await start(org)(end)
         except Exception as error:
             if _contains(error, OutdatedCode):
                 raise
             _log.exception("the work for an org failed, and begins again", org=org.slug)
             await pause(end, _PAUSE_SECONDS)
+        else:
+            return
 
 
 def _contains(error: Exception, kind: type[Exception]) -> bool:

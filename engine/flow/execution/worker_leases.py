@@ -74,8 +74,8 @@ def lease_lost(task: UUID) -> LeaseLost:
     """Return the error for a report without a lease."""
     return LeaseLost(
         f"task {task} is not leased under this token: the lease expired, the task was canceled "
-        "or has ended, or the key of the claim is not valid any more; stop the run, and discard its "
-        "result"
+        "or has ended, or the key of the claim is not valid any more; stop the run, and discard "
+        "its result"
     )
 
 

@@ -9,7 +9,7 @@ _BATCH = 20_000
 
 
 async def publish(conn: Connection) -> bool:
-    """Publish pending events of all orgs in turn, the oldest first; return True if more may be pending.
+    """Publish pending events of the orgs in turn; return True if more may be pending.
 
     One transaction at a time assigns positions. An event is visible to readers only together with
     all events at lower positions, so a reader that continues after a position misses none.
