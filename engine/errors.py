@@ -43,6 +43,12 @@ class TooCostlyToPlan(InvalidInput):
     code = "too_costly_to_plan"
 
 
+class TooCostly(InvalidInput):
+    """The request was ended, because it takes too much time or memory."""
+
+    code = "too_costly"
+
+
 class InvalidMapping(InvalidInput):
     """A partition mapping does not apply between its two datasets."""
 
@@ -71,6 +77,12 @@ class UnknownName(InvalidInput):
     """There is no dataset, job, org, task or plan of this name or id."""
 
     code = "unknown_name"
+
+
+class PositionExpired(InvalidInput):
+    """The events after this position were removed after their retention period."""
+
+    code = "position_expired"
 
 
 class Unauthenticated(KnockonError):

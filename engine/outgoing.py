@@ -7,7 +7,7 @@ later resolves to another one cannot lead inside. Redirects are not followed.
 import asyncio
 import socket
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +20,10 @@ MOST_URL: Final = 2_000
 _SECONDS: Final = 10.0
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """IPv4 addresses behind a translator."""
+_UNICAST: Final = IPv6Network("2000::/3")
+"""All that is assigned to hosts on the internet; the rest has embedded and local addresses."""
+_PROTOCOLS: Final = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+"""IPv4 addresses of protocols, some of which count as global."""
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -96,4 +100,6 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
             return _is_public(inner)
         if address in _TRANSLATED:
             return _is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-    return address.is_global and not address.is_multicast
+        return address in _UNICAST and address.is_global
+    is_reserved = any(address in network for network in _PROTOCOLS)
+    return address.is_global and not address.is_multicast and not is_reserved

@@ -198,6 +198,26 @@ class Settings(BaseSettings):
         gt=0,
         description="Most HTTP requests per second of one key; `inf`: without limit.",
     )
+    http_trusted_proxies: str = Field(
+        default="",
+        description=(
+            "Addresses and networks of reverse proxies, separated by `,`, whose header "
+            "`X-Forwarded-For` names the client; unset: none."
+        ),
+    )
+    http_processes: int = Field(
+        default=2,
+        ge=1,
+        description=(
+            "Processes of the HTTP service for deploys, plans and audits, each with up to two "
+            "database connections."
+        ),
+    )
+    http_operation_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Time after which a deploy, a plan or an audit over HTTP is ended.",
+    )
     openlineage_url: str | None = Field(
         default=None,
         repr=False,

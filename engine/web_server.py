@@ -40,10 +40,14 @@ HTTP_SERVICE = Purpose("HTTP service", "127.0.0.1:8321", 25)
 class WebServer:
     """Serve an app on an address, ``host:port``; port 0 selects a free port.
 
+    ``proxies`` are the addresses and networks whose header `X-Forwarded-For` names the client.
+
     Raises InvalidInput for a malformed address, ServiceUnavailable for one in use.
     """
 
-    def __init__(self, app: FastAPI, address: str, purpose: Purpose = MONITOR) -> None:
+    def __init__(
+        self, app: FastAPI, address: str, purpose: Purpose = MONITOR, proxies: str = ""
+    ) -> None:
         self._purpose = purpose
         self._server = _Server(
             uvicorn.Config(
@@ -54,7 +58,8 @@ class WebServer:
                 lifespan="off",
                 ws="none",
                 server_header=False,
-                proxy_headers=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies,
                 timeout_graceful_shutdown=purpose.last_answers_seconds,
             )
         )

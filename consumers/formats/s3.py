@@ -15,13 +15,12 @@ import msgspec
 from consumers.formats.binding import Binding, RowPartition
 from consumers.formats.confluent import Schemas
 from consumers.formats.hive import unescape
+from consumers.formats.object_pattern import ObjectPattern
 from engine.errors import InvalidEvent
 from engine.model.event import SourceEvent
 from engine.model.states import Reason
 
 _S3, _GCS = "s3://", "gs://"
-_WILDCARD = re.compile(r"\{(?P<group>\w+)\}|(?P<deep>\*\*)|(?P<any>\*)")
-_HIVE_GROUP = re.compile(r"(?:^|/)[^/{}*=]+=\{(\w+)\}(?=/|$)")
 _CREATED = re.compile(r"(s3:)?ObjectCreated:|Object Created$|OBJECT_FINALIZE$")
 # Events that do not change the content of an object.
 _NO_CHANGE = re.compile(
@@ -94,9 +93,7 @@ _decoder = msgspec.json.Decoder(_Message)
 class ObjectStore:
     """The format of a topic of notifications; the binding's pattern selects the objects.
 
-    In the pattern, a name in braces is a field, `*` any text without a slash and `**` any text. A
-    pattern that ends with a slash covers everything below. A field that is the entire value of a
-    `name=` directory is unescaped as Hive does.
+    A field that is the entire value of a `name=` directory is unescaped as Hive does.
     """
 
     def __init__(self, binding: Binding, schemas: Schemas | None = None) -> None:
@@ -104,9 +101,7 @@ class ObjectStore:
         self._binding = binding
         self._read_partition = binding.partition_reader({})
         self._with_bucket = pattern.startswith((_S3, _GCS))
-        self._prefix = _prefix(pattern)
-        self._pattern = _compiled(pattern)
-        self._escaped = frozenset(_HIVE_GROUP.findall(pattern))
+        self._pattern = ObjectPattern(pattern)
 
     def __call__(
         self, value: bytes | None, headers: Mapping[str, str], dataset: str | None
@@ -127,34 +122,17 @@ class ObjectStore:
         """The partition of an object; None for an object outside the prefix or a hidden file."""
         bucket = f"{change.scheme}{change.bucket}/" if self._with_bucket else ""
         path = bucket + change.key
-        if not path.startswith(self._prefix):
+        prefix = self._pattern.prefix
+        if not path.startswith(prefix):
             return None
-        if _HIDDEN.search(path[len(self._prefix) :]):
+        if _HIDDEN.search(path[len(prefix) :]):
             return None
-        match = self._pattern.match(path)
-        if match is None:
+        fields = self._pattern.match(path)
+        if fields is None:
             return RowPartition(None, _OFF_PATTERN)
-        row: dict[str, str | None] = match.groupdict()
-        row |= {field: unescape(match[field]) for field in self._escaped}
+        row: dict[str, str | None] = {**fields}
+        row |= {field: unescape(fields[field]) for field in self._pattern.escaped}
         return self._read_partition(self._binding.cells(row))
-
-
-def _prefix(pattern: str) -> str:
-    """The longest directory common to all objects of the pattern."""
-    wildcard = _WILDCARD.search(pattern)
-    literal = pattern[: wildcard.start()] if wildcard else pattern
-    return literal[: literal.rfind("/") + 1]
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts, at = [], 0
-    for wildcard in _WILDCARD.finditer(pattern):
-        parts.append(re.escape(pattern[at : wildcard.start()]))
-        group = wildcard["group"]
-        parts.append(f"(?P<{group}>[^/]+)" if group else ".*" if wildcard["deep"] else "[^/]*")
-        at = wildcard.end()
-    end = "" if pattern.endswith("/") else r"\Z"
-    return re.compile("".join(parts) + re.escape(pattern[at:]) + end, re.DOTALL)
 
 
 def _changes(value: bytes) -> Iterator[_Change]:

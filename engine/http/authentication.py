@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.errors import Forbidden, Unauthenticated
+from engine.http.attempts import Attempts
 from engine.model.task_token import PREFIX as TOKEN_PREFIX
 from engine.service.authentication import authenticate, authenticate_task
 from engine.service.caller import Caller
@@ -28,24 +29,32 @@ class Authentication:
     document needs no key.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service, attempts: Attempts) -> None:
         self._app = app
         self._service = service
+        self._attempts = attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Identify the caller. Raises Unauthenticated, Forbidden, LeaseLost."""
-        if scope["path"] != OPENAPI_PATH:
+        """Identify the caller. Raises Unauthenticated, Forbidden, LeaseLost, RequestError."""
+        if scope["path"] == OPENAPI_PATH:
+            self._attempts.count(scope)
+        else:
             credential = credential_of(scope)
-            if credential.startswith(TOKEN_PREFIX):
-                caller, prefix = await self._worker(scope["path"], credential)
-            else:
-                caller = await caller_of(self._service, credential)
-                _, prefix, _ = credential.split("_", 2)
+            async with self._attempts.attempt(scope, credential):
+                caller, prefix = await self._identify(scope["path"], credential)
             scope["state"] |= {"caller": caller, "key": credential, "key_prefix": prefix}
         await self._app(scope, receive, send)
 
+    async def _identify(self, path: str, credential: str) -> tuple[Caller, str]:
+        """Return the caller, with a name for limits."""
+        if credential.startswith(TOKEN_PREFIX):
+            return await self._worker(path, credential)
+        caller = await caller_of(self._service, credential)
+        _, prefix, _ = credential.split("_", 2)
+        return caller, prefix
+
     async def _worker(self, path: str, text: str) -> tuple[Caller, str]:
-        """Return the caller for a token of a task, with a name for limits."""
+        """Return the caller for a token of a task, with the task."""
         report = _REPORT.fullmatch(path)
         if report is None:
             raise Forbidden(

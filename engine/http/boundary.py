@@ -5,6 +5,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from engine.http.headers import require_single
 from engine.http.limits import has_body
 from engine.http.problems import response_to
 
@@ -36,6 +37,7 @@ class Boundary:
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         outgoing = _Outgoing(scope, send)
         try:
+            require_single(scope)
             await self._app(scope, receive, outgoing.send)
         except ClientDisconnect:
             return

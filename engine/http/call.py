@@ -9,9 +9,11 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from engine.http.encoding import json_response
+from engine.http.costly import CostlyOperations
+from engine.http.encoding import encoded_response, json_response
+from engine.http.frames import CostlyOperation
 from engine.http.pages import Page
-from engine.service.caller import Caller
+from engine.service.caller import Caller, require_rights
 from engine.service.service import Service
 
 P = ParamSpec("P")
@@ -43,9 +45,38 @@ class RequestCall:
         """Run an operation with a short list as the result, and respond with a single page."""
         return self.json(Page(await self.run(operation, *args, **kwargs)))
 
+    def costly(
+        self, shape: Callable[[Any], Any] | None = None, status: HTTPStatus = HTTPStatus.OK
+    ) -> "CostlyCall":
+        """Return the call of an operation in another process.
+
+        ``shape`` turns the result into the value of the response.
+        """
+        return CostlyCall(self, shape, status)
+
     def json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
         """Respond with a value."""
         return json_response(self.request, value, status)
+
+
+@dataclass(frozen=True, slots=True)
+class CostlyCall:
+    """The call of an operation that may take any time of a processor."""
+
+    call: RequestCall
+    shape: Callable[[Any], Any] | None
+    status: HTTPStatus
+
+    async def answer(
+        self, operation: Operation[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Response:
+        """Run an operation, and respond with the result. Raises TooCostly."""
+        caller, request = self.call.caller, self.call.request
+        require_rights(operation, caller)
+        processes: CostlyOperations = request.app.state.costly
+        name = f"{request.method} {request.url.path}"
+        costly = CostlyOperation(operation, caller, args, kwargs, self.shape, name)
+        return encoded_response(request, await processes.run(costly), self.status)
 
 
 async def _call(request: Request) -> RequestCall:  # a plain function would run in a thread

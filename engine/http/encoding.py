@@ -11,12 +11,16 @@ from engine.http.etags import etag_of, is_known
 
 
 def json_response(request: Request, value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Return a value as JSON; to a GET with an ETag, and without a body if the client has it."""
-    body = encode(value)
+    """Return a value as JSON; see `encoded_response`."""
+    return encoded_response(request, encode(value), status)
+
+
+def encoded_response(request: Request, body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Return JSON; to a GET with an ETag, and without a body if the client has it."""
     if request.method != "GET":
         return _json(body, status)
     headers = {"etag": etag_of(body), "cache-control": "private, no-cache", "vary": "authorization"}
-    if is_known(headers["etag"], request.headers.get("if-none-match")):
+    if is_known(headers["etag"], ", ".join(request.headers.getlist("if-none-match"))):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return _json(body, status, headers)
 

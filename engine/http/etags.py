@@ -10,7 +10,7 @@ def etag_of(body: bytes) -> str:
 
 def is_known(etag: str, if_none_match: str | None) -> bool:
     """Return whether the header If-None-Match has the tag; the comparison is the weak one."""
-    if if_none_match is None:
+    if not if_none_match:
         return False
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in tags or etag in tags

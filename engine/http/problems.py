@@ -18,6 +18,7 @@ from engine.errors import (
     KnockonError,
     LeaseLost,
     OutdatedCode,
+    PositionExpired,
     PositionLost,
     SchemaInUse,
     ServiceUnavailable,
@@ -32,6 +33,7 @@ _RETRY_SECONDS = 2
 _STATUSES: Mapping[type[KnockonError], HTTPStatus] = {
     UnknownName: HTTPStatus.NOT_FOUND,
     IdempotencyConflict: HTTPStatus.CONFLICT,
+    PositionExpired: HTTPStatus.GONE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,

@@ -1,4 +1,4 @@
-"""Rate of the requests of each key, by token buckets."""
+"""Rates of requests, by token buckets."""
 
 import math
 from collections import OrderedDict
@@ -14,11 +14,48 @@ from engine.http.problems import RequestError
 _MOST_KEYS = 10_000
 """Keys with a bucket: beyond it, the bucket unused for longest is dropped, which is a full one."""
 
+_REFUSAL = "a key permits {rate:g} requests per second: send fewer"
+
 
 @dataclass(slots=True)
 class _Bucket:
     tokens: float
     at: float
+
+
+class Buckets:
+    """Token buckets by key, filled at a rate; ``refusal`` is the error for an empty one."""
+
+    def __init__(
+        self, rate: float, burst: float, refusal: str, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._refusal = refusal
+        self._clock = clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def require(self, key: str) -> None:
+        """Raise RequestError if the bucket of a key is empty."""
+        bucket = self._filled(key)
+        if bucket.tokens < 1:
+            detail = self._refusal.format(rate=self._rate)
+            raise too_many(detail, (1 - bucket.tokens) / self._rate)
+
+    def spend(self, key: str) -> None:
+        """Take a token from the bucket of a key, as far as there is one."""
+        bucket = self._filled(key)
+        bucket.tokens = max(bucket.tokens - 1, 0)
+
+    def _filled(self, key: str) -> _Bucket:
+        now = self._clock()
+        bucket = self._buckets.setdefault(key, _Bucket(self._burst, now))
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > _MOST_KEYS:
+            self._buckets.popitem(last=False)
+        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
+        bucket.at = now
+        return bucket
 
 
 class RateLimit:
@@ -29,9 +66,7 @@ class RateLimit:
     ) -> None:
         self._app = app
         self._rate = per_second
-        self._burst = max(per_second, 1.0)
-        self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets = Buckets(per_second, max(per_second, 1.0), _REFUSAL, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a token for the request. Raises RequestError."""
@@ -42,19 +77,8 @@ class RateLimit:
 
     def take(self, key: str) -> None:
         """Take a token from the bucket of a key. Raises RequestError."""
-        now = self._clock()
-        bucket = self._buckets.setdefault(key, _Bucket(self._burst, now))
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > _MOST_KEYS:
-            self._buckets.popitem(last=False)
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
-        bucket.at = now
-        if bucket.tokens < 1:
-            raise too_many(
-                f"a key permits {self._rate:g} requests per second: send fewer",
-                (1 - bucket.tokens) / self._rate,
-            )
-        bucket.tokens -= 1
+        self._buckets.require(key)
+        self._buckets.spend(key)
 
 
 def too_many(detail: str, seconds: float) -> RequestError:

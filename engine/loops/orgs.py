@@ -7,8 +7,9 @@ from uuid import UUID
 
 import structlog
 
+from engine.errors import OutdatedCode
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.periodic import run_periodically
+from engine.loops.periodic import pause, run_periodically
 from engine.store.database import Database
 from engine.store.rows.orgs import ListedOrg
 from engine.store.run import fetch
@@ -17,6 +18,7 @@ __all__ = ["ListedOrg", "OrgList", "Work", "for_each_org", "load_orgs"]
 
 _log = structlog.get_logger(__name__)
 _REFRESH_SECONDS = 2.0
+_PAUSE_SECONDS = 5.0
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Work until an event is set."""
 
@@ -50,8 +52,8 @@ class OrgList:
 def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work:
     """Return the work that ``start`` returns for each org, for all orgs at once.
 
-    It begins within two seconds of the creation of an org, and ends after its removal. An error in
-    the work for one org ends the work for all.
+    It begins within two seconds of the creation of an org, and ends after its removal. After an
+    error, the work for its org begins again; outdated code ends all work.
     """
 
     async def run(stop: asyncio.Event) -> None:
@@ -65,7 +67,7 @@ def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work
                 for org_id in found.keys() - working.keys():
                     _log.info("serving an org", org=found[org_id].slug)
                     end = working[org_id] = asyncio.Event()
-                    group.create_task(start(found[org_id])(end))
+                    group.create_task(_work_for(found[org_id], start, end))
                 return False
 
             await run_periodically("orgs", refresh, stop, _REFRESH_SECONDS)
@@ -73,6 +75,26 @@ def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work
                 end.set()
 
     return run
+
+
+async def _work_for(org: ListedOrg, start: Callable[[ListedOrg], Work], end: asyncio.Event) -> None:
+    """Work for an org until ``end`` is set, again after errors. Raises OutdatedCode."""
+    while not end.is_set():
+        try:
+            await start(org)(end)
+        except Exception as error:
+            if _contains(error, OutdatedCode):
+                raise
+            _log.exception("the work for an org failed, and begins again", org=org.slug)
+            await pause(end, _PAUSE_SECONDS)
+        else:
+            return
+
+
+def _contains(error: Exception, kind: type[Exception]) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return error.subgroup(kind) is not None
+    return isinstance(error, kind)
 
 
 async def load_orgs(database: Database) -> Mapping[UUID, ListedOrg]:

@@ -9,7 +9,8 @@ from engine.model.source_positions import Path
 PREFIX = "KNOCKON_SECRET_"
 REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*:/*[^\s/@:'\"]*:([^\s/@'\"]+)@")
+# The parts are bounded, or the search would begin again at every word of a long text.
+_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,40}:/{0,9}[^\s/@:'\"]{0,500}:([^\s/@'\"]{1,500})@")
 _KEYWORD = re.compile(r"(?:password|passwd)\s*=\s*('[^']+'|[^\s'\";]+)", re.IGNORECASE)
 _OPTION = re.compile(r"--(?:password|passwd|token)\s+('[^']+'|[^\s'\";-][^\s'\";]*)")
 _HEADER = re.compile(r"\bauthorization:\s*\w+\s+([^\s'\"]+)", re.IGNORECASE)

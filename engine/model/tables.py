@@ -11,7 +11,8 @@ _OWN_SCHEMAS = {"knockon", "knockon_source", "information_schema"}
 _PART = r'("(?:[^"]|"")+"|[^".]+)'
 _QUALIFIED = re.compile(rf"(?:{_PART}\.)?{_PART}")
 _SPACE = " \t\n\r\f\v"
-_SQL_PART = r'\s*("(?:[^"]|"")+"|[^".]+?)\s*'
+# A part without quotes begins and ends with no space, or each space could belong to any of three.
+_SQL_PART = r'\s*("(?:[^"]|"")+"|[^".\s](?:[^".]*[^".\s])?)\s*'
 _SQL = re.compile(rf"(?:(?:{_SQL_PART}\.)?{_SQL_PART}\.)?{_SQL_PART}", re.ASCII)
 
 

@@ -36,6 +36,8 @@ async def authenticate(service: Service, text: str, origin: str) -> Caller:
         scopes=frozenset(map(KeyScope, row.scopes)),
         origin=origin,
         org_roles=frozenset(row.org_roles),
+        key_id=row.id,
+        user_id=row.user_id,
     )
 
 

@@ -43,7 +43,7 @@ class Caller(msgspec.Struct, frozen=True):
     the installation, may affect other orgs or the servers. ``scopes`` are those of the key of the
     request, all without a key. ``origin`` is the adapter of the request. ``task`` is set for the
     worker of a task, who may only report on it. ``org_roles`` are the slugs of the roles of the org
-    that the user has.
+    that the user has. ``key_id`` and ``user_id`` are None without a key.
     """
 
     org: Org
@@ -54,6 +54,8 @@ class Caller(msgspec.Struct, frozen=True):
     origin: str = "command line"
     task: TaskToken | None = None
     org_roles: frozenset[str] = frozenset()
+    key_id: UUID | None = None
+    user_id: UUID | None = None
 
     @property
     def sees_everything(self) -> bool:
@@ -96,21 +98,7 @@ def requires(
     def decorate(operation: Operation[P, T]) -> Operation[P, T]:
         @wraps(operation)
         async def checked(caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> T:
-            if not caller.role.includes(role):
-                raise Forbidden(
-                    f"{operation.__name__} requires the role {role} in org {caller.org.slug!r}, "
-                    f"and yours is {caller.role}: have an admin of the org change it"
-                )
-            if task and caller.task is None:
-                raise Forbidden(f"{operation.__name__} requires the token of a claimed task")
-            if not task and not caller.scopes & permitting:
-                raise Forbidden(
-                    f"{operation.__name__} requires a key with the scope "
-                    f"{' or '.join(sorted(permitting))}, and yours has "
-                    f"{', '.join(sorted(caller.scopes)) or 'none'}: use another key"
-                )
-            if operator and not caller.is_operator:
-                raise Forbidden(f"{operation.__name__} is reserved for operators of Knockon")
+            require_rights(checked, caller)
             with database_errors():
                 if caller.sees_everything:
                     return await operation(caller, *args, **kwargs)
@@ -123,6 +111,25 @@ def requires(
         return checked
 
     return decorate
+
+
+def require_rights(operation: Any, caller: Caller) -> None:
+    """Raise Forbidden if the caller may not run an operation."""
+    name = operation.__name__
+    if not caller.role.includes(operation.required_role):
+        raise Forbidden(
+            f"{name} requires the role {operation.required_role} in org {caller.org.slug!r}, "
+            f"and yours is {caller.role}: have an admin of the org change it"
+        )
+    if operation.requires_task and caller.task is None:
+        raise Forbidden(f"{name} requires the token of a claimed task")
+    if not operation.requires_task and not caller.scopes & operation.scopes:
+        raise Forbidden(
+            f"{name} requires a key with the scope {' or '.join(sorted(operation.scopes))}, and "
+            f"yours has {', '.join(sorted(caller.scopes)) or 'none'}: use another key"
+        )
+    if operation.requires_operator and not caller.is_operator:
+        raise Forbidden(f"{name} is reserved for operators of Knockon")
 
 
 async def _masked(

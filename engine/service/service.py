@@ -1,6 +1,6 @@
 """The service: the database of the operations, and the lineage of each org."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any, Self, TypeVar
@@ -80,6 +80,18 @@ class Service:
             url, direct_url=direct_url, max_size=pool_size, retry=patient
         ) as database:
             yield cls(database, source_url=source_url, webhook_networks=webhook_networks)
+
+    @property
+    def opening(self) -> Mapping[str, Any]:
+        """Return the arguments of `open` for another process."""
+        database = self.database
+        return {
+            "url": database.url,
+            "direct_url": database.direct_url if database.has_pooler else None,
+            "source_url": self.source_url,
+            "webhook_networks": self.webhook_networks,
+            "is_restricted": isinstance(database, TenantDatabase),
+        }
 
     async def require_schema(self) -> None:
         """Check that this code can work with the schema of the database.

@@ -23,6 +23,7 @@ from engine.store.queries import load_queries, sql_dir
 from engine.store.rows.roles import (
     DatabaseNames,
     ExistingRole,
+    ForeignPolicy,
     Function,
     MarkedTable,
     Membership,
@@ -171,24 +172,24 @@ async def _privileges(conn: Connection, names: _Names) -> Statements:
         statements.append(_statement("service_schema", service=names.service))
         statements.append(_statement("temporary", database=names.current, role=names.service))
     return statements + [
-        _statement(
-            "service_view" if row.is_read_only else "service_table",
-            relation=("knockon", row.name),
-            service=names.service,
-        )
+        _statement(row.statement, relation=("knockon", row.name), service=names.service)
         for row in lacked
     ]
 
 
 async def _policies(conn: Connection, names: _Names) -> Statements:
     """Return statements that restrict tables with data of orgs by row-level security."""
-    return [
+    dropped = [
+        _statement("drop_policy", relation=("knockon", row.table), policy=row.name)
+        for row in await fetch(conn, "roles.foreign_policies", ForeignPolicy)
+    ]
+    return dropped + [
         _statement("protect_month", relation=("knockon", row.name))
         if row.is_month
         else _statement(
             "protect", relation=("knockon", row.name), column=row.column, engine=names.engine
         )
-        for row in await fetch(conn, "roles.unprotected", UnprotectedTable)
+        for row in await fetch(conn, "roles.unprotected", UnprotectedTable, engine=names.engine)
     ]
 
 

@@ -23,6 +23,12 @@ WHERE org_id = %(org_id)s AND id < %(before)s
   AND (%(all)s OR (replayed_at IS NULL AND closed_at IS NULL))
 ORDER BY id DESC LIMIT %(limit)s
 
+-- :name open
+-- Dead letters that were neither replayed nor closed.
+SELECT id, consumer, stream, position, payload, headers, error, is_loss
+FROM knockon.dead_letters
+WHERE org_id = %(org_id)s AND id = ANY(%(ids)s) AND replayed_at IS NULL AND closed_at IS NULL
+
 -- :name lock
 -- Lock the dead letters that no other transaction is replaying or closing.
 SELECT id, consumer, stream, position, payload, headers, error, is_loss

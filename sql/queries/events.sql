@@ -4,20 +4,30 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.events', 0)) AS is_he
     EXISTS (SELECT FROM knockon.pending_events) AS has_pending
 
 -- :name publish
--- Move the oldest events of committed transactions to the feed, with positions.
+-- Move the oldest events of committed transactions to the feed, with positions within their orgs. The
+-- orgs take turns, so that one with many events delays no other.
 WITH taken AS (
     DELETE FROM knockon.pending_events
     WHERE ctid = ANY (ARRAY(
-        SELECT p.ctid FROM knockon.pending_events p ORDER BY p.occurred_at LIMIT %(limit)s))
+        SELECT p.ctid
+        FROM (SELECT ctid, occurred_at,
+                  row_number() OVER (PARTITION BY org_id ORDER BY occurred_at) AS turn
+              FROM knockon.pending_events) AS p
+        ORDER BY p.turn, p.occurred_at LIMIT %(limit)s))
     RETURNING org_id, kind, occurred_at, subject_id, job_id, detail || jsonb_strip_nulls(jsonb_build_object(
         'block_key', block_key, 'attempt', attempt, 'worker_id', worker_id, 'outcome', outcome,
         'error', error)) AS detail
+), counted AS (
+    INSERT INTO knockon.event_counters AS c (org_id, last_position)
+    SELECT org_id, count(*) FROM taken GROUP BY org_id
+    ON CONFLICT (org_id) DO UPDATE SET last_position = c.last_position + EXCLUDED.last_position
+    RETURNING org_id, last_position
 )
 INSERT INTO knockon.events (id, org_id, position, kind, occurred_at, subject_id, dag_name, job_name, detail)
-SELECT knockon.random_id_at(now()), e.org_id, nextval('knockon.event_positions'), e.kind, e.occurred_at,
-    e.subject_id, e.dag_name, e.job_name, e.detail
-FROM (SELECT t.*, j.dag_name, j.name AS job_name
-      FROM taken t LEFT JOIN knockon.jobs j ON j.id = t.job_id ORDER BY t.occurred_at) AS e
+SELECT knockon.random_id_at(now()), e.org_id,
+    c.last_position + 1 - row_number() OVER (PARTITION BY e.org_id ORDER BY e.occurred_at DESC),
+    e.kind, e.occurred_at, e.subject_id, j.dag_name, j.name, e.detail
+FROM taken e JOIN counted c ON c.org_id = e.org_id LEFT JOIN knockon.jobs j ON j.id = e.job_id
 
 -- :name report_lost
 -- Report partitions of a dataset that the audit has found lost.

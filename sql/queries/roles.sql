@@ -37,18 +37,32 @@ WHERE p.pronamespace = 'knockon'::regnamespace
 ORDER BY p.oid
 
 -- :name unprotected
--- Tables with data of orgs that lack a policy or its enforcement, with the column of the org. The
--- months of a history have no policies.
-SELECT c.relname::text AS name, c.relispartition AS is_month,
-    CASE c.relname WHEN 'orgs' THEN 'id' ELSE 'org_id' END AS column
-FROM pg_class c
-WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p')
-  AND (c.relname = 'orgs' OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid
-       AND a.attname = 'org_id' AND NOT a.attisdropped))
-  AND NOT (c.relrowsecurity AND c.relforcerowsecurity AND (c.relispartition OR (
-      SELECT count(*) FROM pg_policy p
-      WHERE p.polrelid = c.oid AND p.polname IN ('org', 'engine')) = 2))
+-- Tables with data of orgs that lack a policy as Knockon creates it, or its enforcement, with the column
+-- of the org. The months of a history have no policies.
+SELECT c.name, c.is_month, c.column
+FROM (SELECT oid, relname::text AS name, relispartition AS is_month,
+          relrowsecurity AND relforcerowsecurity AS is_enforced,
+          CASE relname WHEN 'orgs' THEN 'id' ELSE 'org_id' END AS column
+      FROM pg_class WHERE relnamespace = 'knockon'::regnamespace AND relkind IN ('r', 'p')) AS c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = c.column AND NOT a.attisdropped
+LEFT JOIN LATERAL (
+    SELECT count(*) AS policies FROM pg_policy p
+    WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd = '*' AND p.polwithcheck IS NULL
+      AND CASE p.polname
+          WHEN 'org' THEN p.polroles = '{0}' AND replace(pg_get_expr(p.polqual, c.oid), 'knockon.', '')
+              = format('(%%I = current_org())', c.column)
+          WHEN 'engine' THEN p.polroles = ARRAY[to_regrole(quote_ident(%(engine)s::text))::oid]
+              AND pg_get_expr(p.polqual, c.oid) = 'true' END) AS p ON true
+WHERE NOT (c.is_enforced AND (c.is_month OR p.policies = 2))
 ORDER BY c.oid
+
+-- :name foreign_policies
+-- Policies that are not Knockon's, which might show rows of other orgs.
+SELECT c.relname::text AS table, p.polname::text AS name
+FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+WHERE c.relnamespace = 'knockon'::regnamespace
+  AND (c.relispartition OR p.polname NOT IN ('org', 'engine'))
+ORDER BY c.oid, p.polname
 
 -- :name membership
 -- A role, if the user of the session is a member.
@@ -67,17 +81,29 @@ SELECT row_security_active('knockon.tasks') AND NOT EXISTS (
 SELECT row_security_active('knockon.tasks') AS is_active
 
 -- :name ungranted
--- Relations for which the engine's or the service's role lacks a privilege. Neither needs
--- any on the months of a history. The service only reads the migrations.
-SELECT c.relname::text AS name, c.relkind = 'v' OR c.relname = 'migrations' AS is_read_only,
-    NOT c.relispartition AND NOT coalesce(
-        has_table_privilege(s.role, c.oid, 'SELECT') AND (c.relkind = 'v' OR c.relname = 'migrations'
-            OR has_table_privilege(s.role, c.oid, 'INSERT')), false) AS lacks_service,
-    NOT c.relispartition
+-- Relations for which the engine's or the service's role has other privileges than it needs, with the
+-- statement that grants those of the service. Neither needs any on the months of a history. The service
+-- only reads the migrations, changes no record of a change, and of an org only settings and epoch.
+SELECT c.name, c.statement,
+    NOT c.is_month AND (
+        concat(CASE WHEN has_table_privilege(s.role, c.oid, 'INSERT') THEN 'a' END,
+               CASE WHEN has_table_privilege(s.role, c.oid, 'SELECT') THEN 'r' END,
+               CASE WHEN has_table_privilege(s.role, c.oid, 'UPDATE') THEN 'w' END,
+               CASE WHEN has_table_privilege(s.role, c.oid, 'DELETE') THEN 'd' END)
+            <> CASE c.statement WHEN 'service_table' THEN 'arwd' WHEN 'service_log' THEN 'ar' ELSE 'r' END
+        OR c.statement = 'service_org'
+            AND NOT coalesce(has_column_privilege(s.role, c.oid, 'settings', 'UPDATE'), false)
+    ) AS lacks_service,
+    NOT c.is_month
         AND NOT coalesce(has_table_privilege(e.role, c.oid, 'DELETE'), false) AS lacks_engine
-FROM pg_class c, (SELECT to_regrole(quote_ident(%(engine)s::text))::oid AS role) AS e,
+FROM (SELECT oid, relname::text AS name, relispartition AS is_month,
+          CASE WHEN relkind = 'v' OR relname = 'migrations' THEN 'service_view'
+               WHEN relname = 'access_changes' THEN 'service_log'
+               WHEN relname = 'orgs' THEN 'service_org'
+               ELSE 'service_table' END AS statement
+      FROM pg_class WHERE relnamespace = 'knockon'::regnamespace AND relkind IN ('r', 'p', 'v')) AS c,
+    (SELECT to_regrole(quote_ident(%(engine)s::text))::oid AS role) AS e,
     (SELECT to_regrole(quote_ident(%(service)s::text))::oid AS role) AS s
-WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p', 'v')
 ORDER BY c.oid
 
 -- :name orgs

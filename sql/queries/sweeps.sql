@@ -6,7 +6,7 @@ FROM knockon.dag_versions v
 CROSS JOIN LATERAL (
     SELECT coalesce(
         (SELECT min(later.deployed_at) FROM knockon.dag_deploys later
-         WHERE later.org_id = v.org_id AND later.dag_name = v.dag_name AND later.id > max(d.id)),
+         WHERE later.org_id = v.org_id AND later.dag_name = v.dag_name AND later.number > max(d.number)),
         max(d.deployed_at), v.created_at) AS at
     FROM knockon.dag_deploys d WHERE d.dag_version_id = v.id) AS ended
 LEFT JOIN knockon.dag_current_versions c ON c.org_id = v.org_id AND c.dag_name = v.dag_name

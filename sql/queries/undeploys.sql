@@ -53,7 +53,7 @@ SELECT v.id, v.content,
             AND (later.created_at, later.id) > (mine.created_at, mine.id)
         WHERE p.dag_version_id = v.id) AS is_kept
 FROM (SELECT dag_version_id, kind FROM knockon.dag_deploys
-      WHERE org_id = %(org_id)s AND dag_name = %(dag)s ORDER BY id DESC LIMIT 1) AS d
+      WHERE org_id = %(org_id)s AND dag_name = %(dag)s ORDER BY number DESC LIMIT 1) AS d
 JOIN knockon.dag_versions v ON v.id = d.dag_version_id
 WHERE d.kind = 'undeployed'
   AND NOT EXISTS (SELECT FROM knockon.dag_current_versions c

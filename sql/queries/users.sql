@@ -18,6 +18,11 @@ SELECT id, external_id, email, role FROM knockon.users
 WHERE org_id = %(org_id)s AND (email = %(name)s OR external_id = %(name)s OR id::text = %(name)s)
 ORDER BY external_id FOR UPDATE
 
+-- :name lock_admins
+-- The admins of an org, locked so that no two requests each remove the other's last one.
+SELECT id, external_id, email, role FROM knockon.users
+WHERE org_id = %(org_id)s AND role = 'admin' ORDER BY id FOR UPDATE
+
 -- :name set_role
 -- Give a user another role.
 UPDATE knockon.users SET role = %(role)s WHERE id = %(id)s AND org_id = %(org_id)s

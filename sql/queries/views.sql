@@ -10,7 +10,7 @@ WHERE c.org_id = %(org_id)s ORDER BY c.dag_name
 -- Undeployed DAGs with a version left, each at its last undeploy.
 SELECT d.dag_name AS name, v.number AS version, d.deployed_at AS undeployed_at, d.deployed_by AS by
 FROM (SELECT DISTINCT ON (dag_name) * FROM knockon.dag_deploys
-      WHERE org_id = %(org_id)s ORDER BY dag_name, id DESC) AS d
+      WHERE org_id = %(org_id)s ORDER BY dag_name, number DESC) AS d
 JOIN knockon.dag_versions v ON v.id = d.dag_version_id
 WHERE d.kind = 'undeployed'
   AND NOT EXISTS (SELECT FROM knockon.dag_current_versions c

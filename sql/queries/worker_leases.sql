@@ -1,21 +1,20 @@
 -- :name store
 -- Store the terms of leases, in place of those of earlier attempts.
-INSERT INTO knockon.worker_leases (task_id, org_id, token, terms)
-SELECT v.task_id, %(org_id)s, v.token, v.terms
+INSERT INTO knockon.worker_leases (task_id, org_id, token, terms, key_id, user_id)
+SELECT v.task_id, %(org_id)s, v.token, v.terms, %(key)s, %(user)s
 FROM unnest(%(tasks)s::uuid[], %(tokens)s::uuid[], %(terms)s::jsonb[]) AS v(task_id, token, terms)
-ON CONFLICT (task_id) DO UPDATE SET token = EXCLUDED.token, terms = EXCLUDED.terms
+ON CONFLICT (task_id) DO UPDATE SET token = EXCLUDED.token, terms = EXCLUDED.terms,
+    key_id = EXCLUDED.key_id, user_id = EXCLUDED.user_id
 
 -- :name held
 -- The terms of a lease that is still held.
-SELECT l.terms FROM knockon.worker_leases l JOIN knockon.tasks t ON t.id = l.task_id
+SELECT l.terms FROM knockon.held_leases l
 WHERE l.org_id = %(org_id)s AND l.task_id = %(task)s AND l.token = %(token)s
-  AND t.lease_token = l.token
 
 -- :name is_held
 -- The task of a lease that is still held; no row if it is not.
-SELECT l.task_id FROM knockon.worker_leases l JOIN knockon.tasks t ON t.id = l.task_id
+SELECT l.task_id FROM knockon.held_leases l
 WHERE l.org_id = %(org_id)s AND l.task_id = %(task)s AND l.token = %(token)s
-  AND t.lease_token = l.token
 
 -- :name remove_ended
 -- Remove the terms of ended attempts.

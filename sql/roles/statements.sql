@@ -58,6 +58,10 @@ CREATE POLICY org ON {relation} USING ({column} = knockon.current_org());
 DROP POLICY IF EXISTS engine ON {relation};
 CREATE POLICY engine ON {relation} TO {engine} USING (true);
 
+-- :name drop_policy
+-- Permissive policies are combined: another one might show rows of all orgs.
+DROP POLICY {policy} ON {relation};
+
 -- :name protect_month
 -- A month of a history is read and written through the history, whose policies apply.
 ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -71,6 +75,16 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON {relation} TO {service};
 
 -- :name service_view
 GRANT SELECT ON {relation} TO {service};
+
+-- :name service_log
+-- What is recorded stays as it is.
+REVOKE UPDATE, DELETE ON {relation} FROM {service};
+GRANT SELECT, INSERT ON {relation} TO {service};
+
+-- :name service_org
+-- Orgs are created and removed by operators. A trigger protects settings that only they change.
+REVOKE INSERT, UPDATE, DELETE ON {relation} FROM {service};
+GRANT SELECT, UPDATE (settings, lineage_epoch) ON {relation} TO {service};
 
 -- :name run_function
 -- Run SQL with the rights of an org. Inside a SECURITY DEFINER function, SQL cannot reset the role.

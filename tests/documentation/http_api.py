@@ -46,8 +46,10 @@ and can be repeated.
 
 `/events/stream` sends events as server-sent events, from now on, or after the position in
 `Last-Event-ID` (or `?after=`) without a gap. A comment every 15 seconds shows that the connection
-is alive. The stream ends when the service stops or the key is revoked: connect again. `?kind=`
-selects kinds.
+is alive. The stream ends when the service stops or the key is revoked: connect again. A position
+whose following events were removed after their retention period gets 410 `position_expired`, with
+the position to continue after; read the current state first. Positions count the events of the org
+only. `?kind=` selects kinds.
 
 ## Messages of other systems
 
@@ -73,6 +75,7 @@ An error is a problem (RFC 9457), `application/problem+json`, with `type`, `titl
 | code | status | meaning |
 |---|---|---|
 | `malformed_request` | 400 | The request cannot be read. |
+| `repeated_header` | 400 | A header that may occur once is repeated, or the body has two lengths. |
 | `malformed_json` | 400 | The body is not JSON in UTF-8. |
 | `too_deep` | 400 | The body is nested more than 32 levels deep. |
 | `unknown_path` | 404 | There is no such path. |
@@ -80,12 +83,16 @@ An error is a problem (RFC 9457), `application/problem+json`, with `type`, `titl
 | `too_slow` | 408 | The request did not arrive within 10 seconds (head) or 30 seconds (body). |
 | `too_large` | 413 | The body has more bytes than `KNOCKON_HTTP_BODY_BYTES`. |
 | `unsupported_encoding` | 415 | The body is compressed. |
-| `too_many_requests` | 429 | Over `KNOCKON_HTTP_RATE`, 20 streams or 200 waiting claims of a key. |
+| `too_many_requests` | 429 | Over one of the limits below. |
 | `internal_error` | 500 | An unexpected error, described in the log of the service. |
 
+A key permits `KNOCKON_HTTP_RATE` requests per second, 20 streams and 200 waiting claims; an org 20
+deploys, plans and audits at once; an address ten requests per second without a valid key.
+
 Codes of [Errors](errors.md) have the status 404 (`unknown_name`), 401 (`unauthenticated`), 403
-(`forbidden`), 409 (`idempotency_conflict`, `lease_lost`, `position_lost`, `schema_in_use`), 503
-(`service_unavailable`, `outdated_code`; repeat after `Retry-After`), and otherwise 422.
+(`forbidden`), 409 (`idempotency_conflict`, `lease_lost`, `position_lost`, `schema_in_use`), 410
+(`position_expired`), 503 (`service_unavailable`, `outdated_code`; repeat after `Retry-After`), and
+otherwise 422.
 """
 
 

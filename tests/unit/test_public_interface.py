@@ -14,8 +14,9 @@ NAMES = """
 Client Completion Context Dataset Forbidden Format IdempotencyConflict InvalidDag InvalidEvent
 InvalidFilter
 InvalidInput InvalidMapping InvalidOutput InvalidPartition Job KnockonError Lease LeaseLost
-Operator OutdatedCode Output PositionLost Result Runtime SchemaInUse ServiceUnavailable
-SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions Unauthenticated UnknownName
+Operator OutdatedCode Output PositionExpired PositionLost Result Runtime SchemaInUse
+ServiceUnavailable SourceEvent TaskFailed TooCostly TooCostlyToPlan TooManyPartitions
+Unauthenticated UnknownName
 """
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -49,10 +49,16 @@ class HttpService:
         from engine.http.app import Limits, http_app
         from engine.web_server import HTTP_SERVICE, WebServer
 
-        limits = Limits(body_bytes=settings.http_body_bytes, per_second=settings.http_rate)
+        limits = Limits(
+            body_bytes=settings.http_body_bytes,
+            per_second=settings.http_rate,
+            processes=settings.http_processes,
+            operation_seconds=settings.http_operation_seconds,
+        )
         app = http_app(service, limits)
         self._feeds = app.state.feeds
-        self._server = WebServer(app, address, HTTP_SERVICE)
+        self._costly = app.state.costly
+        self._server = WebServer(app, address, HTTP_SERVICE, settings.http_trusted_proxies)
         self.url = self._server.url
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -63,6 +69,7 @@ class HttpService:
         finally:
             ending.cancel()
             self._feeds.stop()
+            await self._costly.close()
 
     async def _end_streams(self, stop: asyncio.Event) -> None:
         await stop.wait()

@@ -33,9 +33,15 @@ class StoredLease(msgspec.Struct, frozen=True):
 
 
 async def store_leases(
-    conn: Connection, org: OrgContext, leases: Sequence[Lease], lease_seconds: int
+    conn: Connection,
+    org: OrgContext,
+    leases: Sequence[Lease],
+    lease_seconds: int,
+    *,
+    key: UUID | None = None,
+    user: UUID | None = None,
 ) -> None:
-    """Store leases in the transaction of their claim."""
+    """Store leases in the transaction of their claim; they end with its ``key`` and ``user``."""
     terms = [msgspec.to_builtins(StoredLease(lease, lease_seconds)) for lease in leases]
     await execute(
         conn,
@@ -44,6 +50,8 @@ async def store_leases(
         tasks=[lease.task_id for lease in leases],
         tokens=[lease.token for lease in leases],
         terms=[Jsonb(each) for each in terms],
+        key=key,
+        user=user,
     )
 
 
@@ -65,8 +73,9 @@ async def require_lease(conn: Connection, token: TaskToken) -> None:
 def lease_lost(task: UUID) -> LeaseLost:
     """Return the error for a report without a lease."""
     return LeaseLost(
-        f"task {task} is not leased under this token: the lease expired, or the task was canceled "
-        "or has ended; stop the run, and discard its result"
+        f"task {task} is not leased under this token: the lease expired, the task was canceled "
+        "or has ended, or the key of the claim is not valid any more; stop the run, and discard "
+        "its result"
     )
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from engine.http.bodies import Body
 from engine.http.call import Call
-from engine.http.dag_files import parse_files
+from engine.http.dag_files import deploy_files, preview_files
 from engine.http.pages import Page, PagingOf
 from engine.http.resource import Resource
 from engine.service.commands.deploys import deploy
@@ -17,7 +17,6 @@ from engine.service.commands.undeploys import preview_undeploy_of, undeploy
 from engine.service.keyset import NEWEST_NUMBER
 from engine.service.queries.dags import DeployedDag
 from engine.service.queries.dags import dags as deployed_dags
-from engine.service.queries.deploys import preview
 from engine.service.queries.history import PastDeploy, file_of_version, history
 
 dags = Resource("/dags")
@@ -80,7 +79,7 @@ async def remove(
     """Remove a DAG from the current versions, or show the effect of the removal."""
     operation = preview_undeploy_of if dry_run else undeploy
     drop_tables = body is not None and body.drop_tables
-    return await call.answer(operation, dag, drop_tables=drop_tables)
+    return await call.costly().answer(operation, dag, drop_tables=drop_tables)
 
 
 @deploys.get("", history, returns=Page[PastDeploy])
@@ -91,9 +90,9 @@ async def list_deploys(call: Call, paging: PagingOf) -> Response:
 
 
 @deploys.post("", deploy)
-async def deploy_files(call: Call, body: Files, dry_run: _DryRun = False) -> Response:
+async def deploy_dags(call: Call, body: Files, dry_run: _DryRun = False) -> Response:
     """Deploy DAG files together, or show the effect, for readers as well.
 
     A deploy beyond a limit is left pending approval.
     """
-    return await call.answer(preview if dry_run else deploy, parse_files(body.files))
+    return await call.costly().answer(preview_files if dry_run else deploy_files, body.files)

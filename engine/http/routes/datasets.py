@@ -50,7 +50,7 @@ async def list_datasets(call: Call, paging: PagingOf, dag: OfDag = None) -> Resp
 @datasets.get("/{dataset}/partitions", partition_states, returns=Page[StateRow])
 async def list_partitions(call: Call, dataset: str) -> Response:
     """List the states of a dataset's partitions, each with keys and ranges of keys."""
-    return await call.answer_all(partition_states, dataset)
+    return await call.costly(Page).answer(partition_states, dataset)
 
 
 @datasets.get("/{dataset}/explanation", explain_partition)
@@ -64,28 +64,28 @@ async def explain(call: Call, dataset: str, partition: _Key) -> Response:
 )
 async def show_lineage_of(call: Call, dataset: str, direction: _Direction = "down") -> Response:
     """Show the lineage of a dataset as a tree, with the columns of each edge."""
-    return await call.answer_all(lineage_tree, dataset, direction)
+    return await call.costly(Page).answer(lineage_tree, dataset, direction)
 
 
 @lineage.get("", lineage_tree, returns=Page[LineageNode])
 async def show_lineage(call: Call, direction: _Direction = "down") -> Response:
     """Show the trees of all sources, or upstream of all unread datasets."""
-    return await call.answer_all(lineage_tree, None, direction)
+    return await call.costly(Page).answer(lineage_tree, None, direction)
 
 
 @stale.get("", stale_partitions, returns=Page[StaleRow])
 async def list_stale(call: Call, dataset: _OfDataset = None, limit: _Most = 50) -> Response:
     """List stale partitions, root causes first, up to the limit."""
-    return await call.answer_all(stale_partitions, dataset, limit)
+    return await call.costly(Page).answer(stale_partitions, dataset, limit)
 
 
 @audits.get("", audit)
 async def audit_partitions(call: Call, dataset: _OfDataset = None, limit: _Most = 100) -> Response:
     """Check every partition for lost work."""
-    return await call.answer(audit, dataset, limit=limit)
+    return await call.costly().answer(audit, dataset, limit=limit)
 
 
 @audits.post("/mend", mend)
 async def mend_partitions(call: Call, body: Scope | None = None) -> Response:
     """Check every partition, and invalidate those that are lost."""
-    return await call.answer(mend, None if body is None else body.dataset)
+    return await call.costly().answer(mend, None if body is None else body.dataset)

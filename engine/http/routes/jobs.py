@@ -51,19 +51,19 @@ async def list_jobs(call: Call, paging: PagingOf, dag: OfDag = None) -> Response
 async def run_job(call: Call, job: str, body: Run | None = None) -> Response:
     """Recompute all or some partitions of a job's outputs."""
     partitions = None if body is None or body.partitions is None else tuple(body.partitions)
-    return await call.answer(run, job, partitions)
+    return await call.costly().answer(run, job, partitions)
 
 
 @backfills.post("", backfill)
 async def build(call: Call, body: Backfill) -> Response:
     """Build partitions, whether they exist or not."""
-    return await call.answer(backfill, body.target, body.partitions)
+    return await call.costly().answer(backfill, body.target, body.partitions)
 
 
 @backfills.post("/propose", propose_backfill)
 async def propose(call: Call, body: Backfill) -> Response:
     """Plan a backfill without effect, and store the plan."""
-    return await call.answer(propose_backfill, body.target, body.partitions)
+    return await call.costly().answer(propose_backfill, body.target, body.partitions)
 
 
 def _full_name(job: JobRow) -> str:

@@ -1,7 +1,7 @@
 """Plans, and decisions on them."""
 
 from http import HTTPStatus
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated
 from uuid import UUID
 
@@ -35,7 +35,7 @@ async def list_plans(
 @plans.post("", propose, status=HTTPStatus.CREATED)
 async def create(call: Call, body: Change) -> Response:
     """Plan a change without effect, and store the plan."""
-    return call.json(await call.run(propose, body.event()), HTTPStatus.CREATED)
+    return await call.costly(status=HTTPStatus.CREATED).answer(propose, body.event())
 
 
 @plans.get("/{id}", plan)
@@ -47,14 +47,13 @@ async def show(call: Call, id: UUID) -> Response:  # noqa: A002
 @plans.post("/{id}/apply", apply)
 async def run(call: Call, id: UUID) -> Response:  # noqa: A002
     """Run a proposed plan exactly as shown, or return the differences from a current plan."""
-    return await call.answer(apply, str(id))
+    return await call.costly().answer(apply, str(id))
 
 
 @plans.post("/{id}/approve", approve, returns=Review)
 async def approve_plan(call: Call, id: UUID) -> Response:  # noqa: A002
     """Run a plan pending approval, planned again in the current state."""
-    (review,) = await call.run(approve, [str(id)])
-    return call.json(review)
+    return await call.costly(itemgetter(0)).answer(approve, [str(id)])
 
 
 @plans.post("/{id}/reject", reject, returns=Review)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sqlglot import exp
 
@@ -15,7 +17,7 @@ Carried = tuple[str | None, Reads]
 """A column's name, and the input columns carried by the column."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A table or query in a FROM: its columns, and the aliases of all inputs read by it.
 
@@ -33,6 +35,14 @@ class Table:
         own = tuple((name, frozenset({Read(alias, name)})) for name in columns or ())
         is_known = columns is not None
         return Table(own, frozenset({alias}), has_positions=False, is_complete=is_known)
+
+    @cached_property
+    def by_name(self) -> Mapping[str | None, Sequence[Reads]]:
+        """The input columns carried by each name, once for each column of the name."""
+        found: defaultdict[str | None, list[Reads]] = defaultdict(list)
+        for name, reads in self.columns:
+            found[name].append(reads)
+        return found
 
     def without(self, inputs: frozenset[str]) -> Table:
         """Return the table without columns carried from these inputs, whose rows are mixed."""
@@ -59,12 +69,8 @@ def carried(node: exp.Expr, tables: Mapping[str, Table]) -> Reads:
     candidates = [
         candidate for name, candidate in tables.items() if table is None or folded(table) == name
     ]
-    matches = [
-        reads
-        for candidate in candidates
-        for name, reads in candidate.columns
-        if name == folded(node.this)
-    ]
+    wanted = folded(node.this)
+    matches = [reads for each in candidates for reads in each.by_name.get(wanted, ())]
     is_certain = len(candidates) == 1 or all(candidate.is_complete for candidate in candidates)
     return matches[0] if len(matches) == 1 and is_certain else NOTHING
 

@@ -7,6 +7,7 @@ padded side of an outer join mix rows, unless they are keyed by the column.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -42,8 +43,8 @@ def preserved_columns(
         output = _query(parsed.query, {**other_tables, **tables})
     except (Unresolved, RecursionError):
         return {}
-    names = [name for name, _ in output.columns]
-    return {n: c for n, c in output.columns if n is not None and c and names.count(n) == 1}
+    counts = Counter(name for name, _ in output.columns)
+    return {n: c for n, c in output.columns if n is not None and c and counts[n] == 1}
 
 
 def _query(node: exp.Expr, common: Mapping[str, Table]) -> Table:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ Reads = frozenset[Read]
 NOTHING: Reads = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Relation:
     """The columns of a query or table, in order; the name of an unnamed expression is None.
 
@@ -66,8 +67,14 @@ class Relation:
 
     def column(self, name: str) -> Reads | None:
         """Return the reads of a known column, or None."""
-        matches = [reads for known, reads in self.columns if known == name]
-        return union(matches) if matches else None
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str | None, Reads]:
+        found: dict[str | None, Reads] = {}
+        for name, reads in self.columns:
+            found[name] = found.get(name, NOTHING) | reads
+        return found
 
     def possible_column(self, name: str) -> Reads | None:
         """Return the reads of a known or possible column, or None."""

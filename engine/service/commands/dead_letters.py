@@ -1,10 +1,10 @@
 """Replay or discard dead letters."""
 
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
-from consumers.replay import Replayed
-from consumers.replay import replay as ingest_again
+from consumers.replay import Replayed, replay_in
 from engine.errors import UnknownName
 from engine.flow.ingestion.discard_letters import (
     LetterFilter,
@@ -34,7 +34,7 @@ async def replay(caller: Caller, service: Service, ids: Sequence[str]) -> list[R
     async with service.transaction(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
         letters = [await dead_letter_id(conn, org, id_, visible) for id_ in ids]
-        return await ingest_again(conn, org, letters)
+    return await replay_in(partial(service.transaction, caller), letters)
 
 
 @requires(Role.WRITER)
@@ -46,7 +46,7 @@ async def replay_all(caller: Caller, service: Service) -> list[Replayed]:
         rows = await fetch(
             conn, "views.open_dead_letter_ids", DeadLetterId, org_id=org.id, streams=streams
         )
-        return await ingest_again(conn, org, [row.id for row in rows])
+    return await replay_in(partial(service.transaction, caller), [row.id for row in rows])
 
 
 @requires(Role.WRITER)

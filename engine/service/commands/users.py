@@ -9,8 +9,9 @@ from engine.service.access_changes import record_change
 from engine.service.caller import Caller, requires
 from engine.service.members import user_named
 from engine.service.service import Service
+from engine.store.database import Connection
 from engine.store.rows.identity import NamedUser
-from engine.store.run import execute
+from engine.store.run import execute, fetch
 
 __all__ = ["NamedUser", "add_user", "remove_user", "set_user_role"]
 
@@ -61,9 +62,9 @@ def _external_id(org: OrgContext, email: str, issuer: str | None, subject: str |
 
 @requires(Role.ADMIN)
 async def set_user_role(caller: Caller, service: Service, user: str, role: Role) -> NamedUser:
-    """Give a user another role. Raises UnknownName."""
+    """Give a user another role. Raises UnknownName, and InvalidInput for the last admin."""
     async with service.transaction(caller) as (conn, org):
-        row = await user_named(conn, org, user)
+        row = await _changeable(conn, org, caller, user, role)
         if row.role != role:
             await execute(conn, "users.set_role", id=row.id, org_id=org.id, role=role)
             before, after = {"role": row.role}, {"role": role}
@@ -75,9 +76,29 @@ async def set_user_role(caller: Caller, service: Service, user: str, role: Role)
 
 @requires(Role.ADMIN)
 async def remove_user(caller: Caller, service: Service, user: str) -> NamedUser:
-    """Remove a user, with keys and memberships; records keep the name. Raises UnknownName."""
+    """Remove a user, with keys and memberships; records keep the name.
+
+    Raises UnknownName, and InvalidInput for the last admin.
+    """
     async with service.transaction(caller) as (conn, org):
-        row = await user_named(conn, org, user)
+        row = await _changeable(conn, org, caller, user, None)
         await execute(conn, "users.delete", id=row.id, org_id=org.id)
         await record_change(conn, caller, "user.removed", row.email, before={"role": row.role})
         return row
+
+
+async def _changeable(
+    conn: Connection, org: OrgContext, caller: Caller, user: str, role: Role | None
+) -> NamedUser:
+    """Lock and return a user who is to have another role, None: to be removed.
+
+    Only an operator, who can add another one, takes the last admin from an org.
+    """
+    admins = await fetch(conn, "users.lock_admins", NamedUser, org_id=org.id)
+    row = await user_named(conn, org, user)
+    is_last = [admin.id for admin in admins] == [row.id]
+    if is_last and role is not Role.ADMIN and not caller.is_operator:
+        raise InvalidInput(
+            f"{row.email!r} is the last admin of the org: make another user an admin first"
+        )
+    return row

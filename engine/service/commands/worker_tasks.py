@@ -118,7 +118,9 @@ async def claim_tasks(
         )
         leases = await claim(conn, org, claimant, limit)
         if leases:
-            await store_leases(conn, org, leases, lease_seconds)
+            await store_leases(
+                conn, org, leases, lease_seconds, key=caller.key_id, user=caller.user_id
+            )
     return [_claimed(caller.org.id, lease) for lease in leases]
 
 

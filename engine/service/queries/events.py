@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from engine.errors import InvalidInput
+from engine.errors import PositionExpired
 from engine.flow.shared.org_context import OrgContext
 from engine.model.states import EventKind, Role
 from engine.service.caller import Caller, requires
@@ -32,7 +32,7 @@ async def events(
     """List events by position: the first after a position (0: the beginning), or the newest.
 
     A reader that continues after the position of the last event read misses and repeats nothing.
-    Raises InvalidInput if events after the position were removed after their retention period.
+    Raises PositionExpired if events after the position were removed after their retention period.
     """
     async with service.snapshot(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
@@ -41,10 +41,10 @@ async def events(
             return await feed.newest(limit)
         expired = await fetch_one(conn, "events.expired_to", ExpiredEvents, org_id=org.id)
         if expired is not None and 0 < after < expired.position:
-            raise InvalidInput(
+            raise PositionExpired(
                 f"the events up to position {expired.position}, some of them after {after}, were "
-                f"removed after their retention period: read the current state by other commands, "
-                f"and continue after {expired.position}"
+                f"removed after their retention period: read the current state of what you follow, "
+                f"such as tasks and plans, and continue after {expired.position}"
             )
         return await feed.after(after, limit)
 

@@ -75,6 +75,7 @@ class ValidKey(msgspec.Struct, frozen=True):
     scopes: list[KeyScope]
     org_id: UUID
     org: str
+    user_id: UUID
     email: str
     role: Role
     is_use_unrecorded: bool

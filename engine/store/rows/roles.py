@@ -34,11 +34,21 @@ class UnprotectedTable(msgspec.Struct, frozen=True):
     column: str
 
 
+class ForeignPolicy(msgspec.Struct, frozen=True):
+    """A policy that is not Knockon's."""
+
+    table: str
+    name: str
+
+
 class UngrantedRelation(msgspec.Struct, frozen=True):
-    """A relation, and whether the roles of the service and the engine lack a privilege for it."""
+    """A relation, and whether the privileges of the service and the engine are not as needed.
+
+    ``statement`` grants those of the service.
+    """
 
     name: str
-    is_read_only: bool
+    statement: str
     lacks_service: bool
     lacks_engine: bool
 

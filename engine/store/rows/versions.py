@@ -10,7 +10,10 @@ from engine.model.states import DeployKind
 
 
 class DeployRow(msgspec.Struct, frozen=True):
-    """A deploy or undeploy of a DAG; ``number`` is that of the version among those of the DAG."""
+    """A deploy or undeploy of a DAG; ``number`` is that of the version among those of the DAG.
+
+    ``id`` is the number of the deploy among those of the org.
+    """
 
     id: int
     dag: str

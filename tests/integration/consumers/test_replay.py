@@ -1,5 +1,6 @@
 """Replay of dead letters: ingested letters, remaining letters, and the reasons."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from consumers.replay import Replayed, replay
+from consumers.schema_registry import Registry
 from engine.errors import InvalidInput, UnknownName
 from engine.flow.ingestion import discard_letters as discarding
 from engine.flow.ingestion.discard_letters import LetterFilter, discard_letters, discard_matching
@@ -230,3 +232,41 @@ async def test_a_loss_reported_again_is_reopened(database: Database) -> None:
     async with world.conn() as conn:
         await discard_letters(conn, world.org, [loss], reason="x", by=None)
     assert await a_loss(world) == loss
+
+
+async def test_schemas_are_requested_outside_of_transactions(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = {"kind": "kafka", "topic": "changes", "dataset": "a", "format": "record"}
+    world = await World.made(database, source("a", source={**kafka, "registry": "http://x.test"}))
+    await a_letter(world, b"\0")
+    busy: list[int] = []
+
+    async def load(_: Registry, values: Sequence[bytes | None]) -> None:
+        assert list(values) == [b"\0"]
+        rows = await world.rows(
+            "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND backend_type = %s",
+            "client backend",
+        )
+        busy.append(rows[0]["n"])
+
+    monkeypatch.setattr(Registry, "load", load)
+    await replay_all(world.caller, world.service)
+    assert busy == [0]
+
+
+async def test_a_deploy_between_the_requests_and_the_replay_is_respected(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = {"kind": "kafka", "topic": "changes", "dataset": "a", "format": "record"}
+    first = source("a", source={**kafka, "registry": "http://x.test"})
+    world = await World.made(database, first)
+    await a_letter(world, f'{{"partitions": ["{DAY}"]}}'.encode())
+
+    async def load(_: Registry, values: Sequence[bytes | None]) -> None:
+        await world.deploy(topic("a"), job("b", "a"))
+
+    monkeypatch.setattr(Registry, "load", load)
+    (done,) = await replay_all(world.caller, world.service)
+    assert (done.error, len(done.invalidations)) == (None, 1)

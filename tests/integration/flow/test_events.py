@@ -17,11 +17,13 @@ from engine.flow.ingestion.ingest import ingest
 from engine.flow.planning.approve import reject
 from engine.flow.retention.expire import expire
 from engine.flow.retention.publish import publish
+from engine.flow.shared.org_context import OrgContext
 from engine.model.event import Batch, Rejection
 from engine.model.states import EventKind
 from engine.service.queries.events import FeedEvent, events
+from engine.service.queries.history import history
 from engine.store.database import Connection, Database
-from engine.store.orgs import set_setting
+from engine.store.orgs import ensure_org, set_setting
 from tests.support.worlds import World, job, source
 
 DAY, OTHER = "2013-02-13", "2013-02-14"
@@ -333,3 +335,51 @@ async def _only_month(world: World) -> Any:
         "WHERE inhparent = 'events'::regclass"
     )
     return row["name"]
+
+
+async def _other(world: World) -> World:
+    async with world.conn() as conn:
+        return World(world.database, OrgContext(await ensure_org(conn, "other")))
+
+
+async def test_positions_count_the_events_of_the_org_only(world: World) -> None:
+    other = await _other(world)
+    start = await _last(world)
+    for number in range(3):
+        async with world.conn() as conn:
+            await _add(conn, other.org.id, 7, 8)
+            await _add(conn, world.org.id, number)
+        await _publish(world)
+    assert [event.position for event in await _read(world, start)] == [
+        start + 1,
+        start + 2,
+        start + 3,
+    ]
+    theirs = await _read(other, 0)
+    assert [event.position for event in theirs] == [1, 2, 3, 4, 5, 6]
+    assert _numbers(theirs) == [7, 8] * 3
+
+
+async def test_orgs_take_turns_in_the_publication(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.flow.retention.publish._BATCH", 10)
+    other, start = await _other(world), await _last(world)
+    async with world.conn() as conn:
+        await _add(conn, other.org.id, *range(100))
+        await _add(conn, world.org.id, 1, 2)
+        assert await publish(conn)
+    assert _numbers(await _read(world, start)) == [1, 2]
+    assert _numbers(await _read(other, 0)) == [*range(8)]
+    await _publish(world)
+    assert _numbers(await _read(other, 0)) == [*range(100)]
+
+
+async def test_deploys_are_numbered_within_the_org(world: World) -> None:
+    other = await _other(world)
+    await other.deploy(source("x"), dag="theirs")
+    await world.deploy(source("z"), dag="second")
+    await other.deploy(source("y"), dag="more")
+    assert [row.id for row in await history(world.caller, world.service)] == [2, 1]
+    assert [row.id for row in await history(other.caller, other.service)] == [2, 1]
+    assert [row.id for row in await history(other.caller, other.service, before=2)] == [1]

@@ -11,6 +11,7 @@ import pytest
 
 from engine.flow.shared.org_context import OrgContext
 from engine.http.app import Limits, http_app
+from engine.http.costly import CostlyOperations
 from engine.model.states import KeyScope, Role
 from engine.service.commands.api_keys import create_key
 from engine.service.commands.users import add_user
@@ -31,6 +32,7 @@ class Site:
     world: World
     other: World
     url: str
+    costly: CostlyOperations
     keys: dict[str, str] = field(default_factory=dict)
 
     def client(self, who: str = "admin", **headers: str) -> httpx2.AsyncClient:
@@ -67,18 +69,21 @@ async def key_for(world: World, user: str, *scopes: KeyScope, **more: Any) -> st
 
 
 @asynccontextmanager
-async def serving(world: World, other: World, limits: Limits | None = None) -> AsyncIterator[Site]:
+async def serving(
+    world: World, other: World, limits: Limits | None = None, proxies: str = ""
+) -> AsyncIterator[Site]:
     """A service confined by row-level security on a free port, stopped as by a signal."""
     async with await TenantDatabase.open(world.database.url) as tenants:
         app = http_app(Service(tenants), limits or Limits())
-        server, stop = WebServer(app, "127.0.0.1:0", HTTP_SERVICE), asyncio.Event()
+        server, stop = WebServer(app, "127.0.0.1:0", HTTP_SERVICE, proxies), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.run(stop))
             try:
-                yield Site(world, other, server.url)
+                yield Site(world, other, server.url, app.state.costly)
             finally:
                 app.state.feeds.stop()
                 stop.set()
+        await app.state.costly.close()
 
 
 async def add_people(site: Site) -> None:

@@ -16,8 +16,14 @@ from engine.http.resource import Endpoint
 from engine.service.commands.worker_tasks import ClaimedTask, claim_tasks
 from tests.integration.http.conftest import DAY, Site
 from tests.integration.http.test_access import body_of
+from tests.support.worlds import World
 
-TEXTS = ("", "a", "b", "w", "\0", "x" * 600, "' OR 1=1", "%", "../..", DAY, "*", "\u202e", "ß/é")
+TEXTS = (
+    *("", "a", "b", "w", "\0", "x" * 600, "%", "../..", DAY, "*", "ß/é"),
+    *("' OR 1=1", "'; DROP TABLE knockon.tasks; --", "\x1b[2J\x1b]0;x\x07", "\r\nX-Injected: 1"),
+    # Bidirectional, of no width, and confusable with "a".
+    *("a\u202eb", "a\u200bb", "\u0430"),
+)
 VALUES: tuple[Any, ...] = (
     None,
     True,
@@ -30,8 +36,13 @@ VALUES: tuple[Any, ...] = (
     ["a"],
     [DAY],
     {"x": "\0"},
+    "\ud800",
+    ["\ud800"],
+    {"\ud800": "\ud800"},
     *TEXTS,
 )
+_DIGEST = "SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) AS md5 FROM"
+_OF = "WHERE t.org_id = %s"
 NUMBERS = ("0", "1", "-1", "99999999999999999999", "1e3", "nan")
 IDS = ("01941f29-7c00-7000-8000-000000000000",)
 ENDPOINTS = [each for each in endpoints() if each.name != "stream_events"]
@@ -76,6 +87,7 @@ async def test_any_value_is_answered(site: Site, endpoint: Endpoint) -> None:
     async with site.world.conn() as conn:
         await publish(conn)
     document = await site.get("/openapi.json")
+    theirs = await rows_of(site.other)
     async with site.client() as client:
         for number, request in enumerate(requests(document, endpoint)):
             if endpoint.requires_task:
@@ -86,9 +98,25 @@ async def test_any_value_is_answered(site: Site, endpoint: Endpoint) -> None:
                 endpoint.method,
                 f"{site.url}{request['path']}",
                 params=request["params"],
-                json=request["body"],
+                # With escapes, because no UTF-8 represents a lone surrogate.
+                content=None if request["body"] is None else json.dumps(request["body"]),
+                headers={"Content-Type": "application/json"},
             )
             check(response, endpoint)
+    assert await rows_of(site.other) == theirs
+
+
+async def rows_of(world: World) -> dict[str, str | None]:
+    """A digest of an org's rows, by table."""
+    tables = await world.rows(
+        "SELECT c.relname AS name FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+        "WHERE c.relnamespace = 'knockon'::regnamespace AND c.relkind IN ('r', 'p') "
+        "AND NOT c.relispartition AND a.attname = 'org_id'"
+    )
+    return {
+        name: (await world.rows(f"{_DIGEST} knockon.{name} t {_OF}", world.org.id))[0]["md5"]
+        for name in (row["name"] for row in tables)
+    }
 
 
 async def held_task(site: Site, number: int) -> ClaimedTask:
@@ -104,6 +132,7 @@ def check(response: httpx2.Response, endpoint: Endpoint) -> None:
     assert response.status_code < 500, (response.request.url, response.request.content)
     if response.is_success:
         msgspec.json.decode(response.content, type=endpoint.returns)
+        assert "x-injected" not in response.headers
     else:
         problem = msgspec.json.decode(response.content, type=Problem)
         assert problem.status == response.status_code

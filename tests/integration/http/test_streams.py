@@ -168,3 +168,31 @@ async def test_a_malformed_position_is_rejected(site: Site, last: str) -> None:
     async with site.client(**{"Last-Event-ID": last}) as client:
         body = problem_of(await client.get("/events/stream"), 422, "invalid_input")
     assert body["errors"][0]["location"] == ["header", "Last-Event-ID"]
+
+
+async def test_an_expired_position_is_gone(site: Site) -> None:
+    await happen(site.world, DAY, OTHER)
+    await site.world.rows(
+        "INSERT INTO expired_events (org_id, last_position) VALUES (%s, 2) RETURNING 1",
+        site.world.org.id,
+    )
+    async with site.client(**{"Last-Event-ID": "1"}) as client:
+        for answer in (
+            await client.get("/events/stream"),
+            await client.get("/events", params={"after": 1}),
+        ):
+            body = problem_of(answer, 410, "position_expired")
+            assert "continue after 2" in body["detail"]
+    async with streamed(site, last=2) as stream:
+        (event,) = await next_events(stream, 1)
+    assert event["id"] == "3"
+
+
+async def test_positions_do_not_count_the_events_of_other_orgs(site: Site) -> None:
+    await happen(site.world, DAY)
+    before = await site.get("/events", who="other.reader")
+    await happen(site.world, *(f"2013-03-{number:02d}" for number in range(1, 20)))
+    await site.other.change("theirs", DAY)
+    await happen(site.other)
+    after = await site.get("/events", who="other.reader")
+    assert after["items"][-1]["position"] == before["items"][-1]["position"] + 1

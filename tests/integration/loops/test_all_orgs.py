@@ -1,15 +1,16 @@
 """One process serves all orgs, also those created later, and none keeps others waiting."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from engine.errors import InvalidInput
+from engine.errors import InvalidInput, OutdatedCode
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.engine import engines_of_all_orgs
-from engine.loops.orgs import OrgList
+from engine.loops.orgs import ListedOrg, OrgList, Work, for_each_org
 from engine.loops.schema_watch import SchemaWatch
 from engine.model.presence import ALL_ORGS, Presence, ProcessKind
 from engine.model.states import TaskStatus
@@ -130,3 +131,43 @@ async def test_orgs_alternate_when_single_slots_become_free(database: Database) 
         for _ in range(20):
             assert await worker._claim_in_turn(conn, 1) == 1
     assert started.count(first.org.id) == started.count(second.org.id) == 10
+
+
+async def test_an_error_in_one_org_ends_the_work_for_no_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.loops.orgs._PAUSE_SECONDS", 0.01)
+    async with database.connection() as conn:
+        for slug in ("bad", "good"):
+            await ensure_org(conn, slug)
+    stop, began = asyncio.Event(), Counter[str]()
+    steady = asyncio.Event()
+
+    def start(org: ListedOrg) -> Work:
+        async def work(end: asyncio.Event) -> None:
+            began[org.slug] += 1
+            if org.slug == "bad":
+                if began["bad"] == 3:
+                    steady.set()
+                raise ExceptionGroup("several", [ValueError("a bug")])
+            await end.wait()
+
+        return work
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(for_each_org(database, start)(stop))
+        await steady.wait()
+        assert began["good"] == 1
+        stop.set()
+
+
+async def test_outdated_code_ends_the_work_for_all_orgs(database: Database) -> None:
+    def start(_: ListedOrg) -> Work:
+        async def work(_: asyncio.Event) -> None:
+            raise ExceptionGroup("several", [OutdatedCode("upgrade")])
+
+        return work
+
+    with pytest.raises(ExceptionGroup) as error:
+        await for_each_org(database, start)(asyncio.Event())
+    assert error.value.subgroup(OutdatedCode) is not None

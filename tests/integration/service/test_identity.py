@@ -252,3 +252,21 @@ async def test_every_change_is_recorded_with_its_author(world: World) -> None:
 
 def _as(caller: Caller, user: str) -> Caller:
     return msgspec.structs.replace(caller, user=user)
+
+
+async def test_the_last_admin_stays(world: World) -> None:
+    for name in (BEN, "eve@example.com"):
+        await add_user(world.caller, world.service, name, Role.ADMIN)
+    ben = await authenticate(world.service, await key_of(world, user=BEN), "test")
+    await set_user_role(ben, world.service, BEN, Role.ADMIN)
+    await remove_user(ben, world.service, "eve@example.com")
+    for change in (
+        remove_user(ben, world.service, BEN),
+        set_user_role(ben, world.service, BEN, Role.WRITER),
+    ):
+        with pytest.raises(InvalidInput, match="is the last admin of the org"):
+            await change
+    await set_user_role(ben, world.service, ANN, Role.ADMIN)
+    assert (await set_user_role(ben, world.service, BEN, Role.WRITER)).role == Role.WRITER
+    # An operator can add another one.
+    await remove_user(world.caller, world.service, ANN)

@@ -1,5 +1,6 @@
 """Workers without a connection to the database, confined to their leases."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import uuid4
 
@@ -11,8 +12,11 @@ from engine.flow.retention.archive import archive
 from engine.model.states import KeyScope, Role
 from engine.model.task import Output
 from engine.model.task_token import TaskToken
+from engine.service.authentication import authenticate, authenticate_task
 from engine.service.caller import Caller, Org
+from engine.service.commands.api_keys import create_key, revoke_key
 from engine.service.commands.tasks import cancel
+from engine.service.commands.users import add_user, remove_user, set_user_role
 from engine.service.commands.worker_tasks import (
     ClaimedTask,
     claim_tasks,
@@ -221,3 +225,56 @@ async def test_impossible_reports_are_rejected(world: World, outputs: list[Outpu
 async def test_names_of_workers_are_printable(world: World) -> None:
     with pytest.raises(InvalidInput, match="printable"):
         await claim_tasks(world.caller, world.service, "\x1b[2J")
+
+
+ANN = "ann@example.com"
+
+
+async def revoke(world: World, prefix: str) -> None:
+    await revoke_key(world.caller, world.service, prefix)
+
+
+async def expire(world: World, prefix: str) -> None:
+    await world.rows(
+        "UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE prefix = %s RETURNING 1",
+        prefix,
+    )
+
+
+async def demote(world: World, _: str) -> None:
+    await set_user_role(world.caller, world.service, ANN, Role.READER)
+
+
+async def remove(world: World, _: str) -> None:
+    await remove_user(world.caller, world.service, ANN)
+
+
+@pytest.mark.parametrize("end", [revoke, expire, demote, remove])
+async def test_a_lease_ends_with_the_key_of_its_claim(
+    world: World, end: Callable[[World, str], Awaitable[None]]
+) -> None:
+    await add_user(world.caller, world.service, ANN, Role.WRITER)
+    scopes = [KeyScope.WORKER]
+    created = await create_key(world.caller, world.service, ANN, "w", scopes, seconds=60)
+    worker = await authenticate(world.service, created.key, "test")
+    (task,) = await claim_tasks(worker, world.service, "w")
+    await extend_task(holder(token_of(task)), world.service)
+    await end(world, created.prefix)
+    with pytest.raises(LeaseLost):
+        await authenticate_task(world.service, task.token, "test")
+    for report in (
+        extend_task(holder(token_of(task)), world.service),
+        complete_task(holder(token_of(task)), world.service, [Output("b", DAY)]),
+        fail_task(holder(token_of(task)), world.service, "x"),
+    ):
+        with pytest.raises(LeaseLost, match="key of the claim is not valid any more"):
+            await report
+    assert await status_of(world, task) == "running"  # until the lease expires
+
+
+async def test_leases_of_a_removed_org_are_removed(world: World) -> None:
+    await claimed(world)
+    assert await world.rows("SELECT task_id FROM worker_leases")
+    await world.rows("DELETE FROM dag_current_versions RETURNING 1")
+    await world.rows("DELETE FROM orgs WHERE id = %s RETURNING 1", world.org.id)
+    assert not await world.rows("SELECT task_id FROM worker_leases")

@@ -29,6 +29,9 @@ _VALUES = {
     "text[]": "'{}'",
     "uuid[]": "'{}'",
 }
+UNCHANGEABLE = {"access_changes", "orgs"}
+"""Tables of which the service may change no column of the org."""
+_DELETE = "DELETE FROM knockon.access_changes"
 _TABLES = """SELECT c.relname AS name, c.relkind::text AS kind, c.relispartition AS is_month,
     CASE c.relname WHEN 'orgs' THEN 'id' ELSE 'org_id' END AS org
 FROM pg_class c
@@ -109,6 +112,8 @@ async def _leaks(conn: Connection, table: str, org: str, kind: str) -> bool:
         seen = {row["org"] for row in await (await conn.execute(read)).fetchall()}
         if kind == "v":
             return THEIRS in seen
+        if table in UNCHANGEABLE:
+            return seen != {OURS}
         write = sql.SQL("UPDATE {table} SET {org} = {org}").format(**names)
         written = (await conn.execute(write)).rowcount
         return seen != {OURS} or written != 1
@@ -181,6 +186,85 @@ async def test_rows_for_another_org_are_refused(service: Database) -> None:
                 await conn.execute(give)
             with _refused():
                 await _insert(conn, row["name"], row["org"], THEIRS)
+
+
+async def test_the_service_changes_no_record_of_a_change(service: Database) -> None:
+    async with service.org_connection(OURS) as conn:
+        await conn.execute("SELECT FROM knockon.access_changes")
+        for statement in ("UPDATE knockon.access_changes SET actor = 'x'", _DELETE):
+            with _refused():
+                await conn.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO knockon.orgs (name, slug) VALUES ('x', 'x')",
+        "UPDATE knockon.orgs SET slug = 'x'",
+        "DELETE FROM knockon.orgs",
+        """UPDATE knockon.orgs SET settings = settings || '{"trusted": true}'""",
+        """UPDATE knockon.orgs SET settings = settings || '{"grants": "dag_files"}'""",
+    ],
+)
+async def test_the_service_changes_no_org_beyond_its_settings(
+    service: Database, change: str
+) -> None:
+    async with service.org_connection(OURS) as conn:
+        with _refused():
+            await conn.execute(change)
+
+
+async def test_settings_of_admins_can_be_changed(engine: Database, service: Database) -> None:
+    async with service.org_connection(OURS) as conn, conn.transaction(force_rollback=True):
+        change = """UPDATE knockon.orgs SET settings = settings || '{"four_eyes": true}'"""
+        assert (await conn.execute(change)).rowcount == 1
+    async with engine.connection() as conn, conn.transaction(force_rollback=True):
+        change = """UPDATE knockon.orgs SET settings = settings || '{"trusted": true}'"""
+        assert (await conn.execute(change)).rowcount == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP POLICY org ON knockon.tasks; CREATE POLICY org ON knockon.tasks USING (true)",
+        "CREATE POLICY more ON knockon.tasks USING (true)",
+        "DROP POLICY org ON knockon.tasks; CREATE POLICY org ON knockon.tasks FOR SELECT "
+        "USING (org_id = knockon.current_org())",
+        "ALTER POLICY org ON knockon.tasks WITH CHECK (true)",
+        "DROP POLICY engine ON knockon.tasks; CREATE POLICY engine ON knockon.tasks USING (true)",
+        "ALTER TABLE knockon.tasks NO FORCE ROW LEVEL SECURITY",
+        "GRANT DELETE ON knockon.access_changes TO {}",
+    ],
+)
+async def test_other_policies_and_privileges_are_noticed_and_replaced(
+    engine: Database, change: str
+) -> None:
+    role = role_name("service", await _database(engine))
+    async with engine.connection() as conn, conn.transaction(force_rollback=True):
+        await conn.execute(change.replace("{}", sql.Identifier(role).as_string(conn)))
+        statements = [text for text in await missing_roles(conn) if _is_of_service(text, conn)]
+        assert statements
+        for statement in statements:
+            await conn.execute(statement)
+        assert not [text for text in await missing_roles(conn) if _is_of_service(text, conn)]
+
+
+def _is_of_service(statement: sql.Composed, conn: Connection) -> bool:
+    """Whether a statement is not one for the roles of jobs, which the orgs here do not have."""
+    text = statement.as_string(conn)
+    return "jobs" not in text and "run_as" not in text
+
+
+async def test_no_row_refers_to_a_row_of_another_org(engine: Database) -> None:
+    async with engine.connection() as conn:
+        keys = await conn.execute(
+            "SELECT conrelid::regclass::text || ' ' || conname AS name FROM pg_constraint c "
+            "WHERE contype = 'f' AND connamespace = 'knockon'::regnamespace "
+            "AND confrelid <> 'knockon.orgs'::regclass AND NOT EXISTS ("
+            "SELECT FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attname = 'org_id' "
+            "AND a.attnum = ANY (c.conkey))"
+        )
+        assert [row["name"] for row in await keys.fetchall()] == []
 
 
 async def test_months_are_accessible_through_their_history_only(service: Database) -> None:
