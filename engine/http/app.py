@@ -15,6 +15,7 @@ from engine.http.feed import Feeds
 from engine.http.limits import BODY_SECONDS, BodyLimits
 from engine.http.openapi import openapi_of
 from engine.http.problems import on_http_error, on_invalid_request
+from engine.http.public_site import PublicSite
 from engine.http.rates import RateLimit
 from engine.service.service import Service
 
@@ -30,10 +31,13 @@ class Limits:
     waits: int = 200
 
 
-def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
+def http_app(
+    service: Service, limits: Limits = Limits(), site: PublicSite | None = None
+) -> FastAPI:
     """Return the app; ``app.state.feeds`` is to be stopped before the server.
 
-    The middleware runs in the order below: a request is authenticated before its body is read.
+    Browsers can log in with a ``site`` and the identity provider of the service. The middleware
+    runs in the order below: a request is authenticated before its body is read.
     """
     app = FastAPI(
         title="Knockon",
@@ -47,12 +51,13 @@ def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
         },
         middleware=[
             Middleware(Boundary),
-            Middleware(Authentication, service=service),
+            Middleware(Authentication, service=service, site=site),
             Middleware(RateLimit, per_second=limits.per_second),
             Middleware(BodyLimits, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
         ],
     )
     app.state.service = service
+    app.state.site = site
     feeds = app.state.feeds = Feeds(service, limits.streams)
     app.state.claims = Claims(service, feeds.stopped, limits.waits)
     for resource in RESOURCES:

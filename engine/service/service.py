@@ -11,6 +11,7 @@ from engine.errors import Forbidden, InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.loops.notification_listener import NotificationListener, Waker
+from engine.oidc.provider import IdentityProvider
 from engine.outgoing import Networks
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
@@ -39,10 +40,12 @@ class Service:
         *,
         source_url: str | None = None,
         webhook_networks: Networks = "public",
+        identity_provider: IdentityProvider | None = None,
     ) -> None:
         self.database = database
         self.source_url = source_url or database.direct_url
         self.webhook_networks = webhook_networks
+        self.identity_provider = identity_provider
         self.endpoints = Endpoints()
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
         self._visibilities: dict[tuple[UUID, frozenset[str]], tuple[Lineage, Visibility]] = {}
@@ -56,6 +59,7 @@ class Service:
         direct_url: str | None = None,
         source_url: str | None = None,
         webhook_networks: Networks = "public",
+        identity_provider: IdentityProvider | None = None,
         pool_size: int = 10,
         patient: bool = False,
         migrates: bool = False,
@@ -73,7 +77,12 @@ class Service:
         async with await opened.open(
             url, direct_url=direct_url, max_size=pool_size, retry=patient
         ) as database:
-            yield cls(database, source_url=source_url, webhook_networks=webhook_networks)
+            yield cls(
+                database,
+                source_url=source_url,
+                webhook_networks=webhook_networks,
+                identity_provider=identity_provider,
+            )
 
     async def require_schema(self) -> None:
         """Check that this code can work with the schema of the database.

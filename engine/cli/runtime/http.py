@@ -17,6 +17,8 @@ import typer
 from engine.cli.runtime.session import Session
 from engine.errors import InvalidInput, KnockonError, ServiceUnavailable
 from engine.model.states import KeyScope, Role
+from engine.oidc.config import oidc_config
+from engine.oidc.provider import IdentityProvider
 from engine.service.caller import Caller
 from engine.service.commands.api_keys import create_key, revoke_key
 from engine.service.commands.users import add_user
@@ -47,10 +49,14 @@ class HttpService:
     def __init__(self, service: Service, settings: Settings, address: str) -> None:
         # Imported here, because most commands do not need FastAPI, which is slow to import.
         from engine.http.app import Limits, http_app
+        from engine.http.public_site import PublicSite
         from engine.web_server import HTTP_SERVICE, WebServer
 
         limits = Limits(body_bytes=settings.http_body_bytes, per_second=settings.http_rate)
-        app = http_app(service, limits)
+        site = settings.public_url and PublicSite(
+            settings.public_url, settings.session_seconds, settings.session_idle_seconds
+        )
+        app = http_app(service, limits, site or None)
         self._feeds = app.state.feeds
         self._server = WebServer(app, address, HTTP_SERVICE)
         self.url = self._server.url
@@ -107,9 +113,15 @@ def _restricted(session: Session) -> AbstractAsyncContextManager[Service]:
         direct_url=settings.direct_url,
         source_url=session.service.source_url,
         webhook_networks=settings.webhook_networks,
+        identity_provider=_identity_provider(settings),
         pool_size=settings.database_pool,
         is_restricted=True,
     )
+
+
+def _identity_provider(settings: Settings) -> IdentityProvider | None:
+    config = oidc_config(settings)
+    return None if config is None else IdentityProvider(config)
 
 
 def _at_any_port(service: Service, settings: Settings) -> HttpService:
