@@ -18,7 +18,7 @@ class Person(msgspec.Struct, frozen=True):
     subject: str
     email: str | None
     groups: Sequence[str]
-    issued_at: float
+    issued_at: int
 
     @property
     def key(self) -> str:

@@ -87,7 +87,7 @@ def person_of(claims: dict[str, Any], config: OidcConfig) -> Person:
         subject,
         _email(claims),
         [group for group in listed[:_MOST_GROUPS] if isinstance(group, str)],
-        max(claims["iat"], 0),
+        max(int(claims["iat"]), 0),
     )
 
 

@@ -16,7 +16,7 @@ from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
 from engine.store.database import Connection
-from engine.store.rows.identity import KnownPerson, RemovedUser, RoleSlug, UserId
+from engine.store.rows.identity import KnownPerson, RoleSlug, UserId
 from engine.store.run import execute, fetch, fetch_last, fetch_one
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ async def authenticate_person(
             await _apply(service, known, person)
             async with service.database.connection() as conn:
                 known = await _known(conn, person, known.org)
-    if known is None or known.user_id is None or known.is_suspended or not _admits(known, person):
+    if known is None or known.role is None or known.is_suspended or not _admits(known, person):
         raise Forbidden(_NOT_ADMITTED)
     return Caller(
         Org(known.org_id, known.org),
@@ -83,7 +83,8 @@ def _has_news(known: KnownPerson, person: Person) -> bool:
     if admission is None or admission.issuer != person.issuer:
         return False
     if known.user_id is None:
-        return admission.creates_users and admission.role_of(person.groups) is not None
+        grants_role = admission.role_of(person.groups) is not None
+        return admission.creates_users and grants_role and not known.is_removed
     return known.groups_at is None or known.groups_at < person.issued_at
 
 
@@ -95,7 +96,10 @@ async def _apply(service: Service, known: KnownPerson, person: Person) -> None:
             await _add(conn, caller, known, person)
         else:
             await fetch_one(conn, "users.lock", UserId, id=known.user_id, org_id=known.org_id)
+        # After an insert, which has waited for a concurrent removal.
         current = await _known(conn, person, known.org)
+        if current is not None and current.is_removed:
+            raise Forbidden(_NOT_ADMITTED)
         if current is None or current.user_id is None:
             _log.warning("a person is not added: a user has the e-mail address", org=known.org)
         elif _has_news(current, person):
@@ -103,19 +107,15 @@ async def _apply(service: Service, known: KnownPerson, person: Person) -> None:
 
 
 async def _add(conn: Connection, caller: Caller, known: KnownPerson, person: Person) -> None:
-    """Add a person. Raises Forbidden without an address, or for a person removed by an admin."""
+    """Add a person, unless the address is that of a user. Raises Forbidden without an address."""
     admission = _admission(known)
     role = admission and admission.role_of(person.groups)
     ids = {"org_id": known.org_id, "external_id": external_id(known.org_id, person.key)}
     if person.email is None:
         _log.warning("a person without a verified e-mail address is not added", org=known.org)
         raise Forbidden(_NOT_ADMITTED)
-    if not await execute(conn, "users.insert_person", email=person.email, role=role, **ids):
-        return  # added by another request meanwhile, or the address is that of another user
-    # After the insert, which has waited for a concurrent removal.
-    if await fetch_one(conn, "users.removed", RemovedUser, **ids):
-        raise Forbidden(_NOT_ADMITTED)
-    await record_change(conn, caller, "user.added", person.email, after={"role": role})
+    if await execute(conn, "users.insert_person", email=person.email, role=role, **ids):
+        await record_change(conn, caller, "user.added", person.email, after={"role": role})
 
 
 async def _apply_groups(

@@ -32,10 +32,13 @@ DELETE FROM knockon.users WHERE id = %(id)s AND org_id = %(org_id)s
 SELECT set_config('knockon.org_id', coalesce(knockon.org_of_person(%(person)s, %(org)s)::text, ''), true)
 
 -- :name person
--- The org of the transaction with its terms of admission, and the user that a person is in it.
+-- The org of the transaction with its terms of admission, and the user that a person is in it, or
+-- was until removed by an admin.
 SELECT o.id AS org_id, o.slug AS org, o.settings -> 'admission' AS admission, u.id AS user_id, u.email,
        u.role, u.source, extract(epoch FROM u.groups_at)::double precision AS groups_at,
        u.suspended_at IS NOT NULL AS is_suspended,
+       EXISTS (SELECT FROM knockon.removed_users r
+               WHERE r.org_id = o.id AND r.external_id = o.id::text || ':' || %(person)s) AS is_removed,
        ARRAY(SELECT r.slug FROM knockon.org_role_memberships m JOIN knockon.org_roles r ON r.id = m.role_id
              WHERE m.user_id = u.id AND r.org_id = o.id) AS org_roles
 FROM knockon.orgs o
@@ -52,11 +55,6 @@ INSERT INTO knockon.users (org_id, external_id, email, role, source)
 SELECT %(org_id)s, %(external_id)s, %(email)s, %(role)s, 'groups'
 WHERE NOT EXISTS (SELECT FROM knockon.users u WHERE u.org_id = %(org_id)s AND u.email = %(email)s)
 ON CONFLICT (external_id) DO NOTHING
-
--- :name removed
--- The removal of a user by an admin.
-SELECT external_id FROM knockon.removed_users
-WHERE org_id = %(org_id)s AND external_id = %(external_id)s
 
 -- :name record_removal
 -- Keep the groups of a removed user from adding the user again.

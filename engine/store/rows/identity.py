@@ -102,6 +102,7 @@ class KnownPerson(msgspec.Struct, frozen=True):
     source: GrantSource | None
     groups_at: float | None
     is_suspended: bool
+    is_removed: bool
     org_roles: list[str]
 
 
@@ -109,12 +110,6 @@ class UserId(msgspec.Struct, frozen=True):
     """The id of a user."""
 
     id: UUID
-
-
-class RemovedUser(msgspec.Struct, frozen=True):
-    """A user removed by an admin."""
-
-    external_id: str
 
 
 class RoleSlug(msgspec.Struct, frozen=True):

@@ -48,7 +48,7 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "sessions.by_hash": {"hash": b"x"},
     "sessions.of_user": {"user_id": _ID},
     "sessions.expire": {},
-    "users.removed": {"external_id": "x"},
+    "users.person": {"person": "x"},
     "attempts.of_task": {"task": _ID, "number": None},
     "attempts.summaries": {"task": _ID},
     "history.attempts_of_archived_tasks": {"seconds": 60, "limit": 20},
