@@ -40,4 +40,4 @@ DELETE FROM knockon.sessions WHERE org_id = %(org_id)s
 
 -- :name expire
 -- Delete the sessions of all orgs that have ended.
-DELETE FROM knockon.sessions WHERE ends_at < clock_timestamp()
+DELETE FROM knockon.sessions WHERE ends_at < now()
