@@ -1,5 +1,6 @@
 """People as identity providers describe them."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
@@ -9,6 +10,7 @@ import msgspec
 LOCAL_ISSUER: Final = "local"
 """Issuer of users without an identity provider, whose subject is the e-mail address."""
 _LONGEST_ID: Final = 1_000
+_ADDRESS: Final = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}")
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -24,6 +26,11 @@ class Person(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """Return the identity of the person, the same in all orgs."""
         return person_key(self.issuer, self.subject)
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text may be the e-mail address of a user."""
+    return _ADDRESS.fullmatch(text) is not None and text.isprintable()
 
 
 def person_key(issuer: str, subject: str) -> str:

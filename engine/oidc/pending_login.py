@@ -31,14 +31,14 @@ class PendingLogin(msgspec.Struct, frozen=True):
     def parse(cls, text: str) -> Self | None:
         """Return the login in a cookie; None if the text has another form."""
         try:
-            return msgspec.json.decode(urlsafe_b64decode(text), type=cls)
+            return msgspec.json.decode(urlsafe_b64decode(f"{text}=="), type=cls)
         except (ValueError, RecursionError):
             return None
 
     @property
     def text(self) -> str:
         """Return the login as the value of a cookie."""
-        return urlsafe_b64encode(msgspec.json.encode(self)).decode()
+        return urlsafe_b64encode(msgspec.json.encode(self)).rstrip(b"=").decode()
 
     @property
     def challenge(self) -> str:

@@ -11,14 +11,13 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from engine.errors import Unauthenticated
-from engine.model.person import Person, person_key
+from engine.model.person import Person, is_address, person_key
 from engine.oidc.config import OidcConfig
 
 _LONGEST_TOKEN: Final = 16_384
 _TYPES: Final = (None, "jwt", "at+jwt", "application/at+jwt")
 """Types of ID tokens and access tokens; those of other types, such as logouts, log nobody in."""
 _MOST_GROUPS: Final = 1_000
-_LONGEST_EMAIL: Final = 320
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -96,7 +95,7 @@ def _email(claims: dict[str, Any]) -> str | None:
     email = claims.get("email")
     if not isinstance(email, str) or claims.get("email_verified", True) is not True:
         return None
-    return email if len(email) <= _LONGEST_EMAIL else None
+    return email if is_address(email) else None
 
 
 def _decoded(encoded: str) -> bytes:

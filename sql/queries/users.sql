@@ -53,7 +53,8 @@ SELECT id FROM knockon.users WHERE id = %(id)s AND org_id = %(org_id)s FOR UPDAT
 -- Add a person whose groups grant a role, unless another user has the e-mail address.
 INSERT INTO knockon.users (org_id, external_id, email, role, source)
 SELECT %(org_id)s, %(external_id)s, %(email)s, %(role)s, 'groups'
-WHERE NOT EXISTS (SELECT FROM knockon.users u WHERE u.org_id = %(org_id)s AND u.email = %(email)s)
+WHERE NOT EXISTS (SELECT FROM knockon.users u
+                  WHERE u.org_id = %(org_id)s AND lower(u.email) = lower(%(email)s))
 ON CONFLICT (external_id) DO NOTHING
 
 -- :name record_removal

@@ -1,10 +1,8 @@
 """Users of an org, and their roles."""
 
-import re
-
 from engine.errors import InvalidInput
 from engine.flow.shared.org_context import OrgContext
-from engine.model.person import LOCAL_ISSUER, external_id, person_key
+from engine.model.person import LOCAL_ISSUER, external_id, is_address, person_key
 from engine.model.states import Role
 from engine.service.access_changes import record_change
 from engine.service.caller import Caller, requires
@@ -14,8 +12,6 @@ from engine.store.rows.identity import NamedUser
 from engine.store.run import execute
 
 __all__ = ["NamedUser", "add_user", "remove_user", "set_user_role"]
-
-_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}")
 
 
 @requires(Role.ADMIN)
@@ -32,7 +28,7 @@ async def add_user(
 
     Raises InvalidInput if the person is a user of the org already.
     """
-    if not _EMAIL.fullmatch(email) or not email.isprintable():
+    if not is_address(email):
         raise InvalidInput(f"{email!r} is not an e-mail address")
     async with service.transaction(caller) as (conn, org):
         person = _external_id(org, email, issuer, subject)

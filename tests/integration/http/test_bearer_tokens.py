@@ -127,7 +127,7 @@ async def test_an_address_that_is_not_verified_or_taken_adds_nobody(sign_in: Sig
     for claims in (
         {"email": None},
         {"email_verified": False},
-        {"email": "admin@example.com"},  # a local user
+        {"email": "Admin@Example.com"},  # a local user
     ):
         token = sign_in.provider.token(groups=["leads"], **claims)
         problem_of(await sign_in.me(token, "default"), 403, "forbidden")
