@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from consumers.endpoints import Endpoints
@@ -11,7 +11,6 @@ from engine.errors import Forbidden, InvalidInput
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.loops.notification_listener import NotificationListener, Waker
-from engine.oidc.provider import IdentityProvider
 from engine.outgoing import Networks
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
@@ -23,6 +22,10 @@ from engine.store.migrate import migrate
 from engine.store.notifications import TASKS
 from engine.store.orgs import ensure_org, org_id
 from engine.store.tenancy import TenantDatabase
+
+if TYPE_CHECKING:
+    # Commands on the database do not need it, and cryptography is slow to import.
+    from engine.oidc.provider import IdentityProvider
 
 __all__ = ["NotificationListener", "Service", "Waker"]
 
@@ -40,7 +43,7 @@ class Service:
         *,
         source_url: str | None = None,
         webhook_networks: Networks = "public",
-        identity_provider: IdentityProvider | None = None,
+        identity_provider: "IdentityProvider | None" = None,
     ) -> None:
         self.database = database
         self.source_url = source_url or database.direct_url
@@ -59,7 +62,7 @@ class Service:
         direct_url: str | None = None,
         source_url: str | None = None,
         webhook_networks: Networks = "public",
-        identity_provider: IdentityProvider | None = None,
+        identity_provider: "IdentityProvider | None" = None,
         pool_size: int = 10,
         patient: bool = False,
         migrates: bool = False,

@@ -9,7 +9,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -17,13 +17,14 @@ import typer
 from engine.cli.runtime.session import Session
 from engine.errors import InvalidInput, KnockonError, ServiceUnavailable
 from engine.model.states import KeyScope, Role
-from engine.oidc.config import oidc_config
-from engine.oidc.provider import IdentityProvider
 from engine.service.caller import Caller
 from engine.service.commands.api_keys import create_key, revoke_key
 from engine.service.commands.users import add_user
 from engine.service.service import Service
 from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.oidc.provider import IdentityProvider
 
 Listen = Annotated[
     str | None,
@@ -119,7 +120,10 @@ def _restricted(session: Session) -> AbstractAsyncContextManager[Service]:
     )
 
 
-def _identity_provider(settings: Settings) -> IdentityProvider | None:
+def _identity_provider(settings: Settings) -> "IdentityProvider | None":
+    from engine.oidc.config import oidc_config
+    from engine.oidc.provider import IdentityProvider
+
     config = oidc_config(settings)
     return None if config is None else IdentityProvider(config)
 
