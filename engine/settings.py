@@ -10,6 +10,7 @@ from engine.errors import InvalidInput
 
 _PREFIX = "KNOCKON_"
 _YEAR = 365 * 86400
+_ALGORITHM = "(RS|PS|ES)(256|384|512)"
 
 
 class Settings(BaseSettings):
@@ -217,6 +218,57 @@ class Settings(BaseSettings):
         default=60,
         gt=0,
         description="Time after which a deploy, a plan or an audit over HTTP is ended.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#@\s\\]+$",
+        description=(
+            "Address of the HTTP service for browsers, `https://host`, as a reverse proxy serves "
+            "it; unset: no login in a browser."
+        ),
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^?#@\s\\]+$",
+        description=(
+            "Issuer of OpenID Connect tokens accepted by the HTTP service; unset: keys only. "
+            "Orgs admit its people with `knockon org admission`."
+        ),
+    )
+    oidc_client_id: str | None = Field(
+        default=None, description="Id of Knockon at the issuer, for logins in a browser."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        default=None, description="Secret of `oidc_client_id`; unset: a public client."
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="Audience required in bearer tokens; unset: `oidc_client_id`."
+    )
+    oidc_algorithms: str = Field(
+        default="RS256,ES256",
+        pattern=rf"^{_ALGORITHM}(,{_ALGORITHM})*$",
+        description=(
+            "Signature algorithms accepted in tokens, separated by commas: RS, PS or ES with 256, "
+            "384 or 512."
+        ),
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", description="Claim of tokens with the groups of the person."
+    )
+    oidc_skew_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=300,
+        description="Most difference between the clocks of the issuer and of Knockon.",
+    )
+    session_seconds: float = Field(
+        default=43_200, gt=0, le=_YEAR, description="Longest duration of a session in a browser."
+    )
+    session_idle_seconds: float = Field(
+        default=3_600,
+        ge=120,
+        le=_YEAR,
+        description="Time without a request after which a session in a browser ends.",
     )
     openlineage_url: str | None = Field(
         default=None,

@@ -17,6 +17,7 @@ from engine.http.feed import Feeds
 from engine.http.limits import BODY_SECONDS, BodyLimits
 from engine.http.openapi import openapi_of
 from engine.http.problems import on_http_error, on_invalid_request
+from engine.http.public_site import PublicSite
 from engine.http.rates import RateLimit
 from engine.service.service import Service
 
@@ -40,11 +41,14 @@ class Limits:
     costly: int = 20
 
 
-def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
+def http_app(
+    service: Service, limits: Limits = Limits(), site: PublicSite | None = None
+) -> FastAPI:
     """Return the app; ``app.state.feeds`` is to be stopped before the server.
 
-    ``app.state.costly`` is to be closed after the server. The middleware runs in the order below: a
-    request is authenticated before its body is read.
+    ``app.state.costly`` is to be closed after the server. Browsers can log in with a ``site`` and
+    the identity provider of the service. The middleware runs in the order below: a request is
+    authenticated before its body is read.
     """
     app = FastAPI(
         title="Knockon",
@@ -58,12 +62,15 @@ def http_app(service: Service, limits: Limits = Limits()) -> FastAPI:
         },
         middleware=[
             Middleware(Boundary),
-            Middleware(Authentication, service=service, attempts=Attempts(limits.failures)),
+            Middleware(
+                Authentication, service=service, attempts=Attempts(limits.failures), site=site
+            ),
             Middleware(RateLimit, per_second=limits.per_second),
             Middleware(BodyLimits, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
         ],
     )
     app.state.service = service
+    app.state.site = site
     feeds = app.state.feeds = Feeds(service, limits.streams)
     app.state.costly = CostlyOperations(
         service, limits.processes, limits.operation_seconds, limits.costly

@@ -1,13 +1,15 @@
 """Responses: msgspec structs of the service, encoded as JSON."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.http.etags import etag_of, is_known
+
+_VARY: Final = "authorization, cookie, knockon-org"
 
 
 def json_response(request: Request, value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -19,7 +21,7 @@ def encoded_response(request: Request, body: bytes, status: HTTPStatus = HTTPSta
     """Return JSON; to a GET with an ETag, and without a body if the client has it."""
     if request.method != "GET":
         return _json(body, status)
-    headers = {"etag": etag_of(body), "cache-control": "private, no-cache", "vary": "authorization"}
+    headers = {"etag": etag_of(body), "cache-control": "private, no-cache", "vary": _VARY}
     if is_known(headers["etag"], ", ".join(request.headers.getlist("if-none-match"))):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return _json(body, status, headers)

@@ -11,11 +11,13 @@ from engine.http.routes.ingestion import run_events, sources
 from engine.http.routes.invalidations import invalidations
 from engine.http.routes.jobs import backfills, jobs
 from engine.http.routes.keys import keys
+from engine.http.routes.login import login
 from engine.http.routes.me import me
 from engine.http.routes.org import checks, org, state
 from engine.http.routes.pauses import pauses
 from engine.http.routes.plans import plans
 from engine.http.routes.roles import roles
+from engine.http.routes.sessions import logout, sessions
 from engine.http.routes.tasks import tasks
 from engine.http.routes.users import changes, people
 from engine.http.routes.webhooks import webhooks
@@ -25,6 +27,9 @@ __all__ = ["PREFIX", "RESOURCES", "endpoints"]
 
 RESOURCES: Final[tuple[Resource, ...]] = (
     me,
+    login,
+    logout,
+    sessions,
     org,
     state,
     checks,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
+from types import NoneType
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,17 @@ from engine.http.resource import Endpoint
 _REFERENCE: Final = "#/components/schemas/{name}"
 _JSON, _PROBLEM, _STREAM = "application/json", "application/problem+json", "text/event-stream"
 _SCHEMES: Final = {
-    "key": {"type": "http", "scheme": "bearer", "description": "A key, `kn_…`."},
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key, `kn_…`, or a token of the identity provider.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-knockon_session",
+        "description": "A session in a browser, started by `/login`.",
+    },
     "password": {
         "type": "http",
         "scheme": "basic",
@@ -24,10 +35,11 @@ _SCHEMES: Final = {
     "token": {"type": "http", "scheme": "bearer", "description": "The token of a task, `kt_…`."},
 }
 _DESCRIPTION = (
-    "Keys identify callers: `Authorization: Bearer kn_…`. Operations on claimed tasks need the "
-    "token of the claim instead, `Authorization: Bearer kt_…`. Errors are problem details "
-    "(RFC 9457), with a `type` that stays the same between releases. Lists are read page by page, "
-    "with the cursor `next`."
+    "Keys identify callers: `Authorization: Bearer kn_…`. So do tokens of the identity provider, "
+    "with the header `Knockon-Org` for people in several orgs, and sessions in a browser. "
+    "Operations on claimed tasks need the token of the claim instead, `Authorization: Bearer "
+    "kt_…`. Errors are problem details (RFC 9457), with a `type` that stays the same between "
+    "releases. Lists are read page by page, with the cursor `next`."
 )
 
 
@@ -73,7 +85,8 @@ def _own(schemas: dict[str, Any]) -> dict[str, Any]:
 
 def _responses(endpoint: Endpoint, schema: Any, problem: Any) -> dict[str, Any]:
     kind = _STREAM if endpoint.name == "stream_events" else _JSON
-    succeeded = {"description": endpoint.summary, "content": {kind: {"schema": schema}}}
+    content = {} if endpoint.returns is NoneType else {"content": {kind: {"schema": schema}}}
+    succeeded = {"description": endpoint.summary, **content}
     return {
         **{str(status): succeeded for status in _statuses(endpoint)},
         "default": {"description": "An error", "content": {_PROBLEM: {"schema": problem}}},
@@ -87,12 +100,17 @@ def _statuses(endpoint: Endpoint) -> Iterable[int]:
 
 
 def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
+    if endpoint.is_public:
+        return []
     if endpoint.requires_task:
         return [{"token": []}]
-    return [{"key": []}, {"password": []}] if endpoint.is_raw else [{"key": []}]
+    names = ("key", "session", "password") if endpoint.is_raw else ("key", "session")
+    return [{name: []} for name in names]
 
 
 def _rights(endpoint: Endpoint) -> str:
+    if endpoint.is_public:
+        return "Requires no key."
     if endpoint.requires_task:
         return f"Requires the role `{endpoint.role}`, which the token of the task has."
     scopes = " or ".join(f"`{scope}`" for scope in sorted(endpoint.scopes))

@@ -27,7 +27,8 @@ _RAW_BODY = {"requestBody": {"required": True, "content": {"*/*": {"schema": {}}
 class Endpoint:
     """A route with its operation; ``returns`` is the type of the response.
 
-    ``is_raw``: the operation reads the body as received, of any content type.
+    ``is_raw``: the operation reads the body as received, of any content type. ``is_public``: the
+    route needs no key.
     """
 
     method: HTTPMethod
@@ -38,6 +39,7 @@ class Endpoint:
     returns: Any
     status: HTTPStatus
     is_raw: bool = False
+    is_public: bool = False
 
     @property
     def requires_task(self) -> bool:
@@ -103,8 +105,13 @@ class Resource:
         returns: Any = None,
         status: HTTPStatus = HTTPStatus.OK,
         is_raw: bool = False,
+        is_public: bool = False,
+        accepts_unknown: bool = False,
     ) -> None:
-        """Add a route; ``name`` and ``returns`` are by default those of the operation."""
+        """Add a route; ``name`` and ``returns`` are by default those of the operation.
+
+        ``accepts_unknown``: the route ignores unknown query parameters.
+        """
         endpoint = Endpoint(
             method=method,
             path=self._path + path,
@@ -114,6 +121,7 @@ class Resource:
             returns=get_type_hints(operation)["return"] if returns is None else returns,
             status=status,
             is_raw=is_raw,
+            is_public=is_public,
         )
         self.endpoints.append(endpoint)
         self.router.add_api_route(
@@ -126,6 +134,7 @@ class Resource:
             response_model=None,
             response_class=Response,
             openapi_extra=_RAW_BODY if is_raw else None,
+            route_class_override=APIRoute if accepts_unknown else None,
         )
 
 

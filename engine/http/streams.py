@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from engine.errors import KnockonError
-from engine.http.authentication import caller_of
+from engine.http.authentication import Credential, caller_of
 from engine.http.encoding import encode
 from engine.http.feed import Feeds, OrgFeed
 from engine.model.states import EventKind
@@ -28,7 +28,7 @@ class EventStream:
 
     service: Service
     feeds: Feeds
-    key: str
+    key: Credential
     after: int
     kinds: Sequence[EventKind] | None
     heartbeat_seconds: float = _HEARTBEAT_SECONDS

@@ -166,6 +166,13 @@ class Role(StrEnum):
         return order.index(self) >= order.index(other)
 
 
+class GrantSource(StrEnum):
+    """Origin of a role: granted by an admin, or by the groups of the identity provider."""
+
+    MANUAL = "manual"
+    GROUPS = "groups"
+
+
 class KeyScope(StrEnum):
     """Operations permitted by a key of a user, as far as the role of the user permits them.
 

@@ -1,4 +1,4 @@
-"""Callers identified by a key, or by the token of a task."""
+"""Callers identified by a key, by the token of a task, or by a token of the identity provider."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from engine.flow.execution.worker_leases import require_lease
 from engine.model.api_key import ApiKey
 from engine.model.states import KeyScope, Role
 from engine.model.task_token import TaskToken
+from engine.service.admissions import authenticate_person
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
 from engine.service.service import Service
@@ -38,6 +39,20 @@ async def authenticate(service: Service, text: str, origin: str) -> Caller:
         org_roles=frozenset(row.org_roles),
         key_id=row.id,
         user_id=row.user_id,
+    )
+
+
+async def authenticate_token(service: Service, text: str, org: str | None, origin: str) -> Caller:
+    """Return the caller of a token of the identity provider; ``org`` is the slug of the org.
+
+    Raises Unauthenticated, Forbidden.
+    """
+    if service.identity_provider is None:
+        raise Unauthenticated(
+            "no identity provider is configured: use a key, which begins with kn_"
+        )
+    return await authenticate_person(
+        service, await service.identity_provider.person(text), org, origin
     )
 
 

@@ -17,6 +17,7 @@ from engine.service.masking import has_text
 P = ParamSpec("P")
 T = TypeVar("T")
 ALL_SCOPES: Final = frozenset(KeyScope)
+_READ: Final = frozenset({KeyScope.READ})
 
 
 class Org(msgspec.Struct, frozen=True):
@@ -43,7 +44,8 @@ class Caller(msgspec.Struct, frozen=True):
     the installation, may affect other orgs or the servers. ``scopes`` are those of the key of the
     request, all without a key. ``origin`` is the adapter of the request. ``task`` is set for the
     worker of a task, who may only report on it. ``org_roles`` are the slugs of the roles of the org
-    that the user has. ``key_id`` and ``user_id`` are None without a key.
+    that the user has. ``user_id`` is set for users who have authenticated, ``key_id``
+    for those with a key, and ``session_id`` for those with a session in a browser.
     """
 
     org: Org
@@ -56,6 +58,7 @@ class Caller(msgspec.Struct, frozen=True):
     org_roles: frozenset[str] = frozenset()
     key_id: UUID | None = None
     user_id: UUID | None = None
+    session_id: UUID | None = None
 
     @property
     def sees_everything(self) -> bool:
@@ -85,15 +88,21 @@ Operation = Callable[Concatenate[Caller, P], Awaitable[T]]
 
 
 def requires(
-    role: Role, *, operator: bool = False, scope: KeyScope | None = None, task: bool = False
+    role: Role,
+    *,
+    operator: bool = False,
+    scope: KeyScope | None = None,
+    task: bool = False,
+    own: bool = False,
 ) -> Callable[[Operation[P, T]], Operation[P, T]]:
     """Make an operation raise Forbidden, before any effect, for a caller without the role.
 
     A key permits the operation with the scope ``api``, with ``scope``, or with ``read`` if a reader
-    may run it. With ``task``, no key permits it, only the token of a task. The operation raises
-    ServiceUnavailable for errors of the database.
+    may run it. With ``task``, no key permits it, only the token of a task. With ``own``, it changes
+    what belongs to the caller alone, which a reader may do, but not with ``read``. The operation
+    raises ServiceUnavailable for errors of the database.
     """
-    permitting = frozenset() if task else _permitting(role, scope)
+    permitting = frozenset() if task else _permitting(role, scope) - (_READ if own else frozenset())
 
     def decorate(operation: Operation[P, T]) -> Operation[P, T]:
         @wraps(operation)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 from consumers.endpoints import Endpoints
@@ -23,6 +23,10 @@ from engine.store.migrate import migrate
 from engine.store.notifications import TASKS
 from engine.store.orgs import ensure_org, org_id
 from engine.store.tenancy import TenantDatabase
+
+if TYPE_CHECKING:
+    # Commands on the database do not need it, and cryptography is slow to import.
+    from engine.oidc.provider import IdentityProvider
 
 __all__ = ["NotificationListener", "Service", "Waker"]
 
@@ -44,10 +48,12 @@ class Service:
         *,
         source_url: str | None = None,
         webhook_networks: Networks = "public",
+        identity_provider: "IdentityProvider | None" = None,
     ) -> None:
         self.database = database
         self.source_url = source_url or database.direct_url
         self.webhook_networks = webhook_networks
+        self.identity_provider = identity_provider
         self.endpoints = Endpoints()
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
         self._batches: dict[Any, Batches[Any, Any, Any]] = {}
@@ -62,6 +68,7 @@ class Service:
         direct_url: str | None = None,
         source_url: str | None = None,
         webhook_networks: Networks = "public",
+        identity_provider: "IdentityProvider | None" = None,
         pool_size: int = 10,
         patient: bool = False,
         migrates: bool = False,
@@ -79,7 +86,12 @@ class Service:
         async with await opened.open(
             url, direct_url=direct_url, max_size=pool_size, retry=patient
         ) as database:
-            yield cls(database, source_url=source_url, webhook_networks=webhook_networks)
+            yield cls(
+                database,
+                source_url=source_url,
+                webhook_networks=webhook_networks,
+                identity_provider=identity_provider,
+            )
 
     @property
     def opening(self) -> Mapping[str, Any]:

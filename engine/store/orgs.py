@@ -7,6 +7,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from engine.errors import InvalidInput, UnknownName
+from engine.model.admission import Admission
 from engine.model.presence import ALL_ORGS
 from engine.store.database import Connection
 from engine.store.roles import create_org_role
@@ -80,6 +81,12 @@ async def settings(conn: Connection, org: UUID) -> OrgSettings:
     """Return the settings of the org."""
     row = await fetch_one(conn, "orgs.settings", StoredSettings, org_id=org)
     return msgspec.convert({} if row is None else row.settings, OrgSettings)
+
+
+async def admission(conn: Connection, org: UUID) -> Admission | None:
+    """Return who is admitted to the org through the identity provider; None: nobody."""
+    row = await fetch_one(conn, "orgs.settings", StoredSettings, org_id=org)
+    return msgspec.convert(None if row is None else row.settings.get("admission"), Admission | None)
 
 
 async def set_setting(conn: Connection, org: UUID, setting: str, value: Any) -> None:

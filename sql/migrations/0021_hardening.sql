@@ -146,7 +146,8 @@ CREATE VIEW held_leases WITH (security_invoker = true) AS
 SELECT l.org_id, l.task_id, l.token, l.terms
 FROM worker_leases l JOIN tasks t ON t.id = l.task_id AND t.lease_token = l.token
 WHERE (l.user_id IS NULL OR EXISTS (
-        SELECT FROM users u WHERE u.id = l.user_id AND u.org_id = l.org_id AND u.role <> 'reader'))
+        SELECT FROM users u WHERE u.id = l.user_id AND u.org_id = l.org_id AND u.role <> 'reader'
+          AND u.suspended_at IS NULL))
   AND (l.key_id IS NULL OR EXISTS (
         SELECT FROM api_keys k WHERE k.id = l.key_id AND k.org_id = l.org_id AND k.revoked_at IS NULL
           AND coalesce(k.expires_at > clock_timestamp(), true)));

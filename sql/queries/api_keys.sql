@@ -25,14 +25,14 @@ RETURNING name
 SELECT set_config('knockon.org_id', coalesce(knockon.org_of_key(%(prefix)s)::text, ''), true)
 
 -- :name by_prefix
--- The key with a prefix, with its user and org; no key that has expired or was revoked. Its use is
--- recorded at most once a minute.
+-- The key with a prefix, with its user and org; no key that has expired or was revoked, or of a
+-- suspended user. Its use is recorded at most once a minute.
 SELECT k.id, k.hash, k.scopes, k.org_id, o.slug AS org, k.user_id, u.email, u.role,
        coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true) AS is_use_unrecorded,
        ARRAY(SELECT r.slug FROM knockon.org_role_memberships m JOIN knockon.org_roles r ON r.id = m.role_id
              WHERE m.user_id = k.user_id AND r.org_id = k.org_id) AS org_roles
 FROM knockon.api_keys k JOIN knockon.users u ON u.id = k.user_id JOIN knockon.orgs o ON o.id = k.org_id
-WHERE k.prefix = %(prefix)s AND k.revoked_at IS NULL
+WHERE k.prefix = %(prefix)s AND k.revoked_at IS NULL AND u.suspended_at IS NULL
   AND coalesce(k.expires_at > clock_timestamp(), true)
 
 -- :name record_use

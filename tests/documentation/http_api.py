@@ -11,10 +11,12 @@ _INTRODUCTION = """
 The service describes requests and responses, with examples, in an OpenAPI document at
 `{prefix}/openapi.json`, which needs no key. All paths below begin with `{prefix}`.
 
-A request carries a [key](../how-to/manage-users-and-keys.md#keys), `Authorization: Bearer kn_…`.
+A request carries a [key](../how-to/manage-users-and-keys.md#keys), `Authorization: Bearer kn_…`, a
+[token](../how-to/log-in-with-oidc.md) of the identity provider or the cookie of a
+[session](#sessions-in-a-browser).
 The table lists the role of the user, and the scopes of the key, one of which is needed. The role
 "task" is that of a [claimed task](#workers): the request carries its token, and no key. An id is
-given in full; an id of another org is unknown.
+given in full; an id of another org is unknown. Routes without a role need no key.
 
 """
 
@@ -66,6 +68,18 @@ permits nothing else. It ends with the lease: 409 `lease_lost` means that the ru
 that its result is not recorded. A `complete` repeated after a lost response gets 409 as well,
 because the task has ended.
 
+## Sessions in a browser
+
+`GET /login?org=…&redirect_to=/path` sends the browser to the identity provider. After the login,
+the browser has the cookie of a session, and is at the path, which must be one of the service. The
+session permits what the role of the user permits. It ends after
+`KNOCKON_SESSION_IDLE_SECONDS` without a request, after `KNOCKON_SESSION_SECONDS` in any case, with
+`POST /logout`, or with the user. `DELETE /sessions` logs the user out everywhere.
+
+A request with the cookie that changes anything needs the header `Origin` or `Sec-Fetch-Site` of a
+page at `KNOCKON_PUBLIC_URL`, which browsers add; otherwise it gets 403. With `Authorization`, the
+cookie is ignored.
+
 ## Errors
 
 An error is a problem (RFC 9457), `application/problem+json`, with `type`, `title`, `status`,
@@ -76,9 +90,11 @@ An error is a problem (RFC 9457), `application/problem+json`, with `type`, `titl
 |---|---|---|
 | `malformed_request` | 400 | The request cannot be read. |
 | `repeated_header` | 400 | A header that may occur once is repeated, or the body has two lengths. |
+| `login_failed` | 400 | The browser has not begun the login, or the provider has refused it. |
 | `malformed_json` | 400 | The body is not JSON in UTF-8. |
 | `too_deep` | 400 | The body is nested more than 32 levels deep. |
 | `unknown_path` | 404 | There is no such path. |
+| `login_not_configured` | 404 | The service has no identity provider or public address. |
 | `method_not_allowed` | 405 | The path has other methods: see `Allow`. |
 | `too_slow` | 408 | The request did not arrive within 10 seconds (head) or 30 seconds (body). |
 | `too_large` | 413 | The body has more bytes than `KNOCKON_HTTP_BODY_BYTES`. |
@@ -105,8 +121,9 @@ def page() -> str:
 
 
 def _row(endpoint: Endpoint) -> list[str]:
-    scopes = ", ".join(code(scope) for scope in sorted(endpoint.scopes))
-    role = "task" if endpoint.requires_task else code(endpoint.role)
+    granting = () if endpoint.is_public else sorted(endpoint.scopes)
+    scopes = ", ".join(code(scope) for scope in granting)
+    role = "" if endpoint.is_public else "task" if endpoint.requires_task else code(endpoint.role)
     return [
         endpoint.method,
         code(endpoint.path),

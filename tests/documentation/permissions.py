@@ -16,7 +16,8 @@ _INTRODUCTION = """
 
 The table lists the operations of the service, which the command line and the
 [HTTP API](http-api.md) share: the roles of a user and the scopes of a
-[key](../how-to/manage-users-and-keys.md#keys) that permit each of them. Some are reserved for
+[key](../how-to/manage-users-and-keys.md#keys) that permit each of them. Tokens of an identity
+provider and sessions in a browser permit what `api` permits. Some are reserved for
 operators of the installation, who use the command line beside the database. Reports on a claimed
 task need only its token.
 

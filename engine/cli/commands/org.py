@@ -1,23 +1,29 @@
 """`knockon org`: show and change settings of an org."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from engine.cli.commands._decisions import By
 from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import empty_table
 from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
+from engine.model.admission import Admission
 from engine.service.commands.orgs import (
+    set_admission,
     set_blast_radius,
     set_four_eyes,
     set_grants,
     set_trusted,
 )
+from engine.service.queries.identity import admission as admission_of_org
 from engine.service.queries.orgs import OrgSettings, settings
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
@@ -74,6 +80,48 @@ def set_(
         return await set_grants(caller, service, _grants(value))
 
     show(options, run(options, work), _settings_table)
+
+
+@app.command()
+@command
+def admission(
+    options: GlobalOptions,
+    terms: Annotated[
+        str | None,
+        typer.Argument(
+            help="JSON file with the terms of admission, or none; default: show them.",
+            metavar="[FILE|none]",
+            show_default=False,
+        ),
+    ] = None,
+    by: By = None,
+) -> None:
+    """Show or set who is admitted to the org through the identity provider."""
+
+    async def work(session: Session) -> Admission | None:
+        caller, service = session.caller(by), session.service
+        if terms is None:
+            return await admission_of_org(caller, service)
+        return await set_admission(caller, service, _terms(terms))
+
+    show(options, run(options, work), _admission_text)
+
+
+def _terms(text: str) -> Admission | None:
+    if text == _NONE:
+        return None
+    try:
+        return msgspec.json.decode(Path(text).read_bytes(), type=Admission)
+    except OSError as error:
+        raise InvalidInput(f"cannot read {text}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"{text} does not contain terms of admission: {error}") from None
+
+
+def _admission_text(view: Admission | None) -> RenderableType:
+    if view is None:
+        return Text("nobody is admitted through the identity provider", "dim")
+    return Text(msgspec.json.format(msgspec.json.encode(view), indent=2).decode())
 
 
 def _number(text: str) -> int | None:

@@ -69,7 +69,7 @@ def set_role(options: GlobalOptions, user: _User, role: _Role, by: By = None) ->
 @app.command()
 @command
 def remove(options: GlobalOptions, user: _User, by: By = None) -> None:
-    """Remove a user, with keys and memberships; records keep the name."""
+    """Remove a user, with keys, sessions and memberships; records keep the name."""
     removed = run(
         options, lambda session: commands.remove_user(session.caller(by), session.service, user)
     )
@@ -93,7 +93,8 @@ def _users_table(users: list[User]) -> RenderableType:
     table = empty_table("user|", "role|", "roles of the org", "id")
     for user in users:
         external_id = user.external_id.partition(":")[2]
-        table.add_row(user.email, user.role, ", ".join(user.org_roles), external_id)
+        role = user.role if user.suspended_at is None else Text("suspended", "yellow")
+        table.add_row(user.email, role, ", ".join(user.org_roles), external_id)
     return table
 
 

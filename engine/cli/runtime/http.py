@@ -9,7 +9,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -22,6 +22,9 @@ from engine.service.commands.api_keys import create_key, revoke_key
 from engine.service.commands.users import add_user
 from engine.service.service import Service
 from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.oidc.provider import IdentityProvider
 
 Listen = Annotated[
     str | None,
@@ -47,6 +50,7 @@ class HttpService:
     def __init__(self, service: Service, settings: Settings, address: str) -> None:
         # Imported here, because most commands do not need FastAPI, which is slow to import.
         from engine.http.app import Limits, http_app
+        from engine.http.public_site import PublicSite
         from engine.web_server import HTTP_SERVICE, WebServer
 
         limits = Limits(
@@ -55,7 +59,10 @@ class HttpService:
             processes=settings.http_processes,
             operation_seconds=settings.http_operation_seconds,
         )
-        app = http_app(service, limits)
+        site = settings.public_url and PublicSite(
+            settings.public_url, settings.session_seconds, settings.session_idle_seconds
+        )
+        app = http_app(service, limits, site or None)
         self._feeds = app.state.feeds
         self._costly = app.state.costly
         self._server = WebServer(app, address, HTTP_SERVICE, settings.http_trusted_proxies)
@@ -114,9 +121,18 @@ def _restricted(session: Session) -> AbstractAsyncContextManager[Service]:
         direct_url=settings.direct_url,
         source_url=session.service.source_url,
         webhook_networks=settings.webhook_networks,
+        identity_provider=_identity_provider(settings),
         pool_size=settings.database_pool,
         is_restricted=True,
     )
+
+
+def _identity_provider(settings: Settings) -> "IdentityProvider | None":
+    from engine.oidc.config import oidc_config
+    from engine.oidc.provider import IdentityProvider
+
+    config = oidc_config(settings)
+    return None if config is None else IdentityProvider(config)
 
 
 def _at_any_port(service: Service, settings: Settings) -> HttpService:

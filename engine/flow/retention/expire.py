@@ -1,4 +1,7 @@
-"""Remove history after its retention period, except for rows that explain existing partitions."""
+"""Remove history after its retention period, except for rows that explain existing partitions.
+
+Sessions that have ended are removed as well.
+"""
 
 from engine.flow.retention.archive import (
     ATTEMPTS,
@@ -33,6 +36,7 @@ async def expire(
     )
     await execute(conn, "history.expire_keys", days=key_days)
     await execute(conn, "messages.expire", days=message_days)
+    await execute(conn, "sessions.expire")
     await execute(conn, "history.expire_rejected_plans", days=history_days)
     # Attempts at a kept task are removed: the task contains its last error.
     rows = [

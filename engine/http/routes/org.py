@@ -2,16 +2,21 @@
 
 from typing import Annotated
 
+import msgspec
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from engine.http.bodies import Body
+from engine.errors import InvalidInput
+from engine.http.bodies import Body, Text
 from engine.http.call import Call
 from engine.http.pages import Page
 from engine.http.resource import Resource
+from engine.model.admission import Admission
+from engine.model.states import Role
 from engine.service.checks.check import Check
-from engine.service.commands.orgs import set_blast_radius, set_four_eyes
+from engine.service.commands.orgs import set_admission, set_blast_radius, set_four_eyes
 from engine.service.queries import health
+from engine.service.queries.identity import admission
 from engine.service.queries.orgs import settings
 from engine.service.queries.status import status
 
@@ -36,6 +41,41 @@ class FourEyes(Body):
     required: bool
 
 
+class Terms(Body):
+    """People of the issuer who are admitted to the org, and what their groups grant.
+
+    Without an issuer, nobody is admitted.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "issuer": "https://login.example.com/realms/acme",
+                    "creates_users": True,
+                    "roles": {"/data/engineers": "writer", "/data/leads": "admin"},
+                    "org_roles": {"/finance": ["finance"]},
+                }
+            ]
+        }
+    )
+
+    issuer: Text | None
+    creates_users: bool = False
+    default_role: Role | None = None
+    roles: dict[str, Role] = Field(default_factory=dict)
+    org_roles: dict[str, list[str]] = Field(default_factory=dict)
+
+    def admission(self) -> Admission | None:
+        """Return the terms. Raises InvalidInput."""
+        if self.issuer is None:
+            return None
+        try:
+            return msgspec.convert(self.model_dump(), Admission)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"the terms of admission are not valid: {error}") from None
+
+
 @org.get("", settings)
 async def show_settings(call: Call) -> Response:
     """Show the settings of the org."""
@@ -52,6 +92,18 @@ async def limit_plans(call: Call, body: BlastRadius) -> Response:
 async def require_two_people(call: Call, body: FourEyes) -> Response:
     """Require another person for approvals, or no longer."""
     return await call.answer(set_four_eyes, body.required)
+
+
+@org.get("/admission", admission)
+async def show_admission(call: Call) -> Response:
+    """Show who is admitted to the org through the identity provider."""
+    return await call.answer(admission)
+
+
+@org.post("/admission", set_admission)
+async def admit(call: Call, body: Terms) -> Response:
+    """Set who is admitted to the org through the identity provider; ends all sessions."""
+    return await call.answer(set_admission, body.admission())
 
 
 @state.get("", status)

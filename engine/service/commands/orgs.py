@@ -2,12 +2,16 @@
 
 from typing import Literal
 
+import msgspec
+
 from engine.errors import InvalidInput
+from engine.model.admission import Admission
 from engine.model.states import Role
 from engine.service.access_changes import record_change
 from engine.service.caller import Caller, requires
 from engine.service.service import Service
-from engine.store.orgs import OrgSettings, set_setting, settings
+from engine.store.orgs import OrgSettings, admission, set_setting, settings
+from engine.store.run import execute
 
 _LARGEST_INT = 2**31 - 1
 
@@ -41,6 +45,31 @@ async def set_grants(
 async def set_trusted(caller: Caller, service: Service, is_trusted: bool) -> OrgSettings:
     """Set whether members of the org may deploy trusted code and sources shared with other orgs."""
     return await _set(caller, service, "trusted", is_trusted)
+
+
+@requires(Role.ADMIN)
+async def set_admission(
+    caller: Caller, service: Service, terms: Admission | None
+) -> Admission | None:
+    """Set who is admitted to the org through the identity provider; None: nobody.
+
+    Sessions in browsers end, and groups are applied again with the next token of each person.
+    """
+    async with service.transaction(caller) as (conn, org):
+        before = await admission(conn, org.id)
+        if terms != before:
+            await set_setting(conn, org.id, "admission", msgspec.to_builtins(terms))
+            await execute(conn, "sessions.end_of_org", org_id=org.id)
+            await execute(conn, "users.forget_groups", org_id=org.id)
+            await record_change(
+                conn,
+                caller,
+                "setting.changed",
+                "admission",
+                before={"admission": msgspec.to_builtins(before)},
+                after={"admission": msgspec.to_builtins(terms)},
+            )
+        return terms
 
 
 async def _set(caller: Caller, service: Service, name: str, value: int | str | None) -> OrgSettings:

@@ -1,11 +1,13 @@
-"""Users, roles and keys of an org, and the record of their changes."""
+"""Users, roles and keys of an org, its terms of admission, and the record of their changes."""
 
 from uuid import UUID
 
+from engine.model.admission import Admission
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.keyset import NEWEST
 from engine.service.service import Service
+from engine.store import orgs
 from engine.store.rows.identity import AccessChange, KeyRow, OrgRole, User
 from engine.store.run import fetch
 
@@ -15,6 +17,7 @@ __all__ = [
     "OrgRole",
     "User",
     "access_changes",
+    "admission",
     "api_keys",
     "org_roles",
     "users",
@@ -40,6 +43,13 @@ async def api_keys(caller: Caller, service: Service) -> list[KeyRow]:
     """Return the keys of the org's users without their secrets, newest first."""
     async with service.snapshot(caller) as (conn, org):
         return await fetch(conn, "api_keys.list", KeyRow, org_id=org.id)
+
+
+@requires(Role.ADMIN)
+async def admission(caller: Caller, service: Service) -> Admission | None:
+    """Return who is admitted to the org through the identity provider; None: nobody."""
+    async with service.snapshot(caller) as (conn, org):
+        return await orgs.admission(conn, org.id)
 
 
 @requires(Role.ADMIN)

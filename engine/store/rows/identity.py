@@ -1,4 +1,4 @@
-"""Rows of `users.sql`, `org_roles.sql`, `api_keys.sql` and `access_changes.sql`."""
+"""Rows of `users.sql`, `org_roles.sql`, `api_keys.sql`, `sessions.sql` and `access_changes.sql`."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.model.states import KeyScope, Role
+from engine.model.states import GrantSource, KeyScope, Role
 
 
 class NamedUser(msgspec.Struct, frozen=True):
@@ -19,9 +19,14 @@ class NamedUser(msgspec.Struct, frozen=True):
 
 
 class User(NamedUser, frozen=True):
-    """A user of an org, with the roles that the org has defined."""
+    """A user of an org, with the roles that the org has defined.
+
+    ``suspended_at`` is the time since when no group of the person grants a role.
+    """
 
     created_at: datetime
+    source: GrantSource
+    suspended_at: datetime | None
     org_roles: list[str]
 
 
@@ -80,6 +85,59 @@ class ValidKey(msgspec.Struct, frozen=True):
     role: Role
     is_use_unrecorded: bool
     org_roles: list[str]
+
+
+class KnownPerson(msgspec.Struct, frozen=True):
+    """An org with its terms of admission, and the user that a person is in it, if any.
+
+    ``groups_at`` is the time of issue of the token whose groups were applied last.
+    """
+
+    org_id: UUID
+    org: str
+    admission: Any
+    user_id: UUID | None
+    email: str | None
+    role: Role | None
+    source: GrantSource | None
+    groups_at: float | None
+    is_suspended: bool
+    is_removed: bool
+    org_roles: list[str]
+
+
+class UserId(msgspec.Struct, frozen=True):
+    """The id of a user."""
+
+    id: UUID
+
+
+class RoleSlug(msgspec.Struct, frozen=True):
+    """The slug of a role defined by an org."""
+
+    slug: str
+
+
+class ValidSession(msgspec.Struct, frozen=True):
+    """A session that has not ended, with its user, the org, and the user's roles, by slug."""
+
+    id: UUID
+    org_id: UUID
+    org: str
+    user_id: UUID
+    email: str
+    role: Role
+    is_use_unrecorded: bool
+    org_roles: list[str]
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A session in a browser; ``ends_at`` moves with each use, up to a limit."""
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    ends_at: datetime
 
 
 class AccessChange(msgspec.Struct, frozen=True):

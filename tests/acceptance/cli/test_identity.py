@@ -1,5 +1,7 @@
 """Users, roles and keys, managed from the command line."""
 
+from pathlib import Path
+
 from tests.acceptance.cli.conftest import Knockon
 
 
@@ -17,6 +19,20 @@ def test_users_and_roles_are_managed(shop: Knockon) -> None:
     assert [(change["change"], change["actor"]) for change in changes[:1]] == [
         ("user.removed", "eve")
     ]
+
+
+def test_terms_of_admission_are_managed(shop: Knockon, tmp_path: Path) -> None:
+    assert "nobody is admitted" in shop("org", "admission").out
+    terms = tmp_path / "terms.json"
+    terms.write_text('{"issuer": "https://login.example.com", "roles": {"leads": "admin"}}')
+    assert '"leads": "admin"' in shop("org", "admission", terms).out
+    assert shop("org", "admission", "--json").json["creates_users"] is False
+    terms.write_text('{"issuer": "https://login.example.com", "roles": {"leads": "king"}}')
+    assert "does not contain terms of admission" in shop("org", "admission", terms, code=1).err
+    assert "cannot read" in shop("org", "admission", tmp_path / "none.json", code=1).err
+    assert "nobody is admitted" in shop("org", "admission", "none", "--by", "eve").out
+    (newest, *_) = shop("users", "changes", "--json").json
+    assert (newest["subject"], newest["actor"]) == ("admission", "eve")
 
 
 def test_keys_are_managed(shop: Knockon) -> None:

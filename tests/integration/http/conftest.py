@@ -12,7 +12,9 @@ import pytest
 from engine.flow.shared.org_context import OrgContext
 from engine.http.app import Limits, http_app
 from engine.http.costly import CostlyOperations
+from engine.http.public_site import PublicSite
 from engine.model.states import KeyScope, Role
+from engine.oidc.provider import IdentityProvider
 from engine.service.commands.api_keys import create_key
 from engine.service.commands.users import add_user
 from engine.service.service import Service
@@ -70,11 +72,17 @@ async def key_for(world: World, user: str, *scopes: KeyScope, **more: Any) -> st
 
 @asynccontextmanager
 async def serving(
-    world: World, other: World, limits: Limits | None = None, proxies: str = ""
+    world: World,
+    other: World,
+    limits: Limits | None = None,
+    proxies: str = "",
+    identity_provider: IdentityProvider | None = None,
+    public_site: PublicSite | None = None,
 ) -> AsyncIterator[Site]:
     """A service confined by row-level security on a free port, stopped as by a signal."""
     async with await TenantDatabase.open(world.database.url) as tenants:
-        app = http_app(Service(tenants), limits or Limits())
+        service = Service(tenants, identity_provider=identity_provider)
+        app = http_app(service, limits or Limits(), public_site)
         server, stop = WebServer(app, "127.0.0.1:0", HTTP_SERVICE, proxies), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.run(stop))

@@ -16,6 +16,7 @@ from engine.model.states import (
     DeployKind,
     EventKind,
     ExecutionStrategy,
+    GrantSource,
     InvalidationOutcome,
     PauseKind,
     PlanState,
@@ -29,6 +30,8 @@ from engine.model.states import (
 
 VOCABULARIES: dict[str, Iterable[str]] = {
     "users.role": Role,
+    "users.source": GrantSource,
+    "org_role_memberships.source": GrantSource,
     "plans.state": PlanState,
     "tasks.status": TaskStatus,
     "task_attempts.outcome": AttemptOutcome,

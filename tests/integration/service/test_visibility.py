@@ -85,6 +85,10 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
         "commands.webhooks.add_webhook": None,
         "commands.webhooks.remove_webhook": None,
         "commands.orgs.set_trusted": None,
+        "commands.orgs.set_admission": None,
+        "queries.identity.admission": None,
+        "commands.sessions.end_session": [call(UUID(int=7))],
+        "commands.sessions.end_sessions": [call()],
         "queries.identity.access_changes": None,
         "queries.invalidations.invalidations": [
             call(),
@@ -109,6 +113,7 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
         "queries.plans.plan": [call(ids["pending"]), call(ids["proposed"])],
         "queries.progress.progress": [call(every)],
         "queries.progress.build_of": [call(UUID(ids["version"]))],
+        "queries.sessions.sessions": [call()],
         "queries.stale.stale": [call(), *names],
         "queries.status.status": [call()],
         "queries.tasks.tasks": [
@@ -247,6 +252,7 @@ async def test_a_user_with_the_role_sees_it(hidden: Hidden) -> None:
         "queries.orgs.settings",
         "queries.progress.build_of",
         "queries.deploys.preview",
+        "queries.sessions.sessions",
     }
     for name, calls in calls_of(hidden).items():
         if calls is None or not name.startswith("queries.") or name in silent:

@@ -27,6 +27,8 @@ _GROWING = (
     "stale_decisions",
     "idempotency_keys",
     "dag_deploys",
+    "sessions",
+    "removed_users",
 )
 _ID, _KEY = UUID(int=7), "2013-02-13"
 _STATEMENTS: dict[str, dict[str, Any]] = {
@@ -43,6 +45,10 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "tasks.candidates": {"runtimes": ["local"], "served": None, "closed": [], "limit": 20},
     "tasks.lock_dependents": {"ended": [_ID]},
     "tasks.unblock": {"ids": [_ID], "triggered": [], "changed": [_ID]},
+    "sessions.by_hash": {"hash": b"x"},
+    "sessions.of_user": {"user_id": _ID},
+    "sessions.expire": {},
+    "users.person": {"person": "x"},
     "attempts.of_task": {"task": _ID, "number": None},
     "attempts.summaries": {"task": _ID},
     "history.attempts_of_archived_tasks": {"seconds": 60, "limit": 20},

@@ -25,7 +25,8 @@ _VALUES = {
     "timestamp with time zone": "now()",
     "jsonb": "'{}'",
     "json": "'{}'",
-    "bytea": "'x'",
+    "bytea": "uuid_send(gen_random_uuid())",
+    "double precision": "1",
     "text[]": "'{}'",
     "uuid[]": "'{}'",
 }
@@ -292,17 +293,21 @@ async def test_every_table_enforces_its_policies(engine: Database) -> None:
         assert [row["relname"] for row in await unprotected.fetchall()] == ["migrations"]
 
 
-async def test_the_service_calls_one_function_with_the_rights_of_its_owner(
+async def test_the_service_finds_the_org_of_a_request_with_the_rights_of_the_owner(
     engine: Database,
 ) -> None:
     role = role_name("service", await _database(engine))
     async with engine.connection() as conn:
         functions = await conn.execute(
             "SELECT proname FROM pg_proc WHERE pronamespace = 'knockon'::regnamespace "
-            "AND prosecdef AND has_function_privilege(%s, oid, 'EXECUTE')",
+            "AND prosecdef AND has_function_privilege(%s, oid, 'EXECUTE') ORDER BY 1",
             [role],
         )
-        assert [row["proname"] for row in await functions.fetchall()] == ["org_of_key"]
+        assert [row["proname"] for row in await functions.fetchall()] == [
+            "org_of_key",
+            "org_of_person",
+            "org_of_session",
+        ]
 
 
 async def test_the_org_ends_with_its_transaction(service: Database) -> None:
