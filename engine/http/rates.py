@@ -3,22 +3,16 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.http.problems import RequestError
+from engine.token_bucket import TokenBucket
 
 _MOST_KEYS = 10_000
 """Keys with a bucket: beyond it, the bucket unused for longest is dropped, which is a full one."""
-
-
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at: float
 
 
 class RateLimit:
@@ -29,9 +23,8 @@ class RateLimit:
     ) -> None:
         self._app = app
         self._rate = per_second
-        self._burst = max(per_second, 1.0)
         self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a token for the request. Raises RequestError."""
@@ -42,19 +35,13 @@ class RateLimit:
 
     def take(self, key: str) -> None:
         """Take a token from the bucket of a key. Raises RequestError."""
-        now = self._clock()
-        bucket = self._buckets.setdefault(key, _Bucket(self._burst, now))
+        bucket = self._buckets.setdefault(key, TokenBucket(self._clock))
         self._buckets.move_to_end(key)
         if len(self._buckets) > _MOST_KEYS:
             self._buckets.popitem(last=False)
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
-        bucket.at = now
-        if bucket.tokens < 1:
-            raise too_many(
-                f"a key permits {self._rate:g} requests per second: send fewer",
-                (1 - bucket.tokens) / self._rate,
-            )
-        bucket.tokens -= 1
+        if seconds := bucket.wait(self._rate):
+            raise too_many(f"a key permits {self._rate:g} requests per second: send fewer", seconds)
+        bucket.spend(self._rate)
 
 
 def too_many(detail: str, seconds: float) -> RequestError:

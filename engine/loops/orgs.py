@@ -8,7 +8,8 @@ from uuid import UUID
 import structlog
 
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.periodic import run_periodically
+from engine.loops.periodic import pause, run_periodically
+from engine.monitor.metrics import LOOP_ERRORS
 from engine.store.database import Database
 from engine.store.rows.orgs import ListedOrg
 from engine.store.run import fetch
@@ -50,8 +51,8 @@ class OrgList:
 def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work:
     """Return the work that ``start`` returns for each org, for all orgs at once.
 
-    It begins within two seconds of the creation of an org, and ends after its removal. An error in
-    the work for one org ends the work for all.
+    It begins within two seconds of the creation of an org, and ends after its removal. After an
+    error, the work for this org begins again; the others do not notice.
     """
 
     async def run(stop: asyncio.Event) -> None:
@@ -65,7 +66,7 @@ def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work
                 for org_id in found.keys() - working.keys():
                     _log.info("serving an org", org=found[org_id].slug)
                     end = working[org_id] = asyncio.Event()
-                    group.create_task(start(found[org_id])(end))
+                    group.create_task(_surviving(found[org_id], start, end))
                 return False
 
             await run_periodically("orgs", refresh, stop, _REFRESH_SECONDS)
@@ -73,6 +74,21 @@ def for_each_org(database: Database, start: Callable[[ListedOrg], Work]) -> Work
                 end.set()
 
     return run
+
+
+async def _surviving(
+    org: ListedOrg, start: Callable[[ListedOrg], Work], end: asyncio.Event
+) -> None:
+    """Work for one org until ``end`` is set, beginning again after errors."""
+    while not end.is_set():
+        try:
+            await start(org)(end)
+        except Exception:
+            LOOP_ERRORS.labels("orgs").inc()
+            _log.exception("the work for an org ended with an error; beginning again", org=org.slug)
+            await pause(end, _REFRESH_SECONDS)
+        else:
+            return
 
 
 async def load_orgs(database: Database) -> Mapping[UUID, ListedOrg]:

@@ -4,11 +4,15 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.events', 0)) AS is_he
     EXISTS (SELECT FROM knockon.pending_events) AS has_pending
 
 -- :name publish
--- Move the oldest events of committed transactions to the feed, with positions.
+-- Move events of committed transactions to the feed, with positions: as many of each org, the oldest
+-- first, so that the events of one org wait for a share of another's only.
 WITH taken AS (
     DELETE FROM knockon.pending_events
     WHERE ctid = ANY (ARRAY(
-        SELECT p.ctid FROM knockon.pending_events p ORDER BY p.occurred_at LIMIT %(limit)s))
+        SELECT p.ctid
+        FROM (SELECT ctid, occurred_at, row_number() OVER (PARTITION BY org_id ORDER BY occurred_at) AS number
+              FROM knockon.pending_events) AS p
+        ORDER BY p.number, p.occurred_at LIMIT %(limit)s))
     RETURNING org_id, kind, occurred_at, subject_id, job_id, detail || jsonb_strip_nulls(jsonb_build_object(
         'block_key', block_key, 'attempt', attempt, 'worker_id', worker_id, 'outcome', outcome,
         'error', error)) AS detail

@@ -20,8 +20,10 @@ __all__ = ["Requested", "invalidate", "replay", "replay_all"]
 async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Requested:
     """Invalidate part of a dataset; ``event.id`` is an optional idempotency key.
 
-    Raises InvalidInput if the event names something unknown, or the key belongs to another request.
+    Raises InvalidInput if the event names something unknown, or the key belongs to another request,
+    and TooManyEvents.
     """
+    await service.admit_events(caller)
     async with service.transaction(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
         dataset_named(await org.lineage(conn), event.dataset, visible)

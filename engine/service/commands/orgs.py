@@ -1,5 +1,6 @@
 """Settings of an org."""
 
+from enum import StrEnum
 from typing import Literal
 
 from engine.errors import InvalidInput
@@ -10,6 +11,18 @@ from engine.service.service import Service
 from engine.store.orgs import OrgSettings, set_setting, settings
 
 _LARGEST_INT = 2**31 - 1
+_LARGEST_QUOTA = 10**15
+
+
+class Quota(StrEnum):
+    """Name of a quota; see `engine.store.orgs.Quotas`."""
+
+    UNFINISHED_TASKS = "unfinished_tasks"
+    RUNNING_TASKS = "running_tasks"
+    EVENTS_PER_SECOND = "events_per_second"
+    PARTITIONS_PER_PLAN = "partitions_per_plan"
+    LOG_BYTES = "log_bytes"
+    JOBS = "jobs"
 
 
 @requires(Role.ADMIN)
@@ -41,6 +54,18 @@ async def set_grants(
 async def set_trusted(caller: Caller, service: Service, is_trusted: bool) -> OrgSettings:
     """Set whether members of the org may deploy trusted code and sources shared with other orgs."""
     return await _set(caller, service, "trusted", is_trusted)
+
+
+@requires(Role.ADMIN, operator=True)
+async def set_quota(
+    caller: Caller, service: Service, quota: Quota, limit: int | None
+) -> OrgSettings:
+    """Set a quota of the org; None for no limit. Reserved for operators."""
+    if limit is not None and not 1 <= limit <= _LARGEST_QUOTA:
+        raise InvalidInput(
+            f"{limit} is no quota of {quota}: give a number from 1 to {_LARGEST_QUOTA:,}, or none"
+        )
+    return await _set(caller, service, quota, limit)
 
 
 async def _set(caller: Caller, service: Service, name: str, value: int | str | None) -> OrgSettings:
