@@ -76,10 +76,8 @@ class Poster:
                 self.acknowledged.append(key)
 
     async def _until_acknowledged(self, client: httpx2.AsyncClient, key: str) -> None:
-        body, headers = (
-            {"dataset": "posts", "partitions": [key]},
-            {"Idempotency-Key": f"post {key}"},
-        )
+        body = {"dataset": "posts", "partitions": [key]}
+        headers = {"Idempotency-Key": f"post {key}"}
         while True:
             try:
                 response = await client.post("/api/v1/invalidations", json=body, headers=headers)

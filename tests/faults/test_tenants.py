@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from engine.embedded.broker import Broker
-from tests.faults.harness import rounds
+from tests.faults.harness import long_run_only, rounds
 from tests.faults.tenants import SHARED, Tenant, Tenants, open_tenants
 
 _POSTED = """
@@ -56,6 +56,7 @@ async def tenants(
         yield tenants
 
 
+@long_run_only
 async def test_two_orgs_on_shared_processes_that_are_killed(tenants: Tenants) -> None:
     first, second = tenants.every
     rng = first.harness.rng
@@ -79,6 +80,7 @@ async def test_two_orgs_on_shared_processes_that_are_killed(tenants: Tenants) ->
     assert_separate(tenants)
 
 
+@long_run_only
 async def test_a_flooding_org_does_not_delay_another(tenants: Tenants) -> None:
     """By the order of work: the small org is done while most of the flood is still open."""
     flood, small = tenants.every
@@ -89,9 +91,10 @@ async def test_a_flooding_org_does_not_delay_another(tenants: Tenants) -> None:
     for tenant in tenants.every:
         tenants.workers.start(tenant.harness.org, tenant.worker_key)
     flooding = asyncio.create_task(flood.poster.post(rounds(300)))
-    await small.poster.post(1)
+    await work(small, changes=5, posts=1)
     assert len(flood.poster.acknowledged) < rounds(300)
     await small.harness.until(lambda: len(written(small, "seen")) == 1)
+    await small.harness.until(lambda: len(written(small, "by_region")) > 0)
     open_posts = rounds(300) - len(written(flood, "seen"))
     assert open_posts > rounds(300) / 4
     flood.harness.observations["posts of the flood still open"] = open_posts
