@@ -230,7 +230,7 @@ class Consumers:
         """Wait until the quota of the org permits further events; other orgs are not delayed."""
         seconds = self._rates.debt(self._org.id, self._quota, events) if events else 0.0
         if seconds:
-            DELAYED_SECONDS.inc(seconds)
+            DELAYED_SECONDS.labels(self._connections.name).inc(seconds)
             await pause(self._stop, seconds)
 
     async def _register(self, discovered: Sequence[DiscoveredDataset]) -> list[DiscoveredDataset]:

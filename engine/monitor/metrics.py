@@ -47,6 +47,7 @@ INGEST_SECONDS = Histogram(
 DELAYED_SECONDS = Counter(
     "knockon_events_delayed_seconds_total",
     "Time for which consumers waited because of an org's quota of events per second.",
+    ["consumer"],
 )
 EVENTS_REFUSED = Counter(
     "knockon_events_refused_total",

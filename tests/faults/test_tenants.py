@@ -78,6 +78,7 @@ async def test_two_orgs_on_shared_processes_that_are_killed(tenants: Tenants) ->
     for tenant in (first, second):
         await assert_exact(tenant)
     assert_separate(tenants)
+    assert_mixtures_are_noticed(second)
 
 
 @long_run_only
@@ -140,6 +141,17 @@ def assert_separate(tenants: Tenants) -> None:
     topics = {each.harness.org: each.harness.producer.topic for each in tenants.every}
     for org, stream in first.rows(_STREAMS):
         assert stream.split("/")[1] == topics[org]
+
+
+def assert_mixtures_are_noticed(tenant: Tenant) -> None:
+    """A task or an invalidation under the other org would fail the checks above."""
+    harness, other = tenant.harness, "(SELECT id FROM orgs WHERE slug = 'default')"
+    for table, name in (("tasks", "tasks of jobs"), ("data_invalidations", "invalidations")):
+        with harness.connect() as conn, conn.transaction(force_rollback=True):
+            moved = "SELECT t.id FROM {} t JOIN orgs o ON o.id = t.org_id AND slug = %s LIMIT 1"
+            update = f"UPDATE {table} SET org_id = {other} WHERE id = ({moved.format(table)})"
+            assert conn.execute(update.encode(), [harness.org]).rowcount == 1
+            assert _count(conn, f"{_CROSSING[name]} WHERE t.org_id <> r.org_id") == 1
 
 
 def _count(conn: psycopg.Connection[Any], joined: str) -> int:

@@ -17,6 +17,7 @@ from engine.flow.shared.org_context import OrgContext
 from engine.model.dagfile import parse_dag
 from engine.model.event import SourceEvent
 from engine.service.queries.attempts import task_log
+from engine.service.queries.health import work
 from engine.service.queries.usage import usage
 from engine.store.database import Database
 from engine.store.orgs import ensure_org, set_setting, stored_log_bytes
@@ -83,6 +84,9 @@ async def test_planning_waits_for_room(world: World, other: World) -> None:
     await world.changed("a", *DAYS[:4])
     await world.change("a", DAYS[9])
     assert await world.plan() is None
+    await world.rows("UPDATE data_invalidations SET created_at = now() - interval '1h' RETURNING 1")
+    checks = {check.name: check for check in await work(world.caller, world.service)}
+    assert "quota of unfinished tasks" in checks["planning"].remedy
     await other.changed("a", DAYS[0])
     assert await other.tasks("b") != {}
     lease, *_ = await world.claim(2)
