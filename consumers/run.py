@@ -8,29 +8,32 @@ from typing import Any, Protocol
 
 import structlog
 
-from consumers.kafka import Ingest, KafkaConsumer, KafkaSettings, Origin, Start, rewinds
+from consumers.kafka import BATCH_SIZE, Ingest, KafkaConsumer, KafkaSettings, Origin, Start, rewinds
 from consumers.postgres.connection import ANSWER_SECONDS, connect, disconnect_after
-from consumers.postgres.listener import PostgresConsumer
+from consumers.postgres.listener import PAGE, PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.reports import report
 from consumers.sources import Sources, load_sources
 from engine.errors import InvalidInput, PositionLost
+from engine.event_rates import EventRates
 from engine.flow.deployment.auto_register import auto_register
 from engine.flow.ingestion.ingest import Confirm, Ingested, Rejected, ingest
 from engine.flow.shared.org_context import OrgContext
-from engine.loops.periodic import run_periodically
+from engine.loops.periodic import pause, run_periodically
 from engine.model.discovery import DiscoveredDataset
 from engine.model.event import Advance, Batch
+from engine.monitor.metrics import DELAYED_SECONDS
 from engine.retries import retrying
 from engine.stopping import unless_stopped
 from engine.store.database import Connection, Database
-from engine.store.orgs import lineage_epoch
+from engine.store.orgs import lineage_epoch, settings
 from engine.store.rows.sources import StoredPosition
 from engine.store.run import fetch
 
 _log = structlog.get_logger(__name__)
 _REFRESH_SECONDS = 2.0
 _EXPIRE_SECONDS = 60.0
+_PACED_SECONDS = 5
 
 
 class _SourcesChanged(PositionLost):
@@ -74,10 +77,14 @@ class Consumers:
         self._org = org
         self._connections = connections
         self._sources: Sources | None = None
+        self._quota: int | None = None
+        self._rates = EventRates()
+        self._stop = asyncio.Event()
         self._changed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until ``stop`` is set, then finish the current batches."""
+        self._stop = stop
         async with asyncio.TaskGroup() as group:
             group.create_task(run_periodically("sources", self._refresh, stop, _REFRESH_SECONDS))
             group.create_task(
@@ -87,12 +94,13 @@ class Consumers:
                 await self._until_changed(stop)
 
     async def _refresh(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             sources = await load_sources(conn, self._org)
+            quota = (await settings(conn, self._org.id)).events_per_second
         if sources.tables and not await has_log(self._connections.source_url):
             sources = replace(sources, tables={})  # no table has been attached yet
-        if sources != self._sources:
-            self._sources = sources
+        if (sources, quota) != (self._sources, self._quota):
+            self._sources, self._quota = sources, quota
             self._changed.set()
         return False
 
@@ -128,6 +136,7 @@ class Consumers:
                 poll_seconds=self._connections.poll_seconds,
                 heartbeat_seconds=self._connections.heartbeat_seconds,
                 datasets=frozenset(sources.tables.values()),
+                page=self._batch_size(PAGE),
             )
 
     @retrying(_is_position_lost, attempts=10).wraps
@@ -137,7 +146,7 @@ class Consumers:
         Safe while consumers run: they discard unwritten batches and resume from the new positions.
         Raises ServiceUnavailable, and InvalidInput if no broker is configured.
         """
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             sources = await load_sources(conn, self._org)
         settings = self._kafka_settings(sources)
         if settings is None:
@@ -173,7 +182,12 @@ class Consumers:
             dead_letter_topics=sources.dead_letter_topics(),
             client=connections.client,
             reports_losses=connections.reports_losses,
+            batch_size=self._batch_size(BATCH_SIZE),
         )
+
+    def _batch_size(self, most: int) -> int:
+        """Return the size of batches, each of which delays the next for a few seconds at most."""
+        return most if self._quota is None else min(most, self._quota * _PACED_SECONDS)
 
     def _ingest_as(self, sources: Sources) -> Ingest:
         """A function that writes batches read with these sources, while those are deployed.
@@ -204,20 +218,29 @@ class Consumers:
     async def _ingest(
         self, batch: Batch, rejected: Rejected | None = None, confirm: Confirm | None = None
     ) -> Ingested:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             began = perf_counter()
             written = await ingest(conn, self._org, batch, rejected, confirm)
         report(batch, written, perf_counter() - began)
+        read = sum(received.count for received in batch.received) + len(batch.rejections)
+        await self._pace(read)
         return written
 
+    async def _pace(self, events: int) -> None:
+        """Wait until the quota of the org permits further events; other orgs are not delayed."""
+        seconds = self._rates.debt(self._org.id, self._quota, events) if events else 0.0
+        if seconds:
+            DELAYED_SECONDS.labels(self._connections.name).inc(seconds)
+            await pause(self._stop, seconds)
+
     async def _register(self, discovered: Sequence[DiscoveredDataset]) -> list[DiscoveredDataset]:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             registered = await auto_register(conn, self._org, discovered)
         _log.info("datasets registered", datasets=[dataset.dataset for dataset in registered])
         return registered
 
     async def _positions(self) -> Mapping[str, str]:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             rows = await fetch(
                 conn,
                 "positions.stored",

@@ -97,6 +97,22 @@ class Forbidden(KnockonError):
     code = "forbidden"
 
 
+class QuotaExceeded(KnockonError):
+    """The work would exceed a quota of the org, which only operators change."""
+
+    code = "quota_exceeded"
+
+
+class TooManyEvents(KnockonError):
+    """The org has sent more events than its quota permits; send this one later."""
+
+    code = "too_many_events"
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class LeaseLost(KnockonError):
     """The lease token is no longer the task's current one; stop working on the task."""
 

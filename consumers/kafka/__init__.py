@@ -2,9 +2,10 @@
 
 from consumers.kafka.consumer import KafkaConsumer
 from consumers.kafka.rewind import Origin, rewinds
-from consumers.kafka.settings import Ingest, KafkaSettings, Positions, Start
+from consumers.kafka.settings import BATCH_SIZE, Ingest, KafkaSettings, Positions, Start
 
 __all__ = [
+    "BATCH_SIZE",
     "Ingest",
     "KafkaConsumer",
     "KafkaSettings",

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from consumers.formats.reading import Reader
 from engine.flow.ingestion.ingest import Rejected
@@ -15,6 +15,8 @@ Positions = Callable[[], Awaitable[Mapping[str, str]]]
 """Loads the consumer's stored positions, by stream."""
 
 Start = Literal["earliest", "latest"]
+
+BATCH_SIZE: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class KafkaSettings:
     name: str
     readers: Mapping[str, Reader]
     start: Start = "earliest"
-    batch_size: int = 20_000
+    batch_size: int = BATCH_SIZE
     fetch_max_wait_ms: int = 500
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     dead_letter_topic: str | None = None

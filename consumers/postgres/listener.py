@@ -47,7 +47,8 @@ class PostgresConsumer:
     earlier version, which have no org, are ingested if they belong to one of `datasets`; None means
     all of them. The consumer opens its own connection for LISTEN, which must not use a pooler.
     Every `heartbeat_seconds` the attachments are compared with their tables. The same time is the
-    timeout of queries, doubled after each failure in case the source is slow.
+    timeout of queries, doubled after each failure in case the source is slow. `page` is the number
+    of log rows in one batch.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class PostgresConsumer:
         datasets: Collection[str] | None = None,
         poll_seconds: float = 1.0,
         heartbeat_seconds: float = 5.0,
+        page: int | None = None,
     ) -> None:
         self._url = source_url
         self._tenant = tenant
         self._ingest = ingest
         self._positions = positions
         self._datasets = datasets
+        self._page = page
         self._pause_seconds = min(poll_seconds, heartbeat_seconds)
         self._heartbeat_seconds = heartbeat_seconds
         self._failures = 0
@@ -115,7 +118,14 @@ class PostgresConsumer:
             gap = await enter(source, self._tenant, partial(self._position, stream))
         stored = (await self._positions()).get(stream)
         reading = _Reading(
-            source, time_limit, self._tenant, stream, stored, self._datasets, self._ingest
+            source,
+            time_limit,
+            self._tenant,
+            stream,
+            stored,
+            self._datasets,
+            self._ingest,
+            self._page,
         )
         if gap is not None:
             await reading.skip_to(gap)
@@ -164,6 +174,7 @@ class _Reading:
         stored: str | None,
         datasets: Collection[str] | None,
         ingest: Ingest,
+        page: int | None,
     ) -> None:
         self.source = source
         self.time_limit = time_limit
@@ -172,6 +183,7 @@ class _Reading:
         self.stream = stream
         self.stored = stored
         self.datasets = datasets
+        self.page = page
         self.position = Position.from_text(stored)
         self.acknowledged: Position | None = None
 
@@ -179,7 +191,9 @@ class _Reading:
         """Ingest a page; returns True if the log has no further changes."""
         org, consumer = self.tenant.org, self.tenant.consumer
         with self.time_limit():
-            page = await read_page(self.source, self.position, org, self.datasets, PAGE)
+            page = await read_page(
+                self.source, self.position, org, self.datasets, self.page or PAGE
+            )
         if page.changes:
             after = page.position.to_text()
             await self.ingest(to_batch(consumer, self.stream, page.changes, self.stored, after))

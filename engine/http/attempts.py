@@ -28,7 +28,7 @@ class Attempts:
     """
 
     def __init__(self, per_second: float) -> None:
-        self._failures = Buckets(per_second, per_second * _BURST_SECONDS, _REFUSAL)
+        self._failures = Buckets(per_second, _REFUSAL, _BURST_SECONDS)
         self._lookups = asyncio.Semaphore(_LOOKUPS)
         self._known: OrderedDict[bytes, None] = OrderedDict()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any, cast
 
 import msgspec
@@ -20,8 +21,10 @@ from engine.errors import (
     OutdatedCode,
     PositionExpired,
     PositionLost,
+    QuotaExceeded,
     SchemaInUse,
     ServiceUnavailable,
+    TooManyEvents,
     Unauthenticated,
     UnknownName,
 )
@@ -39,6 +42,8 @@ _STATUSES: Mapping[type[KnockonError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     LeaseLost: HTTPStatus.CONFLICT,
     PositionLost: HTTPStatus.CONFLICT,
+    QuotaExceeded: HTTPStatus.CONFLICT,
+    TooManyEvents: HTTPStatus.TOO_MANY_REQUESTS,
     SchemaInUse: HTTPStatus.CONFLICT,
     ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     OutdatedCode: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -101,6 +106,8 @@ def response_to(error: Exception) -> Response:
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return _unavailable(error)
     headers = {"www-authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
+    if isinstance(error, TooManyEvents):
+        headers = {"retry-after": str(max(ceil(error.seconds), 1))}
     return problem(status, _code(error), str(error), (), headers)
 
 

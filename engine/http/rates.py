@@ -3,13 +3,14 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.http.problems import RequestError
+from engine.token_bucket import TokenBucket
 
 _MOST_KEYS = 10_000
 """Keys with a bucket: beyond it, the bucket unused for longest is dropped, which is a full one."""
@@ -17,44 +18,38 @@ _MOST_KEYS = 10_000
 _REFUSAL = "a key permits {rate:g} requests per second: send fewer"
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at: float
-
-
 class Buckets:
-    """Token buckets by key, filled at a rate; ``refusal`` is the error for an empty one."""
+    """Token buckets by key, filled at a rate; ``refusal`` is the error for an empty one.
+
+    A bucket holds the tokens of ``burst_seconds``.
+    """
 
     def __init__(
-        self, rate: float, burst: float, refusal: str, clock: Callable[[], float] = monotonic
+        self,
+        rate: float,
+        refusal: str,
+        burst_seconds: float = 1.0,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._rate = rate
-        self._burst = burst
         self._refusal = refusal
-        self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._new_bucket = partial(TokenBucket, clock, burst_seconds)
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def require(self, key: str) -> None:
         """Raise RequestError if the bucket of a key is empty."""
-        bucket = self._filled(key)
-        if bucket.tokens < 1:
-            detail = self._refusal.format(rate=self._rate)
-            raise too_many(detail, (1 - bucket.tokens) / self._rate)
+        if seconds := self._bucket(key).wait(self._rate):
+            raise too_many(self._refusal.format(rate=self._rate), seconds)
 
     def spend(self, key: str) -> None:
-        """Take a token from the bucket of a key, as far as there is one."""
-        bucket = self._filled(key)
-        bucket.tokens = max(bucket.tokens - 1, 0)
+        """Take a token from the bucket of a key."""
+        self._bucket(key).spend(self._rate)
 
-    def _filled(self, key: str) -> _Bucket:
-        now = self._clock()
-        bucket = self._buckets.setdefault(key, _Bucket(self._burst, now))
+    def _bucket(self, key: str) -> TokenBucket:
+        bucket = self._buckets.setdefault(key, self._new_bucket())
         self._buckets.move_to_end(key)
         if len(self._buckets) > _MOST_KEYS:
             self._buckets.popitem(last=False)
-        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.at) * self._rate)
-        bucket.at = now
         return bucket
 
 
@@ -66,7 +61,7 @@ class RateLimit:
     ) -> None:
         self._app = app
         self._rate = per_second
-        self._buckets = Buckets(per_second, max(per_second, 1.0), _REFUSAL, clock)
+        self._buckets = Buckets(per_second, _REFUSAL, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a token for the request. Raises RequestError."""

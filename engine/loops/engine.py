@@ -18,6 +18,7 @@ from engine.flow.retention.archive import archive
 from engine.flow.retention.expire import expire
 from engine.flow.retention.publish import publish
 from engine.flow.retention.sweep import sweep
+from engine.flow.retention.trim_logs import trim_logs
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.notification_listener import NotificationListener, Waker
 from engine.loops.notifier import Notifier
@@ -62,7 +63,7 @@ class Engine:
     async def run(self, stop: asyncio.Event) -> None:
         """Run all loops until ``stop`` is set, and let their current steps finish."""
         if self._listener is not None:
-            with self._listener.waker() as waker:
+            with self._listener.waker(self._org.id) as waker:
                 await self._run(stop, waker)
             return
         listener = NotificationListener(self._database, [INVALIDATIONS])
@@ -104,7 +105,7 @@ class Engine:
         return planned is not None
 
     async def _reap(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             reaped = await reap(conn, self._org)
         if reaped:
             metrics.TASKS_REAPED.inc(reaped)
@@ -112,28 +113,28 @@ class Engine:
         return reaped > 0
 
     async def _release(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             return await release_frozen(conn, self._org)
 
     async def _publish(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             return await publish(conn)
 
     async def _fire(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             fired = await fire_due(conn, self._org)
         metrics.EVENTS_RECEIVED.labels("schedule", "").inc(fired)
         return False
 
     async def _appear(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             appeared = await appear(conn, self._org)
         if appeared:
             _log.info("partitions have come into being", invalidations=appeared)
         return False
 
     async def _audit(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             counts = await audit_all(conn, self._org, mend=True)
         for verdict in ("in_hand", "left", "lost"):
             count = getattr(counts, verdict)
@@ -154,19 +155,20 @@ class Engine:
         self._audited[verdict] = count
 
     async def _trim(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             trimmed = await trim(conn, self._org)
         if trimmed:
             _log.info("expired proposals deleted", plans=trimmed)
         return False
 
     async def _archive(self) -> bool:
-        async with self._database.connection() as conn:
-            return await archive(conn, self._org, self._settings.archive_seconds) > 0
+        async with self._database.org_connection(self._org.id) as conn:
+            archived = await archive(conn, self._org, self._settings.archive_seconds)
+            return await trim_logs(conn, self._org) or archived > 0
 
     async def _expire(self) -> bool:
         settings = self._settings
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             months = await expire(
                 conn,
                 settings.history_days,
@@ -179,7 +181,7 @@ class Engine:
         return bool(months)
 
     async def _sweep(self) -> bool:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             swept = await sweep(conn, self._org, self._settings.version_days)
         if swept:
             _log.info("old versions removed", **msgspec.to_builtins(swept))

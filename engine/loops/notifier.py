@@ -37,7 +37,7 @@ class Notifier:
 
     async def deliver(self) -> bool:
         """Send the next events to each webhook that is due; return True if more may be due."""
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             due = await fetch(
                 conn,
                 "webhooks.take_due",
@@ -50,7 +50,7 @@ class Notifier:
 
     async def _deliver_to(self, webhook: DueWebhook) -> bool:
         """Send events in order until one fails; return True if all were delivered."""
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             events = await fetch(
                 conn,
                 "events.after",
@@ -87,5 +87,5 @@ class Notifier:
         await self._record("webhooks.failed", id=webhook.id, error=error, seconds=pause)
 
     async def _record(self, statement: str, **params: object) -> None:
-        async with self._database.connection() as conn:
+        async with self._database.org_connection(self._org.id) as conn:
             await execute(conn, statement, **params)

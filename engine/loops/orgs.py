@@ -10,6 +10,7 @@ import structlog
 from engine.errors import OutdatedCode
 from engine.flow.shared.org_context import OrgContext
 from engine.loops.periodic import pause, run_periodically
+from engine.monitor.metrics import LOOP_ERRORS
 from engine.store.database import Database
 from engine.store.rows.orgs import ListedOrg
 from engine.store.run import fetch
@@ -85,6 +86,7 @@ async def _work_for(org: ListedOrg, start: Callable[[ListedOrg], Work], end: asy
         except Exception as error:
             if _contains(error, OutdatedCode):
                 raise
+            LOOP_ERRORS.labels("orgs").inc()
             _log.exception("the work for an org failed, and begins again", org=org.slug)
             await pause(end, _PAUSE_SECONDS)
         else:

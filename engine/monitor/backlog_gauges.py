@@ -6,6 +6,7 @@ A scrape runs one bounded statement for each org, at most once a second.
 import asyncio
 from collections.abc import Iterator, Mapping
 from time import monotonic
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -15,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from psycopg_pool import PoolTimeout
 
 from engine.store.database import Database
+from engine.store.orgs import Quotas, settings, stored_log_bytes
 from engine.store.rows.monitor import Backlog
 from engine.store.rows.orgs import ListedOrg
 from engine.store.run import execute, fetch, fetch_one
@@ -61,6 +63,11 @@ _GAUGES: Mapping[str, tuple[str, str]] = {
 _STATES = ("blocked", "waiting_for_inputs", "queued", "running", "failed")
 
 
+class _Quotas(NamedTuple):
+    limits: Quotas
+    log_bytes: int
+
+
 class BacklogGauges:
     """Gauges of one org, or of each org; while the database is unavailable, only its state."""
 
@@ -68,6 +75,7 @@ class BacklogGauges:
         self._database = database
         self._org_id = org_id
         self._backlogs: Mapping[str, Backlog] | None = None
+        self._quotas: Mapping[str, _Quotas] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -89,24 +97,46 @@ class BacklogGauges:
                 for org, backlog in self._backlogs.items():
                     family.add_metric([org], getattr(backlog, column))
                 yield family
+            yield from _limits(self._quotas)
 
     async def _read(self) -> Mapping[str, Backlog] | None:
         """Read the backlog of each org, by slug."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._database.transaction() as conn:
                 await execute(conn, "monitor.caution")
-                orgs = await fetch(conn, "orgs.all", ListedOrg)
+                every = await fetch(conn, "orgs.all", ListedOrg)
+                orgs = [org for org in every if self._org_id in (None, org.id)]
                 rows = {
                     org.slug: await fetch_one(
                         conn, "monitor.backlog", Backlog, org_id=org.id, most=_MOST
                     )
                     for org in orgs
-                    if self._org_id in (None, org.id)
+                }
+                self._quotas = {
+                    org.slug: _Quotas(
+                        await settings(conn, org.id), await stored_log_bytes(conn, org.id)
+                    )
+                    for org in orgs
                 }
         except (psycopg.Error, PoolTimeout, TimeoutError) as error:
             _log.warning("could not read the backlog gauges", why=str(error).strip() or repr(error))
             return None
         return {slug: backlog for slug, backlog in rows.items() if backlog is not None}
+
+
+def _limits(quotas: Mapping[str, _Quotas]) -> Iterator[Metric]:
+    limits = GaugeMetricFamily(
+        "knockon_quota", "Limit of an org by quota, without those not set.", labels=["org", "quota"]
+    )
+    logs = GaugeMetricFamily(
+        "knockon_stored_log_bytes", "Size of an org's logs in the history.", labels=["org"]
+    )
+    for org, of_org in quotas.items():
+        logs.add_metric([org], of_org.log_bytes)
+        for quota in Quotas.__struct_fields__:
+            if (limit := getattr(of_org.limits, quota)) is not None:
+                limits.add_metric([org, quota], limit)
+    yield from (limits, logs)
 
 
 def _tasks(backlogs: Mapping[str, Backlog]) -> Metric:

@@ -44,6 +44,17 @@ INGEST_SECONDS = Histogram(
     buckets=_QUICK,
 )
 
+DELAYED_SECONDS = Counter(
+    "knockon_events_delayed_seconds_total",
+    "Time for which consumers waited because of an org's quota of events per second.",
+    ["consumer"],
+)
+EVENTS_REFUSED = Counter(
+    "knockon_events_refused_total",
+    "Requests with events refused because of the org's quota of events per second.",
+    ["org"],
+)
+
 KAFKA_LAG = Gauge(
     "knockon_kafka_lag_messages",
     "Messages between the position stored in Knockon's database (not the broker's "

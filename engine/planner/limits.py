@@ -17,15 +17,20 @@ MAX_PLANNED = 5_000_000
 
 
 class LimitExceeded(NamedTuple):
-    """Limit exceeded by a plan, in partitions; ``job`` None: the limit of the whole org."""
+    """Limit exceeded by a plan, in partitions; ``job`` None: the limit of the whole org.
+
+    ``is_quota``: the limit is the org's quota, which no approval lifts.
+    """
 
     job: str | None
     partitions: int
     limit: int
+    is_quota: bool = False
 
     def __str__(self) -> str:
         """Describe the exceeded limit for the approver."""
         owner = "the org" if self.job is None else f"job {self.job}"
+        owner = "the quota of the org" if self.is_quota else owner
         where = "in all" if self.job is None else f"of job {self.job}"
         return f"{self.partitions:,} partitions {where}; {owner} allows {self.limit:,} in one plan"
 
@@ -36,16 +41,21 @@ def recomputed_partitions(step: Step, job: Job) -> int:
 
 
 def exceeded_limits(
-    plan: Plan, lineage: Lineage, limit: int | None, continued: Mapping[UUID, PartitionSet]
+    plan: Plan,
+    lineage: Lineage,
+    limit: int | None,
+    continued: Mapping[UUID, PartitionSet],
+    quota: int | None = None,
 ) -> Iterator[LimitExceeded]:
-    """Yield the limits exceeded by a plan: ``limit`` for the whole plan, and its jobs' limits.
+    """Yield the limits exceeded by a plan: those of its jobs, and ``limit`` of the whole plan.
 
-    ``continued`` are the partitions of jobs that changes may reach after the plan.
+    ``quota`` is a limit that no approval lifts. ``continued`` are the partitions of jobs that
+    changes may reach after the plan.
     """
     total = 0
     for step in plan.steps:
         job = lineage.job(step.job)
-        if limit is None and job.blast_radius is None:
+        if limit is None and quota is None and job.blast_radius is None:
             continue
         partitions = recomputed_partitions(step, job)
         if job.id in continued:
@@ -55,6 +65,8 @@ def exceeded_limits(
             yield LimitExceeded(job.name, partitions, job.blast_radius)
     if limit is not None and total > limit:
         yield LimitExceeded(None, total, limit)
+    if quota is not None and total > quota:
+        yield LimitExceeded(None, total, quota, is_quota=True)
 
 
 def check_size(plan: Plan, lineage: Lineage) -> None:

@@ -76,6 +76,7 @@ async def _valid_key(service: Service, key: ApiKey) -> ValidKey | None:
     row = await service.batches(_look_up).add(key.prefix, None)
     if row is None or not key.has_hash(row.hash):
         return None
+    service.remember_key(key.prefix, row.org_id)
     if row.is_use_unrecorded:
         async with service.database.org_connection(row.org_id) as conn:
             await execute(conn, "api_keys.record_use", id=row.id)
@@ -86,7 +87,7 @@ async def _look_up(
     service: Service, prefix: str, requests: Sequence[None]
 ) -> list[ValidKey | None]:
     """Find the key of concurrent requests, all of which arrived before the statement."""
-    async with service.database.connection() as conn:
+    async with service.key_connection(prefix) as conn:
         # Each request begins with this: one round trip instead of five.
         row = await fetch_last(
             conn, "api_keys.by_prefix", ValidKey, first="api_keys.restrict", prefix=prefix

@@ -1,16 +1,20 @@
 """The service: the database of the operations, and the lineage of each org."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 from consumers.endpoints import Endpoints
-from engine.errors import Forbidden, InvalidInput
+from engine.errors import Forbidden, InvalidInput, TooManyEvents
+from engine.event_rates import EventRates
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.loops.notification_listener import NotificationListener, Waker
+from engine.monitor.metrics import EVENTS_REFUSED
 from engine.outgoing import Networks
 from engine.service.batches import Batches
 from engine.service.caller import Caller, Org
@@ -21,7 +25,7 @@ from engine.store.compatibility import missing_migrations, require_supported_cod
 from engine.store.database import Connection, Database
 from engine.store.migrate import migrate
 from engine.store.notifications import TASKS
-from engine.store.orgs import ensure_org, org_id
+from engine.store.orgs import ensure_org, org_id, settings
 from engine.store.tenancy import TenantDatabase
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ R = TypeVar("R")
 
 _CACHED_LINEAGES = 100
 _CACHED_VISIBILITIES = 1_000
+_REMEMBERED_KEYS = 10_000
+_QUOTA_SECONDS = 5.0
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -55,6 +61,9 @@ class Service:
         self.webhook_networks = webhook_networks
         self.identity_provider = identity_provider
         self.endpoints = Endpoints()
+        self._orgs_of_keys: dict[str, UUID] = {}
+        self._event_rates = EventRates()
+        self._event_quotas: dict[UUID, tuple[float, int | None]] = {}
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
         self._batches: dict[Any, Batches[Any, Any, Any]] = {}
         self._visibilities: dict[tuple[UUID, frozenset[str]], tuple[Lineage, Visibility]] = {}
@@ -151,6 +160,21 @@ class Service:
             self._batches[run] = Batches(partial(run, self))
         return self._batches[run]
 
+    @asynccontextmanager
+    async def key_connection(self, prefix: str) -> AsyncIterator[Connection]:
+        """Lend a connection to look up a key, in the turns of the org of its last use."""
+        async with (
+            self.database.turns.turn(self._orgs_of_keys.get(prefix)),
+            self.database.connection() as conn,
+        ):
+            yield conn
+
+    def remember_key(self, prefix: str, org: UUID) -> None:
+        """Remember the org of a valid key."""
+        if len(self._orgs_of_keys) >= _REMEMBERED_KEYS and prefix not in self._orgs_of_keys:
+            del self._orgs_of_keys[next(iter(self._orgs_of_keys))]
+        self._orgs_of_keys[prefix] = org
+
     async def visibility(self, caller: Caller, conn: Connection, org: OrgContext) -> Visibility:
         """Return what the caller sees, loaded once after each deploy."""
         if caller.sees_everything:
@@ -168,6 +192,24 @@ class Service:
         """Return the mask of the names that are hidden from the caller."""
         async with self.snapshot(caller) as (conn, org):
             return (await self.visibility(caller, conn, org)).mask
+
+    async def admit_events(self, caller: Caller, events: int = 1) -> None:
+        """Count events of the caller's org before they are written.
+
+        The quota is read every few seconds, because a statement for each event would cost more than
+        the check. Raises TooManyEvents.
+        """
+        org, now = caller.org.id, monotonic()
+        read_at, quota = self._event_quotas.get(org, (-math.inf, None))
+        if now - read_at > _QUOTA_SECONDS:
+            async with self.transaction(caller) as (conn, _):
+                quota = (await settings(conn, org)).events_per_second
+            self._event_quotas[org] = now, quota
+        try:
+            self._event_rates.admit(org, quota, events)
+        except TooManyEvents:
+            EVENTS_REFUSED.labels(caller.org.slug).inc()
+            raise
 
     @asynccontextmanager
     async def transaction(self, caller: Caller) -> AsyncIterator[tuple[Connection, OrgContext]]:

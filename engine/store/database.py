@@ -38,6 +38,7 @@ from engine.store.session import (
     role_statements,
 )
 from engine.store.text import encode_json
+from engine.store.turns import Turns
 
 T = TypeVar("T")
 Connection = AsyncConnection[DictRow]
@@ -83,6 +84,7 @@ class Database:
         self.direct_url = direct_url or url
         self._pool = pool
         self._direct_pool = direct_pool or pool
+        self.turns = Turns(pool.max_size, pool.timeout)
 
     @classmethod
     async def open(
@@ -142,8 +144,11 @@ class Database:
 
     @asynccontextmanager
     async def org_connection(self, org_id: UUID) -> AsyncIterator[Connection]:
-        """Lend a connection for work on an org; see `engine.store.tenancy` for restricted ones."""
-        async with self.connection() as connection:
+        """Lend a connection for work on an org, in fair turns with other orgs.
+
+        See `engine.store.tenancy` for restricted ones. Raises as `connection` does.
+        """
+        async with self.turns.turn(org_id), self.connection() as connection:
             yield connection
 
     @asynccontextmanager

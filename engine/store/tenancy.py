@@ -78,8 +78,8 @@ class TenantDatabase(Database):
 
     @asynccontextmanager
     async def org_connection(self, org_id: UUID) -> AsyncIterator[Connection]:
-        """Lend a connection whose transactions are restricted to an org."""
-        async with self.connection() as connection:
+        """Lend a connection whose transactions are restricted to an org, in fair turns."""
+        async with self.turns.turn(org_id), self.connection() as connection:
             assert isinstance(connection, TenantConnection)  # noqa: S101
             connection.org_id = org_id
             try:

@@ -20,6 +20,7 @@ from engine.settings import Settings
 from engine.store.database import Connection, Database
 from engine.store.ids import new_id
 from engine.store.notifications import TASKS
+from engine.store.outages import is_transient
 from engine.store.rows.tasks import QueuedOrg
 from engine.store.run import fetch
 from engine.worker.client import Client
@@ -120,13 +121,24 @@ class Worker:
 
     async def _claim_for(self, conn: Connection, org: OrgContext, most: int) -> int:
         client = self._client(org)
-        leases = await client.claim_on(conn, most)
+        try:
+            leases = await client.claim_on(conn, most)
+        except Exception as error:
+            if isinstance(self._orgs, OrgContext) or is_transient(error):
+                raise
+            self._served(org)
+            metrics.LOOP_ERRORS.labels("claim").inc()
+            _log.exception("tasks of an org could not be claimed", org=str(org.id))
+            return 0
         for lease in leases:
             self._start(client, org, lease)
         if leases:
-            self._claims += 1
-            self._last_claim[org.id] = self._claims
+            self._served(org)
         return len(leases)
+
+    def _served(self, org: OrgContext) -> None:
+        self._claims += 1
+        self._last_claim[org.id] = self._claims
 
     async def _in_turn(self, conn: Connection) -> list[OrgContext]:
         """Return the orgs with queued tasks, beginning with those served least recently."""

@@ -160,11 +160,11 @@ BEGIN
         SELECT FROM pg_policy p, unnest(p.polroles) AS r(role)
         WHERE p.polname = 'engine' AND p.polrelid = 'knockon.orgs'::regclass
           AND pg_has_role(current_user, r.role, 'USAGE')) THEN
-        RAISE insufficient_privilege USING MESSAGE = 'only operators change the settings grants and trusted';
+        RAISE insufficient_privilege USING MESSAGE = 'only operators change this setting of an org';
     END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER protected BEFORE UPDATE OF settings ON orgs FOR EACH ROW
-    WHEN (OLD.settings -> 'grants' IS DISTINCT FROM NEW.settings -> 'grants'
-          OR OLD.settings -> 'trusted' IS DISTINCT FROM NEW.settings -> 'trusted')
+    WHEN ((OLD.settings - '{blast_radius,four_eyes,admission}'::text[])
+          IS DISTINCT FROM (NEW.settings - '{blast_radius,four_eyes,admission}'::text[]))
     EXECUTE FUNCTION protect_settings();

@@ -4,8 +4,8 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('knockon.events', 0)) AS is_he
     EXISTS (SELECT FROM knockon.pending_events) AS has_pending
 
 -- :name publish
--- Move the oldest events of committed transactions to the feed, with positions within their orgs. The
--- orgs take turns, so that one with many events delays no other.
+-- Move events of committed transactions to the feed, with positions within their orgs: as many of each org, the oldest
+-- first, so that the events of one org wait for a share of another's only.
 WITH taken AS (
     DELETE FROM knockon.pending_events
     WHERE ctid = ANY (ARRAY(

@@ -74,8 +74,16 @@ LEFT JOIN (SELECT task_id, array_agg(depends_on ORDER BY depends_on) AS blockers
            FROM dependencies GROUP BY task_id) AS d ON d.task_id = t.id
 
 -- :name move_attempts
--- Move attempts to the history.
-WITH moved AS (DELETE FROM knockon.task_attempts a WHERE a.task_id = ANY(%(ids)s) RETURNING a.*)
+-- Move attempts to the history, and add the sizes of their logs to those of the org.
+WITH moved AS (DELETE FROM knockon.task_attempts a WHERE a.task_id = ANY(%(ids)s) RETURNING a.*),
+counted AS (
+    INSERT INTO knockon.stored_logs AS s (org_id, month, bytes)
+    SELECT m.org_id, date_trunc('month', knockon.moment_of(m.task_id), 'UTC'), sum(octet_length(m.log))
+    FROM moved m JOIN knockon.orgs o ON o.id = m.org_id
+    WHERE octet_length(m.log) > 100
+    GROUP BY 1, 2
+    ON CONFLICT (org_id, month) DO UPDATE SET bytes = s.bytes + EXCLUDED.bytes
+)
 INSERT INTO knockon.task_attempts_history SELECT * FROM moved
 ON CONFLICT DO NOTHING
 

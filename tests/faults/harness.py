@@ -42,7 +42,7 @@ WHERE consumer <> 'appears'
 """
 
 
-_SHORT_SESSION_TIMEOUT = """
+SHORT_SESSION_TIMEOUT = """
 from engine.embedded.broker import Broker
 Broker.consumer_options = {"session_timeout_ms": 3000, "heartbeat_interval_ms": 500}
 """
@@ -60,7 +60,10 @@ def rounds(few: int) -> int:
 
 @dataclass
 class Harness:
-    """State accessible to a fault; `observations` become its line in the report."""
+    """State accessible to a fault; `observations` become its line in the report.
+
+    `schema` has the orders of the org, and `made` the tables derived from them.
+    """
 
     rng: Random
     url: str
@@ -70,6 +73,9 @@ class Harness:
     workload: Workload
     observations: dict[str, Any] = field(default_factory=dict)
     changed_partitions: set[str] = field(default_factory=set)
+    org: str = "default"
+    schema: str = "public"
+    made: str = "made"
 
     def count(self, label: str, increment: int = 1) -> None:
         self.observations[label] = self.observations.get(label, 0) + increment
@@ -91,9 +97,9 @@ class Harness:
         await self.wait_until_idle()
         with self.connect() as conn:
             self.observations["invalidations"] = assert_matches_produced(
-                conn, self.producer.log, lost
+                conn, self.producer.log, lost, self.org
             )
-            assert_rebuilt(conn)
+            assert_rebuilt(conn, self.made)
 
     def change_captured_table(self, changes: int) -> None:
         """Change the orders one by one in a table with capture triggers."""
@@ -125,7 +131,7 @@ class Harness:
             self.url,
             autocommit=True,
             connect_timeout=5,
-            options="-c search_path=public,knockon",
+            options=f"-c search_path={self.schema},knockon",
         )
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -177,7 +183,7 @@ async def open_harness(
     topic, rng = f"orders-{uuid4().hex[:8]}", Random(seed)
     env = environment(url, KNOCKON_KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers)
     async with producing(broker, topic, PARTITIONS) as producer:
-        with processes(env, directory, {"consume": _SHORT_SESSION_TIMEOUT}) as services:
+        with processes(env, directory, {"consume": SHORT_SESSION_TIMEOUT}) as services:
             harness = Harness(
                 rng, url, broker, services, producer, Workload(Random(f"{seed} orders"))
             )

@@ -22,9 +22,12 @@ from tests.faults.workload import SPACE
 _ROWS = """
 SELECT i.source_event, i.partition_key, i.columns, i.reason
 FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid
-WHERE d.name = 'orders' AND i.source_event ->> 'stream' LIKE 'kafka/%'
+JOIN orgs o ON o.id = i.org_id AND o.slug = %s
+WHERE d.name = 'orders' AND i.source_event ->> 'stream' LIKE 'kafka/%%'
 """
-_LETTERS = "SELECT stream, position FROM dead_letters"
+_LETTERS = """
+SELECT l.stream, l.position FROM dead_letters l JOIN orgs o ON o.id = l.org_id AND o.slug = %s
+"""
 Columns = frozenset[str] | None
 
 
@@ -50,26 +53,29 @@ class RecordedInvalidation:
 
 
 def assert_matches_produced(
-    conn: psycopg.Connection[Any], log: Sequence[ProducedMessage], lost: Iterable[str] = ()
+    conn: psycopg.Connection[Any],
+    log: Sequence[ProducedMessage],
+    lost: Iterable[str] = (),
+    org: str = "default",
 ) -> int:
-    """Compare invalidations with the log; `lost` are dead letters' positions of deleted messages.
+    """Compare an org's invalidations with the log of its topic.
 
-    Returns the number of invalidations.
+    `lost` are dead letters' positions of deleted messages. Returns the number of invalidations.
     """
-    invalidations = _recorded_invalidations(conn)
+    invalidations = _recorded_invalidations(conn, org)
     expected = [message for message in log if message.scope is not None]
     _assert_no_position_is_recorded_twice(invalidations)
     _assert_every_message_is_covered(invalidations, expected)
     _assert_nothing_else_is_invalidated(invalidations, expected)
     recorded = sum(invalidation.count for invalidation in invalidations)
     assert recorded == len(expected), f"{recorded} events recorded, {len(expected)} produced"
-    _assert_dead_letters(conn, log, lost)
+    _assert_dead_letters(conn, log, lost, org)
     return len(invalidations)
 
 
-def _recorded_invalidations(conn: psycopg.Connection[Any]) -> list[RecordedInvalidation]:
+def _recorded_invalidations(conn: psycopg.Connection[Any], org: str) -> list[RecordedInvalidation]:
     by_name: dict[tuple[bytes, str], RecordedInvalidation] = {}
-    for evidence, text, columns, reason in conn.execute(_ROWS.encode()):
+    for evidence, text, columns, reason in conn.execute(_ROWS.encode(), [org]):
         kind = Kind(None if columns is None else frozenset(columns), reason)
         name = msgspec.json.encode([evidence, columns, reason])
         for stream, position in _positions_by_stream(evidence).items():
@@ -146,8 +152,8 @@ def _produced_partitions(kind: Kind, produced: Iterable[ProducedMessage]) -> set
 
 
 def _assert_dead_letters(
-    conn: psycopg.Connection[Any], log: Iterable[ProducedMessage], lost: Iterable[str]
+    conn: psycopg.Connection[Any], log: Iterable[ProducedMessage], lost: Iterable[str], org: str
 ) -> None:
     expected = [f"{message.stream} {message.offset}" for message in log if message.is_poison]
-    actual = [f"{stream} {position}" for stream, position in conn.execute(_LETTERS)]
+    actual = [f"{stream} {position}" for stream, position in conn.execute(_LETTERS, [org])]
     assert sorted(actual) == sorted([*expected, *lost])

@@ -21,7 +21,7 @@ _FORKING.set_forkserver_preload(
     [
         "__main__",
         __name__,
-        *(f"engine.cli.commands.{command}" for command in ("engine", "worker", "consume")),
+        *(f"engine.cli.commands.{command}" for command in ("engine", "worker", "consume", "serve")),
     ]
 )
 """Processes are forked from one that has imported the services, which takes seconds."""

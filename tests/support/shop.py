@@ -73,9 +73,13 @@ _MADE = {
 }
 
 
-def dag(source: str, more_jobs: str = "") -> str:
-    """The DAG file, with `source` for orders; `more_jobs` are further list items."""
-    return _DAG.replace("SOURCE", source) + more_jobs
+def dag(source: str, more_jobs: str = "", *, schema: str = "public", made: str = "made") -> str:
+    """The DAG file, with `source` for orders; `more_jobs` are further list items.
+
+    `schema` is that of the orders, and `made` that of the derived tables.
+    """
+    text = _DAG.replace("SOURCE", source).replace("table: made.", f"table: {made}.")
+    return text.replace("public.orders", f"{schema}.orders") + more_jobs
 
 
 def debezium(topic: str) -> str:
@@ -86,8 +90,9 @@ def debezium(topic: str) -> str:
     )
 
 
-def assert_rebuilt(conn: "psycopg.Connection[Any]") -> None:
-    """Compare every derived table with a rebuild from scratch."""
+def assert_rebuilt(conn: "psycopg.Connection[Any]", made: str = "made") -> None:
+    """Compare every derived table with a rebuild from scratch; `made` is their schema."""
     for table, rebuild in _REBUILT.items():
         expected = sorted(conn.execute(rebuild.encode()).fetchall(), key=str)
-        assert sorted(conn.execute(_MADE[table].encode()).fetchall(), key=str) == expected, table
+        query = _MADE[table].replace("made.", f"{made}.")
+        assert sorted(conn.execute(query.encode()).fetchall(), key=str) == expected, table

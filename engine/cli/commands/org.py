@@ -17,14 +17,24 @@ from engine.cli.runtime.session import Session, run
 from engine.errors import InvalidInput
 from engine.model.admission import Admission
 from engine.service.commands.orgs import (
+    Quota,
     set_admission,
     set_blast_radius,
     set_four_eyes,
     set_grants,
+    set_quota,
     set_trusted,
 )
 from engine.service.queries.identity import admission as admission_of_org
 from engine.service.queries.orgs import OrgSettings, settings
+from engine.service.queries.usage import Usage, usage
+
+
+class OrgView(OrgSettings, frozen=True, kw_only=True):
+    """The settings of an org, and what it uses of its quotas."""
+
+    usage: Usage
+
 
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 _NONE = "none"
@@ -37,6 +47,12 @@ class Setting(StrEnum):
     grants = "grants"
     trusted = "trusted"
     four_eyes = "four_eyes"
+    unfinished_tasks = "unfinished_tasks"
+    running_tasks = "running_tasks"
+    events_per_second = "events_per_second"
+    partitions_per_plan = "partitions_per_plan"
+    log_bytes = "log_bytes"
+    jobs = "jobs"
 
 
 @app.callback()
@@ -49,9 +65,20 @@ def org(options: GlobalOptions) -> None:
     tables granted with 'knockon grant'.
     trusted: on lets members of the org deploy python and shell jobs, topics, schema registries and
     any secret; otherwise only operators do. four_eyes: on lets nobody approve a plan of their own.
+
+    The others are quotas, which only operators set. unfinished_tasks: planning waits while the org
+    has as many. running_tasks: further tasks stay queued. events_per_second: further events are
+    refused over HTTP, and read later from other sources. partitions_per_plan: a larger plan does
+    not run. log_bytes: older logs of finished tasks are dropped. jobs: a deploy with more is
+    refused.
     """
-    view = run(options, lambda session: settings(session.caller(), session.service))
-    show(options, view, _settings_table)
+
+    async def load(session: Session) -> OrgView:
+        caller, service = session.caller(), session.service
+        of_org, used = await settings(caller, service), await usage(caller, service)
+        return OrgView(**msgspec.structs.asdict(of_org), usage=used)
+
+    show(options, run(options, load), _org_table)
 
 
 @app.command("set")
@@ -62,8 +89,8 @@ def set_(
     value: Annotated[
         str,
         typer.Argument(
-            help="blast_radius: a number from 1, or none; grants: dag_files or none; trusted and "
-            "four_eyes: on or off."
+            help="blast_radius and quotas: a number from 1, or none; grants: dag_files or none; "
+            "trusted and four_eyes: on or off."
         ),
     ],
 ) -> None:
@@ -77,7 +104,9 @@ def set_(
             return await set_trusted(caller, service, _switch(value))
         if setting is Setting.four_eyes:
             return await set_four_eyes(caller, service, _switch(value))
-        return await set_grants(caller, service, _grants(value))
+        if setting is Setting.grants:
+            return await set_grants(caller, service, _grants(value))
+        return await set_quota(caller, service, Quota(setting), _number(value))
 
     show(options, run(options, work), _settings_table)
 
@@ -128,7 +157,7 @@ def _number(text: str) -> int | None:
     if text == _NONE:
         return None
     if not text.isdecimal():
-        raise InvalidInput(f"{text!r} is not a limit: give a number of partitions from 1, or none")
+        raise InvalidInput(f"{text!r} is not a limit: give a number from 1, or none")
     return int(text)
 
 
@@ -147,10 +176,35 @@ def _grants(text: str) -> Literal["dag_files"] | None:
 
 
 def _settings_table(view: OrgSettings) -> RenderableType:
-    table = empty_table("setting", "value>")
-    limit = view.blast_radius
-    table.add_row("blast_radius", Text("none", "dim") if limit is None else f"{limit:,}")
-    table.add_row("grants", Text("none", "dim") if view.grants is None else view.grants)
-    table.add_row("trusted", "on" if view.trusted else Text("off", "dim"))
-    table.add_row("four_eyes", "on" if view.four_eyes else Text("off", "dim"))
+    return _table(view, None)
+
+
+def _org_table(view: OrgView) -> RenderableType:
+    return _table(view, view.usage)
+
+
+def _table(view: OrgSettings, used: Usage | None) -> RenderableType:
+    columns = ("setting", "value>") if used is None else ("setting", "value>", "used>")
+    table = empty_table(*columns)
+    for setting in Setting:
+        value, count = getattr(view, setting), getattr(used, setting, None)
+        cells = [_cell(value)] if used is None else [_cell(value), _used(count, value)]
+        table.add_row(setting, *cells)
     return table
+
+
+def _cell(value: str | bool | int | None) -> Text:
+    match value:
+        case bool():
+            return Text("on") if value else Text("off", "dim")
+        case None:
+            return Text(_NONE, "dim")
+        case int():
+            return Text(f"{value:,}")
+    return Text(value)
+
+
+def _used(count: int | None, quota: int | None) -> Text:
+    if count is None:
+        return Text("")
+    return Text(f"{count:,}", "red" if quota is not None and count >= quota else "")

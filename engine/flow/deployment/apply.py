@@ -1,8 +1,8 @@
 """Apply a proposed plan exactly as shown, or not at all.
 
 The proposed change is ingested and planned separately from other changes. If the result differs
-from the stored plan, the transaction is rolled back. Applying implies approval, so limits do not
-apply to a plan reviewed by a person.
+from the stored plan, the transaction is rolled back. Applying implies approval, so that of all
+limits, only the org's quota applies to a plan reviewed by a person.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from engine.flow.deployment.propose import PROPOSED_BY
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.ingestion.resolve import resolve
 from engine.flow.planning.decision import Decision, decide_rows
+from engine.flow.planning.pending_approval import require_within_quota
 from engine.flow.planning.plan import execute_plan
 from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
@@ -47,7 +48,8 @@ class Applied:
 async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None = None) -> Applied:
     """Run a proposed plan, once.
 
-    Raises UnknownName, or InvalidInput if the plan is not proposed or its change cannot be planned.
+    Raises UnknownName, InvalidInput if the plan is not proposed or its change cannot be planned,
+    and QuotaExceeded.
     """
     async with conn.transaction() as transaction:
         row = await lock_plan(conn, org, plan_id, PlanState.PROPOSED, PlanState.APPLIED)
@@ -58,6 +60,7 @@ async def apply(conn: Connection, org: OrgContext, plan_id: UUID, by: str | None
             changes = await changes_since(conn, row.document, decision)
         if changes:
             raise Rollback(transaction)
+        await require_within_quota(conn, org, decision)
         with planning(f"plan {plan_id}"):
             planned = await execute_plan(conn, org, decision, plan_id)
         await record_review(conn, plan_id, PlanState.APPLIED, by)

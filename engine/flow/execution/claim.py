@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from engine.flow.execution.ignored_failures import release_dependents
 from engine.flow.execution.terms import Terms
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.quotas import room_to_run
 from engine.flow.shared.task_inputs import InputVersions, input_versions
 from engine.lineage.graph import Lineage
 from engine.lineage.job_names import find_job
@@ -70,7 +71,9 @@ class Claimant:
 async def claim(
     conn: Connection, org: OrgContext, claimant: Claimant, limit: int = 1
 ) -> list[Lease]:
-    """Lease up to ``limit`` tasks, the most urgent first, within each job's ``max_concurrency``.
+    """Lease up to ``limit`` tasks, the most urgent first.
+
+    The leases stay within each job's ``max_concurrency`` and the org's quota of running tasks.
 
     Content versions of the inputs are read before the run reads its data, so that later changes
     have newer versions. If this read fails because of the data of the tasks, half as many are
@@ -101,6 +104,9 @@ class _NotLeasable(Exception):
 async def _claim(conn: Connection, org: OrgContext, claimant: Claimant, limit: int) -> list[Lease]:
     async with conn.transaction():
         lineage = await org.lineage(conn)
+        limit = await room_to_run(conn, org, limit)
+        if not limit:
+            return []
         served = claimant.served(lineage)
         free_slots = await _free_slots(conn, lineage.order if served is None else served)
         rows = await fetch(

@@ -6,6 +6,7 @@ from uuid import UUID
 from engine.flow.execution.stale_decisions import StaleDecision, leave_rows_unread, leave_stale
 from engine.flow.execution.unverified import mark_unverified
 from engine.flow.planning.decision import Decision, decide_rows
+from engine.flow.planning.pending_approval import require_within_quota
 from engine.flow.planning.plan import execute_plan
 from engine.flow.planning.review import changes_since, lock_plan, record_review
 from engine.flow.planning.set_aside import planning
@@ -38,7 +39,8 @@ async def approve(
 ) -> Review:
     """Run a plan pending approval, after planning the same invalidations in the current state.
 
-    Raises UnknownName, or InvalidInput if the plan is not pending approval or cannot be planned.
+    Raises UnknownName, InvalidInput if the plan is not pending approval or cannot be planned, and
+    QuotaExceeded if it is larger than the org's quota permits; the plan is then still pending.
     """
     async with conn.transaction():
         row = await lock_plan(conn, org, plan_id, PlanState.PENDING_APPROVAL, PlanState.APPLIED)
@@ -48,6 +50,7 @@ async def approve(
         rows = await fetch(conn, "invalidations.lock_these", LockedInvalidation, ids=list(ids))
         with planning(f"plan {plan_id}"):
             decision = await decide_rows(conn, org, rows)
+            await require_within_quota(conn, org, decision)
             changes = await changes_since(conn, row.document, decision)
             planned = await execute_plan(conn, org, decision, plan_id)
         await record_review(conn, plan_id, PlanState.APPLIED, by)

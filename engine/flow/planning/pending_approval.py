@@ -11,6 +11,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from engine.errors import QuotaExceeded
 from engine.flow.planning.continued import load_continued
 from engine.flow.planning.decision import Decision
 from engine.flow.planning.estimate import Estimate, costs
@@ -36,12 +37,25 @@ async def limits_exceeded(
     None: they are loaded if there is a limit.
     """
     lineage, plan = decision.lineage, decision.plan
-    limit = (await settings(conn, org.id)).blast_radius
+    of_org = await settings(conn, org.id)
+    limit, quota = of_org.blast_radius, of_org.partitions_per_plan
     if continued is None:
-        jobs = (lineage.job(step.job) for step in plan.steps)
-        is_limited = limit is not None or any(job.blast_radius is not None for job in jobs)
+        of_jobs = (lineage.job(step.job).blast_radius for step in plan.steps)
+        is_limited = any(each is not None for each in (limit, quota, *of_jobs))
         continued = await load_continued(conn, lineage, plan) if is_limited else {}
-    return list(exceeded_limits(plan, lineage, limit, continued))
+    return list(exceeded_limits(plan, lineage, limit, continued, quota))
+
+
+async def require_within_quota(conn: Connection, org: OrgContext, decision: Decision) -> None:
+    """Raise QuotaExceeded for a plan beyond the org's quota, which no approval lifts."""
+    if (await settings(conn, org.id)).partitions_per_plan is None:
+        return
+    for exceeded in await limits_exceeded(conn, org, decision):
+        if exceeded.is_quota:
+            raise QuotaExceeded(
+                f"{exceeded}: change fewer partitions at once, or have an operator raise the quota "
+                "with 'knockon org set partitions_per_plan'"
+            )
 
 
 async def store_pending(

@@ -32,6 +32,7 @@ from engine.flow.planning.set_aside import planning, set_aside
 from engine.flow.shared.chains import left_out
 from engine.flow.shared.invalidations import NewInvalidation, insert_own
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.quotas import has_room_to_plan
 from engine.garbage_collection import gc_paused
 from engine.lineage.columns import stored_columns
 from engine.lineage.content import MOST_ROW_CHANGES
@@ -78,11 +79,15 @@ class Planned:
 
 
 async def plan(conn: Connection, org: OrgContext, limit: int = 1_000) -> Planned | None:
-    """Plan up to ``limit`` of the oldest open invalidations; return None if none is open.
+    """Plan up to ``limit`` of the oldest open invalidations.
+
+    Returns None if none is open, or if the org has as many unfinished tasks as its quota permits.
 
     If the batch exceeds a limit, only the invalidations of the first one's dataset are taken, so
     that no plan requires approval because of unrelated invalidations.
     """
+    if not await has_room_to_plan(conn, org):
+        return None
     async with attempting(conn, org, limit) as attempt:
         if attempt is None:
             return None

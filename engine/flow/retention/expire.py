@@ -43,6 +43,7 @@ async def expire(
         await fetch_one(conn, "history.drop_month", ExpiredMonth, history=history, days=days)
         for history, days in ((ATTEMPTS, history_days), (EVENTS, events_days))
     ]
+    await execute(conn, "orgs.expire_stored_logs", days=history_days)
     # A kept task keeps its plans, and a kept plan its invalidations.
     rows += [
         await fetch_one(conn, "history.expire", ExpiredMonth, history=history, days=history_days)

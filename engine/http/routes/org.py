@@ -19,6 +19,7 @@ from engine.service.queries import health
 from engine.service.queries.identity import admission
 from engine.service.queries.orgs import settings
 from engine.service.queries.status import status
+from engine.service.queries.usage import usage
 
 org = Resource("/org")
 state = Resource("/status")
@@ -80,6 +81,12 @@ class Terms(Body):
 async def show_settings(call: Call) -> Response:
     """Show the settings of the org."""
     return await call.answer(settings)
+
+
+@org.get("/usage", usage)
+async def show_usage(call: Call) -> Response:
+    """Show what the org uses of its quotas."""
+    return await call.answer(usage)
 
 
 @org.post("/blast-radius", set_blast_radius)

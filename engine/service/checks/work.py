@@ -1,6 +1,7 @@
 """Checks of an org's work: deployed DAGs, backlog, failures, workers."""
 
 from engine.flow.shared.org_context import OrgContext
+from engine.flow.shared.quotas import has_room_to_plan
 from engine.model.references import literal_secrets
 from engine.model.states import TaskStatus
 from engine.service.checks.check import Check, Checks, CheckVerdict, judge
@@ -18,7 +19,7 @@ async def check_work(conn: Connection, org: OrgContext, visible: Visibility = EV
     """Check deployed DAGs, and unfinished, failed and abandoned work."""
     view = await load_status(conn, org, visible)
     yield _deployed(view)
-    yield _planning(view)
+    yield _planning(view, has_room=await has_room_to_plan(conn, org))
     yield _set_aside(view)
     yield await _leases(conn, org)
     yield _workers(view)
@@ -32,7 +33,7 @@ def _deployed(view: Status) -> Check:
     return judge("DAGs", bool(view.dags), names, "deploy one: knockon deploy FILE")
 
 
-def _planning(view: Status) -> Check:
+def _planning(view: Status, *, has_room: bool) -> Check:
     is_paused = view.open_invalidations == view.held_back.invalidations
     age = 0.0 if is_paused else view.oldest_seconds or 0.0
     oldest = f", the oldest {span(age)} old" if age else ""
@@ -40,7 +41,10 @@ def _planning(view: Status) -> Check:
         "planning",
         age < _LONGEST_OPEN_SECONDS,
         f"{counted(view.open_invalidations, 'unplanned invalidation')}{oldest}",
-        "run 'knockon engine', or check its log",
+        "run 'knockon engine', or check its log"
+        if has_room
+        else "the org has reached its quota of unfinished tasks: wait for the end of tasks, cancel "
+        "some, or have an operator raise it with 'knockon org set unfinished_tasks'",
     )
 
 

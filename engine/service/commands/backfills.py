@@ -24,8 +24,9 @@ async def backfill(
     """Request the build of partitions of a dataset or of a job's first output.
 
     The request is planned like any change, and pending approval beyond a limit. Raises UnknownName,
-    or InvalidInput for a source or an impossible partition.
+    InvalidInput for a source or an impossible partition, and TooManyEvents.
     """
+    await service.admit_events(caller)
     async with service.transaction(caller) as (conn, org):
         visible = await service.visibility(caller, conn, org)
         event = _event(await org.lineage(conn), visible, target, partitions)

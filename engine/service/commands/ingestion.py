@@ -52,8 +52,8 @@ async def ingest_request(
     """Verify, divide and ingest a request to an endpoint; ``now`` is the time of its receipt.
 
     Raises UnknownName, Forbidden for a missing or wrong signature, InvalidInput for a request that
-    cannot be divided, and ServiceUnavailable while the endpoint cannot be used. Messages that
-    cannot be read or applied become dead letters.
+    cannot be divided, TooManyEvents, and ServiceUnavailable while the endpoint cannot be used.
+    Messages that cannot be read or applied become dead letters.
     """
     request = http_request(headers, body)
     seconds = (now or datetime.now(UTC)).timestamp()
@@ -68,7 +68,8 @@ async def ingest_messages(
 ) -> Ingestion:
     """Ingest messages to an endpoint without a signature.
 
-    Raises UnknownName, Forbidden if the endpoint requires signatures, and ServiceUnavailable.
+    Raises UnknownName, Forbidden if the endpoint requires signatures, TooManyEvents, and
+    ServiceUnavailable.
     """
     return await _ingest(
         caller, service, endpoint, lambda configured: configured.unsigned(messages)
@@ -86,6 +87,7 @@ async def _ingest(
         endpoint = await _endpoint(caller, service, name)
         try:
             messages = messages_of(endpoint)
+            await service.admit_events(caller, len(messages))
             # Before the transaction, because it may request schemas or register datasets.
             await endpoint.reader.prepare([message.value for message in messages])
             began = perf_counter()

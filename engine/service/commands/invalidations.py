@@ -19,8 +19,10 @@ __all__ = ["Requested", "invalidate", "replay", "replay_all"]
 async def invalidate(caller: Caller, service: Service, event: SourceEvent) -> Requested:
     """Invalidate part of a dataset; ``event.id`` is an optional idempotency key.
 
-    Raises InvalidInput if the event names something unknown, or the key belongs to another request.
+    Raises InvalidInput if the event names something unknown, or the key belongs to another request,
+    and TooManyEvents.
     """
+    await service.admit_events(caller)
     call = Call(caller, Request(event, caller.user))
     return await service.batches(invalidate_together).add(caller.org.id, call)
 

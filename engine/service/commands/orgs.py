@@ -1,5 +1,6 @@
 """Settings of an org."""
 
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,18 @@ from engine.store.orgs import OrgSettings, admission, set_setting, settings
 from engine.store.run import execute
 
 _LARGEST_INT = 2**31 - 1
+_LARGEST_QUOTA = 10**15
+
+
+class Quota(StrEnum):
+    """Name of a quota; see `engine.store.orgs.Quotas`."""
+
+    UNFINISHED_TASKS = "unfinished_tasks"
+    RUNNING_TASKS = "running_tasks"
+    EVENTS_PER_SECOND = "events_per_second"
+    PARTITIONS_PER_PLAN = "partitions_per_plan"
+    LOG_BYTES = "log_bytes"
+    JOBS = "jobs"
 
 
 @requires(Role.ADMIN)
@@ -70,6 +83,18 @@ async def set_admission(
                 after={"admission": msgspec.to_builtins(terms)},
             )
         return terms
+
+
+@requires(Role.ADMIN, operator=True)
+async def set_quota(
+    caller: Caller, service: Service, quota: Quota, limit: int | None
+) -> OrgSettings:
+    """Set a quota of the org; None for no limit. Reserved for operators."""
+    if limit is not None and not 1 <= limit <= _LARGEST_QUOTA:
+        raise InvalidInput(
+            f"{limit} is no quota of {quota}: give a number from 1 to {_LARGEST_QUOTA:,}, or none"
+        )
+    return await _set(caller, service, quota, limit)
 
 
 async def _set(caller: Caller, service: Service, name: str, value: int | str | None) -> OrgSettings:

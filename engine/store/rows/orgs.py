@@ -1,5 +1,6 @@
 """Rows of `orgs.sql`."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,3 +33,28 @@ class StoredSettings(msgspec.Struct, frozen=True):
     """The settings of an org."""
 
     settings: dict[str, Any]
+
+
+class TaskCount(msgspec.Struct, frozen=True):
+    """A number of tasks."""
+
+    tasks: int
+
+
+class StoredLogs(msgspec.Struct, frozen=True):
+    """The size of logs in the history."""
+
+    bytes: int
+
+
+class ClaimLock(msgspec.Struct, frozen=True):
+    """Whether the claims of an org are locked for this transaction."""
+
+    is_held: bool
+
+
+class FullMonth(msgspec.Struct, frozen=True):
+    """The oldest month of logs, if the logs of an org exceed a size, with the excess in bytes."""
+
+    month: datetime
+    excess: int

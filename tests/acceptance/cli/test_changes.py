@@ -5,6 +5,14 @@ from pathlib import Path
 
 from tests.acceptance.cli.conftest import MINIMAL, Knockon
 
+QUOTAS = (
+    "unfinished_tasks",
+    "running_tasks",
+    "events_per_second",
+    "partitions_per_plan",
+    "log_bytes",
+    "jobs",
+)
 WEEK = ("-p", "2026-02-02..2026-02-08")
 
 
@@ -62,6 +70,7 @@ def test_a_plan_beyond_a_limit_waits_for_approval(shop: Knockon) -> None:
         "grants": "dag_files",
         "trusted": False,
         "four_eyes": False,
+        **dict.fromkeys(QUOTAS),
     }
     assert "exceeds a limit: 7 partitions in all" in shop("impact", "orders", *WEEK).out
     with shop.running("engine", until="engine is up") as engine:
@@ -78,6 +87,21 @@ def test_a_plan_beyond_a_limit_waits_for_approval(shop: Knockon) -> None:
     assert "orders 2026-02-02..2026-02-08  manual" in shown
     assert "is applied: 7 tasks" in shop("approve", plan["id"]).out
     assert "has already been applied" in shop("reject", plan["id"], code=1).err
+
+
+def test_operators_limit_an_org(shop: Knockon) -> None:
+    assert "not a limit" in shop("org", "set", "running_tasks", "some", code=1).err
+    assert "no quota of jobs" in shop("org", "set", "jobs", "0", code=1).err
+    assert shop("org", "set", "partitions_per_plan", "5", "--json").json["partitions_per_plan"] == 5
+    plan = shop("impact", "orders", *WEEK, "--json").json["plan_id"]
+    error = shop("apply", plan, code=1).err
+    assert "7 partitions in all; the quota of the org allows 5 in one plan" in error
+    assert "knockon org set partitions_per_plan" in error
+    shown = shop("org", "--json").json
+    assert (shown["partitions_per_plan"], shown["usage"]["unfinished_tasks"]) == (5, 0)
+    assert "used" in shop("org").out
+    shop("org", "set", "partitions_per_plan", "none")
+    assert "is applied: 7 tasks" in shop("apply", plan).out
 
 
 def test_waiting_ends_if_nothing_will_run(shop: Knockon) -> None:

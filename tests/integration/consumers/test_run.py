@@ -20,8 +20,10 @@ from engine.embedded.broker import Broker
 from engine.flow.deployment.auto_register import auto_register
 from engine.loops.notification_listener import NotificationListener
 from engine.monitor.pulse import pulses
+from engine.partitions import PartitionSpace
 from engine.store.database import Database
 from engine.store.notifications import INVALIDATIONS
+from engine.store.orgs import set_setting
 from tests.support.kafka import PATIENCE_SECONDS, topic_on
 from tests.support.worlds import DAILY, World, job, source
 
@@ -238,3 +240,43 @@ async def test_ingested_events_are_counted(database: Database, broker: Broker) -
             assert (_told("knockon_invalidations_written_total", transport="kafka") or 0) > written
             assert [loop.waits_for for loop in pulses() if loop.name == "kafka"] == [None]
         assert _lag(topic.name) is None
+
+
+async def test_a_quota_slows_the_consumer_and_loses_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the sizes of batches and the waits between them, without waiting."""
+    waits: list[float] = []
+    sizes: list[int] = []
+
+    async def pause(_: asyncio.Event, seconds: float) -> None:
+        waits.append(seconds)
+
+    def report(batch: Any, *_: Any) -> None:
+        sizes.append(sum(received.count for received in batch.received))
+
+    monkeypatch.setattr("consumers.run.pause", pause)
+    monkeypatch.setattr("consumers.run.report", report)
+    world = await World.made(database, table("t"), table("last"), job("c", "t"))
+    async with world.conn() as conn:
+        await set_setting(conn, world.org.id, "events_per_second", 2)
+        for name in ("t", "last"):
+            await conn.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, dt date)".encode())
+            await attach(conn, tenant(world), name, name, DAILY)
+        for n in range(35):
+            await conn.execute(b"INSERT INTO t VALUES (%s, date '2013-02-01' + %s)", [n, n])
+        await conn.execute(b"INSERT INTO last VALUES (1, '2013-02-13')")
+    async with consuming(world, None) as heard:
+        await heard("last")
+    assert max(sizes) <= 10, "five seconds of events"
+    assert sum(sizes) >= 35
+    assert len(waits) >= sum(size > 0 for size in sizes) - 1
+    # Nothing was waited for, so that the debt of all events is left.
+    assert waits[-1] > (sum(sizes) - 10) / 2 - 10
+    rows = await world.rows(
+        "SELECT i.partition_key FROM data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid "
+        "WHERE d.name = 't' AND i.reason IN ('change', 'arrival')"
+    )
+    space = PartitionSpace.from_spec(DAILY)
+    keys = {key for row in rows for key in space.keys(space.parse(row["partition_key"]))}
+    assert len(keys) == 35

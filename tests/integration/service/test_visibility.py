@@ -163,6 +163,8 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
         "commands.orgs.set_blast_radius": None,
         "commands.orgs.set_four_eyes": None,
         "commands.orgs.set_grants": None,
+        "commands.orgs.set_quota": None,
+        "queries.usage.usage": None,
         "commands.pauses.pause": [
             call("dataset", "zzsecret_mid"),
             call("job", "make_zzsecret_mid"),

@@ -1,6 +1,7 @@
 """Statements of daily use read growing tables by an index, never as a whole."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -52,6 +53,12 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "attempts.of_task": {"task": _ID, "number": None},
     "attempts.summaries": {"task": _ID},
     "history.attempts_of_archived_tasks": {"seconds": 60, "limit": 20},
+    "orgs.count_tasks": {"statuses": ["queued", "running"], "most": 20},
+    "orgs.stored_log_bytes": {},
+    "orgs.lock_full_month": {"most": 20},
+    "orgs.drop_logs": {
+        "month": datetime(2026, 12, 1, tzinfo=UTC), "excess": 20, "limit": 20, "note": "",
+    },
     "events.after": {"after": 7, "kinds": None, "limit": 20},
     "events.newest": {"kinds": None, "limit": 20, "before": 7},
     "events.newest_position": {},
@@ -187,6 +194,16 @@ async def test_rows_that_refer_to_a_version_or_a_job_are_found_by_an_index(world
     async with world.conn() as conn:
         await conn.execute(b"DROP INDEX knockon.tasks_job")
     assert [row["table"] for row in await world.rows(_UNINDEXED_REFERENCES)] == ["tasks"]
+
+
+async def test_the_tasks_of_one_org_are_counted_by_an_index(world: World) -> None:
+    params = {"org_id": world.org.id, **_STATEMENTS["orgs.count_tasks"]}
+    async with world.conn() as conn:
+        plan = await _plan(conn, "orgs.count_tasks", params)
+    (scan,) = [node for node in _nodes(plan) if node.get("Relation Name") == "tasks"]
+    assert scan["Index Name"] == "tasks_unfinished"
+    assert "org_id =" in scan["Index Cond"]
+    assert "status =" in scan["Index Cond"]
 
 
 async def test_a_table_without_an_index_would_be_noticed(world: World) -> None:

@@ -24,6 +24,7 @@ WITHOUT_ROUTE = {
     "commands.grants.grant": _OPERATOR,
     "commands.grants.revoke": _OPERATOR,
     "commands.orgs.set_grants": _OPERATOR,
+    "commands.orgs.set_quota": _OPERATOR,
     "commands.orgs.set_trusted": _OPERATOR,
     "commands.sweeps.sweep": _LONG,
     "commands.sweeps.preview_sweep": _LONG,

@@ -15,7 +15,7 @@ from engine.model.states import KeyScope, Role
 from engine.service import commands, queries
 from engine.service.caller import Caller, Org
 from engine.service.commands import sessions
-from engine.service.queries import identity, webhooks
+from engine.service.queries import identity, usage, webhooks
 
 ORG = Org(UUID(int=1), "default")
 ADMIN = Caller(ORG, "ann", Role.ADMIN)
@@ -51,9 +51,13 @@ def test_operations_take_caller_and_service_and_return_json(operation: Operation
 
 
 @pytest.mark.parametrize("operation", QUERIES, ids=name_of)
-def test_queries_require_a_reader_or_about_people_an_admin(operation: Operation) -> None:
-    is_about_people = operation.__module__ in (identity.__name__, webhooks.__name__)
-    assert operation.required_role is (Role.ADMIN if is_about_people else Role.READER)
+def test_queries_require_a_reader_or_an_admin(operation: Operation) -> None:
+    is_for_admins = operation.__module__ in (
+        identity.__name__,
+        usage.__name__,
+        webhooks.__name__,
+    )
+    assert operation.required_role is (Role.ADMIN if is_for_admins else Role.READER)
     assert not operation.requires_operator
 
 
@@ -95,7 +99,14 @@ async def test_operations_on_other_orgs_are_reserved_to_operators(operation: Ope
 
 def test_the_operations_reserved_to_operators() -> None:
     reserved = {each.__name__ for each in COMMANDS if each.requires_operator}
-    assert reserved == {"forget_reader", "grant", "revoke", "set_grants", "set_trusted"}
+    assert reserved == {
+        "forget_reader",
+        "grant",
+        "revoke",
+        "set_grants",
+        "set_quota",
+        "set_trusted",
+    }
 
 
 def test_a_role_includes_earlier_roles() -> None:
