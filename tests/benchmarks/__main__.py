@@ -15,6 +15,7 @@ from tests.benchmarks import (
     large_lineage,
     latency,
     mapping_sets,
+    neighbourhoods,
     streaming,
     throughput,
 )
@@ -27,6 +28,7 @@ MODULES = {
         mapping_sets,
         fan_out,
         large_lineage,
+        neighbourhoods,
         latency,
         throughput,
         ingestion,

@@ -121,6 +121,20 @@ async def test_jobs_and_datasets_are_listed(site: Site) -> None:
     assert up["dataset"] == "b"
 
 
+async def test_a_neighbourhood_is_shown(site: Site) -> None:
+    path = "/datasets/a/neighbourhood"
+    whole = await site.get(path, "reader")
+    assert [node["name"] for node in whole["datasets"]] == ["a", "b"]
+    assert {node["name"] for node in whole["jobs"]} == {"src_a", "b"}
+    assert len(whole["edges"]) == 3
+    part = await site.get(path, upstream=0, downstream=0, columns=True, column="x")
+    assert [(node["name"], node["path"]) for node in part["datasets"]] == [("a", ["x"])]
+    assert (part["datasets"][0]["more"]["downstream"], part["edges"]) == (1, [])
+    async with site.client() as client:
+        assert (await client.get(path, params={"limit": 301})).status_code == 422
+        assert (await client.get("/datasets/theirs/neighbourhood")).status_code == 404
+
+
 async def test_partitions_are_explained(site: Site) -> None:
     await site.world.changed("a", DAY)
     (row,) = (await site.get("/datasets/b/partitions"))["items"]

@@ -102,6 +102,13 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
             call(SEEN, "up"),
             call("start"),
         ],
+        "queries.neighbourhood.neighbourhood": [
+            call("zzsecret_mid"),
+            call("zzsecret_mi"),
+            call(SEEN, with_columns=True, column="total"),
+            call("start", upstream=9, downstream=9),
+            call("below", limit=2),
+        ],
         "queries.orgs.settings": [call()],
         "queries.partition_states.partition_states": names,
         "queries.pauses.pauses": [call()],

@@ -50,6 +50,8 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "events.newest": {"kinds": None, "limit": 20, "before": 7},
     "events.newest_position": {},
     "events.expired_to": {},
+    "neighbourhood.tasks": {"jobs": [_ID], "most": 20},
+    "neighbourhood.evidence": {"datasets": [_ID], "versions": [_ID], "most": 20},
     "views.progress": {"ids": [_ID]},
     "views.tasks_of_plans": {"plans": [_ID]},
     "views.obstacles": {"ids": [_ID]},
