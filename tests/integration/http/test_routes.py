@@ -135,6 +135,23 @@ async def test_a_neighbourhood_is_shown(site: Site) -> None:
         assert (await client.get("/datasets/theirs/neighbourhood")).status_code == 404
 
 
+async def test_everything_is_found(site: Site) -> None:
+    found = await site.get("/search", "reader", q="B")
+    assert [(row["kind"], row["name"], row["match"]) for row in found["items"]] == [
+        ("dataset", "b", "exact"),
+        ("job", "b", "exact"),
+    ]
+    await site.world.changed("a", DAY)
+    (task,) = (await site.get("/tasks"))["items"]
+    rows = (await site.get("/search", q=task["id"][-8:], kind=["task", "plan"]))["items"]
+    assert [(row["id"], row["match"]) for row in rows] == [(task["id"], "ending")]
+    assert (await site.get("/search", "other.reader", q=task["id"]))["items"] == []
+    async with site.client() as client:
+        assert (await client.get("/search")).status_code == 422
+        assert (await client.get("/search", params={"q": "x" * 201})).status_code == 422
+        assert (await client.get("/search", params={"q": "  "})).status_code == 422
+
+
 async def test_partitions_are_explained(site: Site) -> None:
     await site.world.changed("a", DAY)
     (row,) = (await site.get("/datasets/b/partitions"))["items"]
