@@ -16,6 +16,7 @@ from engine.http.routes.org import checks, org, state
 from engine.http.routes.pauses import pauses
 from engine.http.routes.plans import plans
 from engine.http.routes.roles import roles
+from engine.http.routes.schedules import schedules
 from engine.http.routes.search import searches
 from engine.http.routes.tasks import tasks
 from engine.http.routes.users import changes, people
@@ -41,6 +42,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     stale,
     audits,
     invalidations,
+    schedules,
     sources,
     run_events,
     plans,

@@ -152,6 +152,15 @@ async def test_everything_is_found(site: Site) -> None:
         assert (await client.get("/search", params={"q": "  "})).status_code == 422
 
 
+async def test_schedules_are_listed(site: Site) -> None:
+    nightly = {"kind": "schedule", "cron": "0 2 * * *", "zone": "America/New_York"}
+    await site.post("/deploys", {"files": [dag("night", source("n", source=nightly))]}, "writer")
+    (row,) = (await site.get("/schedules", "reader"))["items"]
+    assert (row["dataset"], row["dag"], row["cron"]) == ("n", "night", "0 2 * * *")
+    assert (row["last_at"], row["is_overdue"], row["pause"]) == (None, False, None)
+    assert (await site.get("/schedules", "other.reader"))["items"] == []
+
+
 async def test_partitions_are_explained(site: Site) -> None:
     await site.world.changed("a", DAY)
     (row,) = (await site.get("/datasets/b/partitions"))["items"]
