@@ -14,6 +14,7 @@ from consumers.postgres.listener import PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.reports import report
 from consumers.sources import Sources, load_sources
+from consumers.stored_lag import store_lag
 from engine.errors import InvalidInput, PositionLost
 from engine.flow.deployment.auto_register import auto_register
 from engine.flow.ingestion.ingest import Confirm, Ingested, Rejected, ingest
@@ -31,6 +32,7 @@ from engine.store.run import fetch
 _log = structlog.get_logger(__name__)
 _REFRESH_SECONDS = 2.0
 _EXPIRE_SECONDS = 60.0
+_LAG_SECONDS = 10.0
 
 
 class _SourcesChanged(PositionLost):
@@ -80,6 +82,7 @@ class Consumers:
         """Consume until ``stop`` is set, then finish the current batches."""
         async with asyncio.TaskGroup() as group:
             group.create_task(run_periodically("sources", self._refresh, stop, _REFRESH_SECONDS))
+            group.create_task(run_periodically("lag", self._store_lag, stop, _LAG_SECONDS))
             group.create_task(
                 run_periodically("announced outputs", self._expire, stop, _EXPIRE_SECONDS)
             )
@@ -94,6 +97,11 @@ class Consumers:
         if sources != self._sources:
             self._sources = sources
             self._changed.set()
+        return False
+
+    async def _store_lag(self) -> bool:
+        async with self._database.connection() as conn:
+            await store_lag(conn, self._org.id, self._connections.name)
         return False
 
     async def _expire(self) -> bool:

@@ -66,7 +66,7 @@ def _service(url: str, networks: Networks) -> Any:
         ) from None
     _check_scheme(url.partition("://")[0] if _is_plain(url) else "", networks)
     # The parser of Apprise differs from others, so that its own result is checked.
-    parsed = url_to_dict(url, secure_logging=True) or {}
+    parsed = url_to_dict(url, secure_logging=True) or {}  # type: ignore[no-untyped-call]
     service = None
     if parsed:
         _check_scheme(parsed["schema"], networks)

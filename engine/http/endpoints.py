@@ -12,7 +12,7 @@ from engine.http.routes.invalidations import invalidations
 from engine.http.routes.jobs import backfills, jobs
 from engine.http.routes.keys import keys
 from engine.http.routes.me import me
-from engine.http.routes.org import checks, org, state
+from engine.http.routes.org import checks, org, state, streams
 from engine.http.routes.pauses import pauses
 from engine.http.routes.plans import plans
 from engine.http.routes.roles import roles
@@ -28,6 +28,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     me,
     org,
     state,
+    streams,
     checks,
     people,
     roles,

@@ -152,6 +152,22 @@ async def test_everything_is_found(site: Site) -> None:
         assert (await client.get("/search", params={"q": "  "})).status_code == 422
 
 
+async def test_positions_are_listed(site: Site) -> None:
+    await site.world.rows(
+        "INSERT INTO consumer_positions (org_id, consumer, stream, position, lag)"
+        " VALUES (%s, 'knockon.default', 'kafka/t/0', '7', 3) RETURNING 1",
+        site.world.org.id,
+    )
+    (row,) = (await site.get("/positions", "reader"))["items"]
+    assert (row["stream"], row["position"], row["lag"], row["is_read"]) == (
+        "kafka/t/0",
+        "7",
+        3,
+        False,
+    )
+    assert (await site.get("/positions", "other.reader"))["items"] == []
+
+
 async def test_schedules_are_listed(site: Site) -> None:
     nightly = {"kind": "schedule", "cron": "0 2 * * *", "zone": "America/New_York"}
     await site.post("/deploys", {"files": [dag("night", source("n", source=nightly))]}, "writer")

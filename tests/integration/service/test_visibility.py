@@ -117,6 +117,7 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
         "queries.plans.plan": [call(ids["pending"]), call(ids["proposed"])],
         "queries.progress.progress": [call(every)],
         "queries.progress.build_of": [call(UUID(ids["version"]))],
+        "queries.positions.positions": [call()],
         "queries.schedules.schedules": [call()],
         "queries.search.search": [
             call("zzsecret"),
