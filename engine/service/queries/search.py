@@ -13,14 +13,22 @@ from uuid import UUID
 import msgspec
 
 from engine.errors import InvalidInput
+from engine.flow.shared.org_context import OrgContext
 from engine.lineage.graph import Lineage
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
 from engine.service.name_index import Match
-from engine.service.queries.search_ids import PartOfId, find_ids
+from engine.service.queries.search_ids import (
+    PartOfId,
+    find_invalidations,
+    find_plans,
+    find_tasks,
+)
 from engine.service.searched_names import SearchedNames
 from engine.service.service import Service
 from engine.service.visibility import Visibility
+from engine.store.database import Connection
+from engine.store.rows.search import FoundId
 
 LONGEST_SEARCH: Final = 200
 MOST_FOUND: Final = 100
@@ -38,7 +46,11 @@ class SearchKind(StrEnum):
     INVALIDATION = "invalidation"
 
 
-_WITH_IDS = (SearchKind.TASK, SearchKind.PLAN, SearchKind.INVALIDATION)
+_BY_ID = {
+    SearchKind.TASK: find_tasks,
+    SearchKind.PLAN: find_plans,
+    SearchKind.INVALIDATION: find_invalidations,
+}
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -83,19 +95,36 @@ async def search(
         raise InvalidInput(f"a text to search for has 1 to {LONGEST_SEARCH} characters")
     if not 1 <= limit <= MOST_FOUND:
         raise InvalidInput(f"the limit is {limit}: give a number from 1 to {MOST_FOUND}")
-    chosen, part = set(kinds or SearchKind), PartOfId.of(wanted)
+    chosen = frozenset(kinds or SearchKind)
     async with service.snapshot(caller) as (conn, org):
         lineage = await org.lineage(conn)
         visible = await service.visibility(caller, conn, org)
-        work: list[Found] = []
-        if part is not None:
-            for kind in sorted(chosen.intersection(_WITH_IDS)):
-                found = await find_ids(conn, org, visible, kind, part, limit + 1)
-                work += (Found(kind, match, row.name, row.dag, id=row.id) for match, row in found)
+        work = await _find_work(conn, org, visible, chosen, wanted, limit + 1)
     names = await service.searched_names(org.id, lineage)
-    lists = [sorted(work, key=_rank), *_searches(names, lineage, visible, chosen, wanted)]
+    lists = (work, *_searches(names, lineage, visible, chosen, wanted))
     best = tuple(islice(_distinct(merge(*lists, key=_rank)), limit + 1))
     return SearchResult(best[:limit], more=len(best) > limit)
+
+
+async def _find_work(
+    conn: Connection,
+    org: OrgContext,
+    visible: Visibility,
+    kinds: frozenset[SearchKind],
+    text: str,
+    limit: int,
+) -> list[Found]:
+    """Return tasks, plans and invalidations by id, in the order of their ranks."""
+    part, work = PartOfId.of(text), list[Found]()
+    if part is not None:
+        for kind in kinds & _BY_ID.keys():
+            rows = await _BY_ID[kind](conn, org, visible, part, limit)
+            work += (_found(kind, part, row) for row in rows)
+    return sorted(work, key=_rank)
+
+
+def _found(kind: SearchKind, part: PartOfId, row: FoundId) -> Found:
+    return Found(kind, part.match(row.id), row.name, row.dag, id=row.id)
 
 
 def _rank(found: Found) -> int:
@@ -113,7 +142,11 @@ def _distinct(found: Iterable[Found]) -> Iterator[Found]:
 
 
 def _searches(
-    names: SearchedNames, lineage: Lineage, visible: Visibility, kinds: set[SearchKind], text: str
+    names: SearchedNames,
+    lineage: Lineage,
+    visible: Visibility,
+    kinds: frozenset[SearchKind],
+    text: str,
 ) -> Iterator[Iterator[Found]]:
     """Return the results by kind, each lazily, in the order of their ranks."""
     if SearchKind.DATASET in kinds:

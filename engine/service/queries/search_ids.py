@@ -1,6 +1,5 @@
 """Search for tasks, plans and invalidations by the beginning or the end of their ids."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -17,12 +16,6 @@ SHORTEST_ID: Final = 8
 """Fewest digits of an id, as printed by the command line; fewer would match too much."""
 _DIGITS: Final = 32
 _HEXADECIMAL: Final = frozenset("0123456789abcdef-")
-_STATEMENTS: Final = {
-    "task": ("search.tasks", "search.tasks_by_ending"),
-    "plan": ("search.plans", "search.plans_by_ending"),
-    "invalidation": ("search.invalidations", "search.invalidations_by_ending"),
-}
-"""By the beginning and by the end of ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,53 +37,44 @@ class PartOfId:
     def _digits(self) -> str:
         return self.text.replace("-", "")
 
-    @property
-    def is_whole(self) -> bool:
-        """True for a whole id."""
-        return len(self._digits) == _DIGITS
-
-    @property
-    def range(self) -> dict[str, UUID]:
-        """Return the first and the last id that begin with the part."""
+    def parameters(self, org: OrgContext, limit: int) -> dict[str, Any]:
+        """Return the ids to search for, as parameters of statements."""
         return {
+            "org_id": org.id,
             "first": UUID(self._digits.ljust(_DIGITS, "0")),
             "last": UUID(self._digits.ljust(_DIGITS, "f")),
+            "ending": self.text,
+            "limit": limit,
         }
 
-
-async def find_ids(
-    conn: Connection, org: OrgContext, visible: Visibility, kind: str, part: PartOfId, limit: int
-) -> list[tuple[Match, FoundId]]:
-    """Return the visible rows of a kind whose ids begin or end with a part, up to the limit."""
-    params = {"org_id": org.id, "limit": limit} | _hidden(kind, visible)
-    by_beginning, by_ending = _STATEMENTS[kind]
-    beginning = await fetch(conn, by_beginning, FoundId, **params, **part.range)
-    if part.is_whole:
-        found = [(Match.EXACT, row) for row in beginning]
-    else:
-        ending = await fetch(conn, by_ending, FoundId, **params, ending=part.text)
-        found = [
-            *((Match.PREFIX, row) for row in beginning),
-            *((Match.ENDING, row) for row in ending),
-        ]
-    if kind != "plan":
-        return found
-    return await _of_visible_plans(conn, org, visible, found)
+    def match(self, id_: UUID) -> Match:
+        """Return the part of an id that equals the text."""
+        if len(self._digits) == _DIGITS:
+            return Match.EXACT
+        return Match.PREFIX if id_.hex.startswith(self._digits) else Match.ENDING
 
 
-def _hidden(kind: str, visible: Visibility) -> dict[str, Any]:
-    if kind == "plan":
-        return {}
-    hidden = visible.hidden_jobs if kind == "task" else visible.hidden_datasets
-    return {"hidden": hidden}
+async def find_tasks(
+    conn: Connection, org: OrgContext, visible: Visibility, part: PartOfId, limit: int
+) -> list[FoundId]:
+    """Return the visible tasks whose ids begin or end with a part, at least up to the limit."""
+    params = part.parameters(org, limit)
+    return await fetch(conn, "search.tasks", FoundId, hidden=visible.hidden_jobs, **params)
 
 
-async def _of_visible_plans(
-    conn: Connection,
-    org: OrgContext,
-    visible: Visibility,
-    found: Sequence[tuple[Match, FoundId]],
-) -> list[tuple[Match, FoundId]]:
-    rows = [row for _, row in found]
-    kept = {row.id for row in await visible_plans(conn, org, visible, rows, attrgetter("id"))}
-    return [(match, row) for match, row in found if row.id in kept]
+async def find_invalidations(
+    conn: Connection, org: OrgContext, visible: Visibility, part: PartOfId, limit: int
+) -> list[FoundId]:
+    """Return the visible invalidations whose ids begin or end with a part; see `find_tasks`."""
+    params = part.parameters(org, limit)
+    return await fetch(
+        conn, "search.invalidations", FoundId, hidden=visible.hidden_datasets, **params
+    )
+
+
+async def find_plans(
+    conn: Connection, org: OrgContext, visible: Visibility, part: PartOfId, limit: int
+) -> list[FoundId]:
+    """Return the visible plans whose ids begin or end with a part; see `find_tasks`."""
+    rows = await fetch(conn, "search.plans", FoundId, **part.parameters(org, limit))
+    return await visible_plans(conn, org, visible, rows, attrgetter("id"))

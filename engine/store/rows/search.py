@@ -6,7 +6,7 @@ import msgspec
 
 
 class FoundId(msgspec.Struct, frozen=True):
-    """A row found by its id; ``name`` is its job or dataset, null for a plan."""
+    """A row found by its id, with its job or dataset; a plan has neither."""
 
     id: UUID
     name: str | None

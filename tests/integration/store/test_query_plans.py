@@ -52,12 +52,13 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "events.expired_to": {},
     "neighbourhood.tasks": {"jobs": [_ID], "most": 20},
     "neighbourhood.evidence": {"datasets": [_ID], "versions": [_ID], "most": 20},
-    "search.tasks": {"first": _ID, "last": _ID, "hidden": None, "limit": 20},
-    "search.tasks_by_ending": {"ending": "abcdef12", "hidden": None, "limit": 20},
-    "search.invalidations": {"first": _ID, "last": _ID, "hidden": None, "limit": 20},
-    "search.invalidations_by_ending": {"ending": "abcdef12", "hidden": None, "limit": 20},
-    "search.plans": {"first": _ID, "last": _ID, "limit": 20},
-    "search.plans_by_ending": {"ending": "abcdef12", "limit": 20},
+    "search.tasks": {
+        "first": _ID, "last": _ID, "ending": "abcdef12", "hidden": None, "limit": 20,
+    },
+    "search.invalidations": {
+        "first": _ID, "last": _ID, "ending": "abcdef12", "hidden": None, "limit": 20,
+    },
+    "search.plans": {"first": _ID, "last": _ID, "ending": "abcdef12", "limit": 20},
     "views.progress": {"ids": [_ID]},
     "views.tasks_of_plans": {"plans": [_ID]},
     "views.obstacles": {"ids": [_ID]},
@@ -122,9 +123,7 @@ _VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("dead_letters.list", {"streams": ["kafka/a"]}),
     ("views.stuck", {"hidden": [_ID]}),
     ("search.tasks", {"hidden": ["w.b"]}),
-    ("search.tasks_by_ending", {"hidden": ["w.b"]}),
     ("search.invalidations", {"hidden": [_ID]}),
-    ("search.invalidations_by_ending", {"hidden": [_ID]}),
 ]
 _CASES = [*((name, {}) for name in _STATEMENTS), *_VARIANTS]
 
