@@ -14,6 +14,7 @@ from consumers.postgres.listener import PAGE, PostgresConsumer
 from consumers.postgres.triggers import Tenant
 from consumers.reports import report
 from consumers.sources import Sources, load_sources
+from consumers.stored_lag import store_lag
 from engine.errors import InvalidInput, PositionLost
 from engine.event_rates import EventRates
 from engine.flow.deployment.auto_register import auto_register
@@ -34,6 +35,7 @@ _log = structlog.get_logger(__name__)
 _REFRESH_SECONDS = 2.0
 _EXPIRE_SECONDS = 60.0
 _PACED_SECONDS = 5
+_LAG_SECONDS = 10.0
 
 
 class _SourcesChanged(PositionLost):
@@ -87,6 +89,7 @@ class Consumers:
         self._stop = stop
         async with asyncio.TaskGroup() as group:
             group.create_task(run_periodically("sources", self._refresh, stop, _REFRESH_SECONDS))
+            group.create_task(run_periodically("lag", self._store_lag, stop, _LAG_SECONDS))
             group.create_task(
                 run_periodically("announced outputs", self._expire, stop, _EXPIRE_SECONDS)
             )
@@ -102,6 +105,11 @@ class Consumers:
         if (sources, quota) != (self._sources, self._quota):
             self._sources, self._quota = sources, quota
             self._changed.set()
+        return False
+
+    async def _store_lag(self) -> bool:
+        async with self._database.connection() as conn:
+            await store_lag(conn, self._org.id, self._connections.name)
         return False
 
     async def _expire(self) -> bool:

@@ -49,6 +49,14 @@ def check_url(url: str, networks: Networks) -> SplitResult:
     return parts
 
 
+async def deliver(url: str, headers: Mapping[str, str], body: bytes, networks: Networks) -> None:
+    """Send JSON that must be accepted; see `post`. Also raises ServiceUnavailable if it is not."""
+    headers = {**headers, "content-type": "application/json", "user-agent": "knockon"}
+    status = await post(url, headers, body, networks)
+    if not 200 <= status < 300:
+        raise ServiceUnavailable(f"the response has status {status}")
+
+
 async def post(url: str, headers: Mapping[str, str], body: bytes, networks: Networks) -> int:
     """Send a request, and return the status of the response, whose body is not read.
 

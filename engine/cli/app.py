@@ -53,6 +53,7 @@ COMMANDS = {
     "status": (_INSPECT, "Show the state of the org."),
     "jobs": (_INSPECT, "List jobs, with their unfinished tasks."),
     "datasets": (_INSPECT, "List datasets, with producers and readers."),
+    "schedules": (_INSPECT, "List the schedules of sources, with their next times."),
     "partitions": (_INSPECT, "Show the states of a dataset's partitions."),
     "stale": (_INSPECT, "List stale partitions, root causes first."),
     "audit": (_INSPECT, "Check every partition for lost work."),

@@ -13,10 +13,12 @@ from engine.http.routes.jobs import backfills, jobs
 from engine.http.routes.keys import keys
 from engine.http.routes.login import login
 from engine.http.routes.me import me
-from engine.http.routes.org import checks, org, state
+from engine.http.routes.org import checks, org, state, streams
 from engine.http.routes.pauses import pauses
 from engine.http.routes.plans import plans
 from engine.http.routes.roles import roles
+from engine.http.routes.schedules import schedules
+from engine.http.routes.search import searches
 from engine.http.routes.sessions import logout, sessions
 from engine.http.routes.tasks import tasks
 from engine.http.routes.users import changes, people
@@ -32,6 +34,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     sessions,
     org,
     state,
+    streams,
     checks,
     people,
     roles,
@@ -42,9 +45,11 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     jobs,
     datasets,
     lineage,
+    searches,
     stale,
     audits,
     invalidations,
+    schedules,
     sources,
     run_events,
     plans,

@@ -102,6 +102,20 @@ def propagate_columns(columns: ColumnMap | None, dirty: DirtyColumns) -> DirtyCo
     return frozenset(shaped) if shaped else PRUNED
 
 
+def affecting_columns(columns: ColumnMap | None, outputs: DirtyColumns) -> DirtyColumns | Pruning:
+    """Return the input columns of one edge that affect any of some output columns."""
+    if columns is None:
+        return ALL_COLUMNS
+    affecting = frozenset(
+        column
+        for column, affected in columns.items()
+        if affected is ALL_COLUMNS or outputs is ALL_COLUMNS or not outputs.isdisjoint(affected)
+    )
+    if EVERY in affecting:
+        return ALL_COLUMNS
+    return affecting or PRUNED
+
+
 def _read(columns: ColumnMap, dirty: frozenset[str]) -> Iterable[str]:
     if EVERY in columns:
         yield EVERY

@@ -1,19 +1,20 @@
-"""Delivery of events to the webhooks of an org: signed, in order, and at least once.
+"""Delivery of events to the webhooks and other receivers of an org: in order, at least once.
 
 A delivery has the id of its event, by which the receiver recognizes a repetition. A webhook that
 fails is repeated with growing pauses, and holds up no other.
 """
 
 import asyncio
-import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
-import msgspec
 import structlog
 
 from engine.errors import KnockonError
 from engine.flow.shared.org_context import OrgContext
-from engine.model.webhooks import signing_headers
-from engine.outgoing import Networks, post
+from engine.loops.receivers import alertmanager, apprise, webhook
+from engine.model.states import Receiver
+from engine.outgoing import Networks
 from engine.store.database import Database
 from engine.store.rows.events import FeedEvent
 from engine.store.rows.webhooks import DueWebhook
@@ -25,6 +26,13 @@ _RESERVED_SECONDS = 300.0
 """Longer than all deliveries of a step take, each at most ten seconds."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 3_600.0
 _MOST_ERROR = 500
+
+_Send = Callable[[DueWebhook, FeedEvent, Networks], Awaitable[None]]
+_SENDERS: Final[Mapping[Receiver, _Send]] = {
+    Receiver.WEBHOOK: webhook.send,
+    Receiver.ALERTMANAGER: alertmanager.send,
+    Receiver.APPRISE: apprise.send,
+}
 
 
 class Notifier:
@@ -70,15 +78,11 @@ class Notifier:
 
     async def _send(self, webhook: DueWebhook, event: FeedEvent) -> str | None:
         """Send one event; return the error, None if it was accepted."""
-        message = {"type": event.kind, "timestamp": event.occurred_at, "data": event}
-        body = msgspec.json.encode(message)
-        headers = signing_headers(webhook.secret, str(event.id), int(time.time()), body)
-        headers |= {"content-type": "application/json", "user-agent": "knockon"}
         try:
-            status = await post(webhook.url, headers, body, self._networks)
+            await _SENDERS[webhook.receiver](webhook, event, self._networks)
         except KnockonError as error:
             return str(error)
-        return None if 200 <= status < 300 else f"the response has status {status}"
+        return None
 
     async def _record_failure(self, webhook: DueWebhook, error: str) -> None:
         pause = min(_FIRST_PAUSE_SECONDS * 2.0**webhook.failures, _LONGEST_PAUSE_SECONDS)

@@ -11,6 +11,7 @@ from engine.errors import InvalidDag
 Path = tuple[str | int, ...]
 
 _MAX_PROBLEMS = 100
+_MOST_WORDS = 5_000
 _LITERAL = re.compile(r"[^:]*:\s*\|[-+0-9]*\s*(#.*)?")
 """A key, and the sign of a text whose lines follow."""
 
@@ -83,6 +84,10 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'flights'?`` if a known word is similar, else an empty text."""
-    near = get_close_matches(word[:100], sorted(known), n=1)
+    """Return ``; did you mean 'flights'?`` if a known word is similar, else an empty text.
+
+    There is no suggestion out of thousands of words, because the comparison takes seconds.
+    """
+    words = list(known)
+    near = get_close_matches(word[:100], sorted(words), n=1) if len(words) <= _MOST_WORDS else ()
     return f"; did you mean {near[0]!r}?" if near else ""

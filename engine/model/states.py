@@ -89,6 +89,31 @@ class EventKind(StrEnum):
     PARTITION_LOST = "partition.lost"
 
 
+class Receiver(StrEnum):
+    """Receiver of notifications."""
+
+    WEBHOOK = "webhook"
+    ALERTMANAGER = "alertmanager"
+    APPRISE = "apprise"
+
+
+AWAITED_KINDS: Final = (
+    EventKind.TASK_FAILED,
+    EventKind.PLAN_PENDING_APPROVAL,
+    EventKind.INVALIDATION_SET_ASIDE,
+    EventKind.DEAD_LETTER_RECORDED,
+    EventKind.PARTITION_LOST,
+)
+"""The events after which work waits for a person."""
+DECIDED_KINDS: Final = (
+    EventKind.TASK_RETRIED,
+    EventKind.TASK_CANCELED,
+    EventKind.PLAN_APPLIED,
+    EventKind.PLAN_REJECTED,
+)
+"""The events after which it no longer does."""
+
+
 class PlanState(StrEnum):
     """State of a plan."""
 

@@ -13,6 +13,7 @@ from engine.errors import InvalidInput
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  not a password
 VERSION: Final = "v1"
+_ALERTS: Final = "/api/v2/alerts"
 
 
 def signature(key: bytes, id_: bytes, timestamp: bytes, body: bytes) -> bytes:
@@ -29,6 +30,12 @@ def signing_headers(secret: str, id_: str, seconds: int, body: bytes) -> dict[st
         "webhook-timestamp": timestamp,
         "webhook-signature": f"{VERSION},{signed.decode()}",
     }
+
+
+def alerts_url(url: str) -> str:
+    """Return the URL that accepts alerts, for the address of an Alertmanager."""
+    base = url.rstrip("/")
+    return base if base.endswith(_ALERTS) else base + _ALERTS
 
 
 def signing_key(text: str) -> bytes:

@@ -1,5 +1,6 @@
 """The service: the database of the operations, and the lineage of each org."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,9 @@ from engine.outgoing import Networks
 from engine.service.batches import Batches
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
+from engine.service.lineage_cache import LineageCache
 from engine.service.masking import Mask
+from engine.service.searched_names import SearchedNames
 from engine.service.visibility import EVERYTHING, Visibility, load_visibility
 from engine.store.compatibility import missing_migrations, require_supported_code
 from engine.store.database import Connection, Database
@@ -66,7 +69,9 @@ class Service:
         self._event_quotas: dict[UUID, tuple[float, int | None]] = {}
         self._org_context = lru_cache(_CACHED_LINEAGES)(OrgContext)
         self._batches: dict[Any, Batches[Any, Any, Any]] = {}
-        self._visibilities: dict[tuple[UUID, frozenset[str]], tuple[Lineage, Visibility]] = {}
+        self._visibilities: LineageCache[tuple[UUID, frozenset[str]], Visibility]
+        self._visibilities = LineageCache(_CACHED_VISIBILITIES)
+        self._searched_names: LineageCache[UUID, SearchedNames] = LineageCache(_CACHED_LINEAGES)
 
     @classmethod
     @asynccontextmanager
@@ -180,13 +185,19 @@ class Service:
         if caller.sees_everything:
             return EVERYTHING
         key, lineage = (org.id, caller.org_roles), await org.lineage(conn)
-        cached = self._visibilities.get(key)
-        if cached is None or cached[0] is not lineage:
-            cached = lineage, await load_visibility(conn, org, lineage, caller.org_roles)
-            if key not in self._visibilities and len(self._visibilities) >= _CACHED_VISIBILITIES:
-                del self._visibilities[next(iter(self._visibilities))]
-            self._visibilities[key] = cached
-        return cached[1]
+        cached = self._visibilities.get(key, lineage)
+        if cached is None:
+            loaded = await load_visibility(conn, org, lineage, caller.org_roles)
+            cached = self._visibilities.put(key, lineage, loaded)
+        return cached
+
+    async def searched_names(self, org_id: UUID, lineage: Lineage) -> SearchedNames:
+        """Return the names to search, collected once after each deploy."""
+        cached = self._searched_names.get(org_id, lineage)
+        if cached is None:
+            collected = await asyncio.to_thread(SearchedNames.of, lineage)  # a second, if large
+            cached = self._searched_names.put(org_id, lineage, collected)
+        return cached
 
     async def mask(self, caller: Caller) -> Mask:
         """Return the mask of the names that are hidden from the caller."""

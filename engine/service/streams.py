@@ -1,4 +1,4 @@
-"""Streams of messages that a caller sees."""
+"""Streams of messages: those that a caller sees, and those that are read."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,7 +10,8 @@ from engine.store.database import Connection
 from engine.store.rows.sources import SourceFeed
 from engine.store.run import fetch
 
-_LOCATIONS = (("kafka", "topic"), (HTTP, "endpoint"))
+CHANGE_LOG = "postgres"
+_LOCATIONS = {"kafka": "topic", HTTP: "endpoint"}
 
 
 async def visible_streams(
@@ -22,12 +23,29 @@ async def visible_streams(
     """
     if visible.is_full:
         return None
+    feeds = await _feeds(conn, org)
+    return [
+        name
+        for name, names in feeds.items()
+        if name != CHANGE_LOG and names.isdisjoint(visible.dataset_names)
+    ]
+
+
+async def read_streams(conn: Connection, org: OrgContext) -> list[str]:
+    """Return the streams that deployed sources read; ``postgres`` stands for any change log."""
+    return list(await _feeds(conn, org))
+
+
+async def _feeds(conn: Connection, org: OrgContext) -> dict[str, set[str]]:
+    """Return the datasets of each stream."""
     feeds: defaultdict[str, set[str]] = defaultdict(set)
     for row in await fetch(conn, "sources.feeds", SourceFeed, org_id=org.id):
-        for transport, key in _LOCATIONS:
-            if row.source["kind"] == transport:
-                feeds[f"{transport}/{row.source[key]}"] |= set(row.datasets)
-    return [name for name, names in feeds.items() if names.isdisjoint(visible.dataset_names)]
+        kind = row.source["kind"]
+        if kind == CHANGE_LOG:
+            feeds[kind] |= set(row.datasets)
+        elif kind in _LOCATIONS:
+            feeds[f"{kind}/{row.source[_LOCATIONS[kind]]}"] |= set(row.datasets)
+    return feeds
 
 
 def is_among(stream: str, streams: Iterable[str] | None) -> bool:

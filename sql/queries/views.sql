@@ -49,8 +49,10 @@ WHERE org_id = %(org_id)s AND knockon.id_ends_with(id, %(ending)s)
 LIMIT 2
 
 -- :name positions
--- The positions of all consumers. The check for partitions that have come into being is none.
-SELECT consumer, stream, position, updated_at FROM knockon.consumer_positions
+-- The positions of all consumers, with the reported lag. The check for partitions that have come into
+-- being is none.
+SELECT consumer, stream, position, updated_at, lag, lag_seconds, lag_at, clock_timestamp() AS now
+FROM knockon.consumer_positions
 WHERE org_id = %(org_id)s AND consumer <> 'appears' ORDER BY consumer, stream
 
 -- :name open_dead_letters

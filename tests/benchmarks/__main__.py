@@ -16,6 +16,7 @@ from tests.benchmarks import (
     large_lineage,
     latency,
     mapping_sets,
+    neighbourhoods,
     streaming,
     throughput,
 )
@@ -28,6 +29,7 @@ MODULES = {
         mapping_sets,
         fan_out,
         large_lineage,
+        neighbourhoods,
         latency,
         throughput,
         ingestion,

@@ -5,6 +5,7 @@ from engine.flow.planning.plan import plan
 from engine.model.event import SourceEvent
 from engine.store.database import Database
 from tests.benchmarks.drain import Worker
+from tests.benchmarks.neighbourhoods import Asked, over_http, over_the_operation
 from tests.benchmarks.stored import store
 from tests.benchmarks.worlds import chain, layered
 
@@ -27,3 +28,12 @@ async def test_a_stored_lineage_has_all_edges(database: Database) -> None:
     async with database.connection() as conn:
         lineage = await (await store(conn, world)).lineage(conn)
     assert lineage.graph().edges == world.lineage().graph().edges
+
+
+async def test_a_neighbourhood_is_read_by_the_operation_and_over_http(database: Database) -> None:
+    world = layered(400, 3, 2_000)
+    async with database.connection() as conn:
+        await store(conn, world)
+    asked = Asked(world.datasets[200].name, nodes=100, times=2)
+    assert len(await over_the_operation(database, asked)) == 2
+    assert len(await over_http(database, asked)) == 2

@@ -56,6 +56,8 @@ async def hidden_world(database: Database) -> Hidden:
         job("below", "zzsecret_feed", SEEN),
     )
     await world.deploy(hidden_source("zzsecret_old", {"kind": "manual"}), dag="zzsecret_dag")
+    nightly = {"kind": "schedule", "cron": "0 2 * * *"}
+    await world.deploy(hidden_source("zzsecret_nightly", nightly), dag="zzsecret_nights")
     await world.deploy(
         hidden_source("zzsecret_in", {"kind": "http", "endpoint": "zzsecret_end"}),
         dag="zzsecret_http",

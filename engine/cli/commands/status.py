@@ -154,10 +154,13 @@ def _dags_table(view: Status) -> RenderableType:
 
 
 def _positions_table(view: Status) -> RenderableType:
-    table = empty_table("consumer", "stream", "position", "moved|")
+    table = empty_table("consumer", "stream", "position", "moved|", "behind>")
     for row in view.positions:
-        table.add_row(row.consumer, row.stream, row.position[:60], ago(row.updated_at))
-    return table
+        behind = "" if row.lag is None else f"{row.lag:,}"
+        moved = ago(row.updated_at)
+        table.add_row(row.consumer, row.stream, row.position[:60], moved, behind)
+    problems = (f"{row.stream}: {row.problem}" for row in view.positions if row.problem)
+    return Group(table, *(Text(line, "yellow") for line in problems))
 
 
 def _workers_table(view: Status) -> RenderableType:

@@ -11,13 +11,8 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.render.elements import ago, empty_table
 from engine.cli.runtime.session import run
-from engine.model.states import EventKind
-from engine.service.commands.webhooks import (
-    AWAITED_KINDS,
-    AddedWebhook,
-    add_webhook,
-    remove_webhook,
-)
+from engine.model.states import AWAITED_KINDS, EventKind, Receiver
+from engine.service.commands.webhooks import AddedWebhook, add_webhook, remove_webhook
 from engine.service.queries.webhooks import WebhookRow
 from engine.service.queries.webhooks import webhooks as all_webhooks
 
@@ -38,7 +33,12 @@ def webhooks(options: GlobalOptions) -> None:
 def add(
     options: GlobalOptions,
     name: _Name,
-    url: Annotated[str, typer.Argument(help="URL that accepts signed POST requests.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="URL that accepts signed POST requests, of an Alertmanager, or of Apprise."
+        ),
+    ],
     kind: Annotated[
         list[EventKind] | None,
         typer.Option(
@@ -48,16 +48,18 @@ def add(
             show_default=False,
         ),
     ] = None,
+    to: Annotated[Receiver, typer.Option("--to", help="Receiver at the URL.")] = Receiver.WEBHOOK,
     by: By = None,
 ) -> None:
     """Have the org's events sent to a URL from now on, and print the signing secret once.
 
-    Engines send the events, at least once and in order, as Standard Webhooks.
+    Engines send the events, at least once and in order: as Standard Webhooks, as alerts that the
+    end of the cause resolves, or as texts to chat, mail and paging services.
     """
     kinds = kind or AWAITED_KINDS
     added = run(
         options,
-        lambda session: add_webhook(session.caller(by), session.service, name, url, kinds),
+        lambda session: add_webhook(session.caller(by), session.service, name, url, kinds, to),
     )
     show(options, added, _added, soft_wrap=True)
 
@@ -71,6 +73,8 @@ def remove(options: GlobalOptions, name: _Name, by: By = None) -> None:
 
 
 def _added(added: AddedWebhook) -> RenderableType:
+    if added.secret is None:
+        return Text(f"{added.name} is sent the events from now on")
     note = Text(
         "the secret is shown only now: the receiver needs it to verify deliveries", "yellow"
     )
@@ -80,10 +84,13 @@ def _added(added: AddedWebhook) -> RenderableType:
 def _table(rows: list[WebhookRow]) -> RenderableType:
     if not rows:
         return Text("no webhooks: knockon webhooks add NAME URL", "dim")
-    table = empty_table("webhook", "url", "kinds", "delivered|", "failures>", "last error")
+    table = empty_table(
+        "webhook", "receiver|", "url", "kinds", "delivered|", "failures>", "last error"
+    )
     for row in rows:
         table.add_row(
             row.name,
+            row.receiver,
             row.url,
             ", ".join(row.kinds),
             ago(row.delivered_at) or "never",

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from engine.errors import InvalidInput, PositionLost
 from engine.flow.ingestion.ingest import ingest
 from engine.flow.shared.org_context import OrgContext
 from engine.lineage.schedules import covered, covers_all
-from engine.model.cron import next_time, previous_times
+from engine.model.cron import next_time, previous_time, previous_times
 from engine.model.event import Advance, Batch, Delivery, Received, SourceEvent
 from engine.model.states import Reason
 from engine.partitions import PartitionSpace
@@ -57,6 +57,27 @@ async def restart(conn: Connection, org: OrgContext, datasets: Collection[str]) 
     await execute(conn, "schedule.restart", org_id=org.id, datasets=list(datasets))
 
 
+def last_firing(row: ScheduledSource) -> datetime | None:
+    """Return the time at which a source last fired, None before its first time."""
+    since = _since(row).astimezone(_zone(row))
+    last = previous_time(row.source["cron"], since + timedelta(seconds=1))
+    return last if last == since else None  # otherwise it is the time of the deploy
+
+
+def next_firing(row: ScheduledSource) -> datetime:
+    """Return the first time after the last one; it has passed if no engine has fired it yet."""
+    return next_time(row.source["cron"], _since(row).astimezone(_zone(row)))
+
+
+def partitions_at(
+    row: ScheduledSource, space: PartitionSpace, time: datetime
+) -> tuple[str, ...] | None:
+    """Return the partitions that a source marks as changed at a time; None: the whole dataset."""
+    if covers_all(space, row.source):
+        return None
+    return tuple(space.texts(covered(space, row.source, [time])))
+
+
 async def _fire(conn: Connection, org: OrgContext, rows: Iterable[ScheduledSource]) -> int:
     """Fire what is due; a schedule that cannot fire stops neither the others nor a deploy."""
     fired = 0
@@ -83,10 +104,6 @@ def _due_times(row: ScheduledSource) -> list[datetime]:
     return list(islice(later, _MOST_TIMES))[::-1]
 
 
-def _first_due(row: ScheduledSource) -> datetime:
-    return next_time(row.source["cron"], _since(row).astimezone(_zone(row)))
-
-
 def _since(row: ScheduledSource) -> datetime:
     return datetime.fromisoformat(row.position or row.since.isoformat())
 
@@ -97,7 +114,7 @@ def _zone(row: ScheduledSource) -> ZoneInfo:
 
 def _due(row: ScheduledSource, times: Sequence[datetime], space: PartitionSpace) -> _Due:
     is_gapless = len(times) < _MOST_TIMES
-    first = [] if is_gapless else [_first_due(row)]
+    first = [] if is_gapless else [next_firing(row)]
     partitions = covered(space, row.source, [*first, *times], is_gapless=is_gapless)
     # Windows are named, even if they are all of the dataset: some may not be known yet.
     texts = None if covers_all(space, row.source) else tuple(space.texts(partitions))

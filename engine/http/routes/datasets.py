@@ -19,6 +19,7 @@ from engine.service.queries.datasets import DatasetRow
 from engine.service.queries.datasets import datasets as all_datasets
 from engine.service.queries.explain_partition import explain_partition
 from engine.service.queries.lineage import Direction, LineageNode, lineage_tree
+from engine.service.queries.neighbourhood import MOST_DEPTH, MOST_NODES, neighbourhood
 from engine.service.queries.partition_states import StateRow, partition_states
 from engine.service.queries.stale import StaleRow
 from engine.service.queries.stale import stale as stale_partitions
@@ -30,6 +31,12 @@ audits = Resource("/audit")
 _OfDataset = Annotated[str | None, Query(description="Name of a dataset; default: all datasets.")]
 _Direction = Annotated[Direction, Query(description="Downstream or upstream.")]
 _Most = Annotated[int, Query(ge=1, le=1_000, description="Most partitions to list.")]
+_Depth = Annotated[int, Query(ge=0, le=MOST_DEPTH, description="Jobs to cross.")]
+_Nodes = Annotated[int, Query(ge=1, le=MOST_NODES, description="Most datasets and jobs.")]
+_WithColumns = Annotated[bool, Query(description="Show the columns of each edge.")]
+_Column = Annotated[
+    str | None, Query(max_length=MAX_TEXT, description="Column of the dataset, to show its path.")
+]
 _Key = Annotated[str, Query(max_length=MAX_TEXT, description="Key of a partition.")]
 
 
@@ -65,6 +72,28 @@ async def explain(call: Call, dataset: str, partition: _Key) -> Response:
 async def show_lineage_of(call: Call, dataset: str, direction: _Direction = "down") -> Response:
     """Show the lineage of a dataset as a tree, with the columns of each edge."""
     return await call.costly(Page).answer(lineage_tree, dataset, direction)
+
+
+@datasets.get("/{dataset}/neighbourhood", neighbourhood)
+async def show_neighbourhood(
+    call: Call,
+    dataset: str,
+    upstream: _Depth = 2,
+    downstream: _Depth = 2,
+    limit: _Nodes = MOST_NODES,
+    columns: _WithColumns = False,
+    column: _Column = None,
+) -> Response:
+    """Show the datasets and jobs around a dataset, with their states, up to the limit."""
+    return await call.answer(
+        neighbourhood,
+        dataset,
+        upstream=upstream,
+        downstream=downstream,
+        limit=limit,
+        with_columns=columns,
+        column=column,
+    )
 
 
 @lineage.get("", lineage_tree, returns=Page[LineageNode])

@@ -18,11 +18,14 @@ from engine.service.commands.orgs import set_admission, set_blast_radius, set_fo
 from engine.service.queries import health
 from engine.service.queries.identity import admission
 from engine.service.queries.orgs import settings
+from engine.service.queries.positions import Position
+from engine.service.queries.positions import positions as all_positions
 from engine.service.queries.status import status
 from engine.service.queries.usage import usage
 
 org = Resource("/org")
 state = Resource("/status")
+streams = Resource("/positions")
 checks = Resource("/health")
 
 
@@ -117,6 +120,12 @@ async def admit(call: Call, body: Terms) -> Response:
 async def show_status(call: Call) -> Response:
     """Show unfinished and stuck work, positions of consumers, and workers."""
     return await call.answer(status)
+
+
+@streams.get("", all_positions, returns=Page[Position])
+async def list_positions(call: Call) -> Response:
+    """List the positions of consumers in topics and change logs, and how far they are behind."""
+    return await call.answer_all(all_positions)
 
 
 @checks.get("/processes", health.processes)

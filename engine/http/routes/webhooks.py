@@ -12,8 +12,8 @@ from engine.http.bodies import Body, Name, Text
 from engine.http.call import Call
 from engine.http.pages import Page, PagingOf
 from engine.http.resource import Resource
-from engine.model.states import EventKind
-from engine.service.commands.webhooks import AWAITED_KINDS, add_webhook, remove_webhook
+from engine.model.states import AWAITED_KINDS, EventKind, Receiver
+from engine.service.commands.webhooks import add_webhook, remove_webhook
 from engine.service.queries.webhooks import WebhookRow
 from engine.service.queries.webhooks import webhooks as all_webhooks
 
@@ -34,6 +34,7 @@ class NewWebhook(Body):
     name: Name
     url: Text
     kinds: Annotated[tuple[EventKind, ...], Field(min_length=1)] = AWAITED_KINDS
+    receiver: Receiver = Receiver.WEBHOOK
 
 
 class RemovedWebhook(msgspec.Struct, frozen=True):
@@ -50,8 +51,8 @@ async def list_webhooks(call: Call, paging: PagingOf) -> Response:
 
 @webhooks.post("", add_webhook, status=HTTPStatus.CREATED)
 async def add(call: Call, body: NewWebhook) -> Response:
-    """Add a webhook, whose signing secret the response shows once."""
-    added = await call.run(add_webhook, body.name, body.url, body.kinds)
+    """Add a webhook or another receiver; the response shows the secret of a webhook once."""
+    added = await call.run(add_webhook, body.name, body.url, body.kinds, body.receiver)
     return call.json(added, HTTPStatus.CREATED)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.lineage.columns import ALL_COLUMNS, EVERY
+from engine.lineage.columns import ALL_COLUMNS, EVERY, ColumnMap
 from engine.lineage.graph import Edge, Lineage
 from engine.model.states import Role
 from engine.service.caller import Caller, requires
@@ -101,7 +101,7 @@ class _TreeBuilder:
             partitioning=dimensions_text(lineage, dataset),
             is_source=job.is_source,
             mapping=edge and edge[0].mapping.to_spec(),
-            columns=edge and _columns(*edge),
+            columns=edge and columns_of(edge[0].columns[edge[1]]),
             again=again,
             next=()
             if again
@@ -120,8 +120,8 @@ class _TreeBuilder:
                 yield edge.dataset, (edge, job.outputs.index(dataset))
 
 
-def _columns(edge: Edge, output: int) -> dict[str, tuple[str, ...]] | None:
-    columns = edge.columns[output]
+def columns_of(columns: ColumnMap | None) -> dict[str, tuple[str, ...]] | None:
+    """Return the output columns affected by each input column ("*": all); None if unknown."""
     if columns is None:
         return None
     return {

@@ -16,9 +16,9 @@ from engine.model.states import (
 )
 from engine.service.caller import Caller, requires
 from engine.service.queries.plans import PlanRow, load_plans
+from engine.service.queries.positions import Position, load_positions
 from engine.service.queries.served import missing_processes
 from engine.service.service import Service
-from engine.service.streams import is_among, visible_streams
 from engine.service.visibility import EVERYTHING, Visibility
 from engine.store.database import Connection
 from engine.store.rows.pauses import Gathering, HeldBack, Pause
@@ -51,15 +51,6 @@ class UndeployedDag(msgspec.Struct, frozen=True):
     version: int
     undeployed_at: datetime
     by: str | None
-
-
-class Position(msgspec.Struct, frozen=True):
-    """Position of a consumer in a stream."""
-
-    consumer: str
-    stream: str
-    position: str
-    updated_at: datetime
 
 
 class StuckTask(msgspec.Struct, frozen=True):
@@ -169,9 +160,7 @@ async def load_status(
         hidden=visible.hidden_datasets,
         **params,
     )
-    streams = await visible_streams(conn, org, visible)
     dags = await fetch(conn, "views.dags", DeployedDag, **params)
-    positions = await fetch(conn, "views.positions", Position, **params)
     pauses = await fetch(conn, "pauses.list", Pause, **params)
     gathering = await fetch(conn, "pauses.gathering", Gathering, **params)
     undeployed = await fetch(conn, "views.undeployed_dags", UndeployedDag, **params)
@@ -190,7 +179,7 @@ async def load_status(
         open_invalidations=invalidations.invalidations,
         oldest_seconds=invalidations.seconds,
         dead_letters=letters.letters,
-        positions=tuple(row for row in positions if is_among(row.stream, streams)),
+        positions=tuple(await load_positions(conn, org, visible)),
         stuck=tuple(_stuck(row) for row in stuck),
         workers=tuple(await fetch(conn, "views.workers", Worker, **params)),
         set_aside=tuple(_set_aside(row) for row in aside),

@@ -32,3 +32,16 @@ class StoredPosition(msgspec.Struct, frozen=True):
 
     stream: str
     position: str
+
+
+class PositionRow(msgspec.Struct, frozen=True):
+    """The position of a consumer in a stream, with the lag reported last, and the current time."""
+
+    consumer: str
+    stream: str
+    position: str
+    updated_at: datetime
+    lag: int | None
+    lag_seconds: float | None
+    lag_at: datetime | None
+    now: datetime

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.model.states import EventKind
+from engine.model.states import EventKind, Receiver
 
 
 class DueWebhook(msgspec.Struct, frozen=True):
@@ -18,10 +18,15 @@ class DueWebhook(msgspec.Struct, frozen=True):
     kinds: list[EventKind]
     position: int
     failures: int
+    receiver: Receiver
+    org: str
 
 
 class WebhookRow(msgspec.Struct, frozen=True):
-    """A webhook without its secret; ``failures`` are those since the last delivery."""
+    """A webhook without its secret; ``failures`` are those since the last delivery.
+
+    A ``url`` of Apprise contains secrets, and is masked for users.
+    """
 
     id: UUID
     name: str
@@ -33,9 +38,11 @@ class WebhookRow(msgspec.Struct, frozen=True):
     next_attempt_at: datetime
     delivered_at: datetime | None
     last_error: str | None
+    receiver: Receiver
 
 
 class RemovedWebhook(msgspec.Struct, frozen=True):
     """The URL of a removed webhook."""
 
     url: str
+    receiver: Receiver

@@ -121,6 +121,62 @@ async def test_jobs_and_datasets_are_listed(site: Site) -> None:
     assert up["dataset"] == "b"
 
 
+async def test_a_neighbourhood_is_shown(site: Site) -> None:
+    path = "/datasets/a/neighbourhood"
+    whole = await site.get(path, "reader")
+    assert [node["name"] for node in whole["datasets"]] == ["a", "b"]
+    assert {node["name"] for node in whole["jobs"]} == {"src_a", "b"}
+    assert len(whole["edges"]) == 3
+    part = await site.get(path, upstream=0, downstream=0, columns=True, column="x")
+    assert [(node["name"], node["path"]) for node in part["datasets"]] == [("a", ["x"])]
+    assert (part["datasets"][0]["more"]["downstream"], part["edges"]) == (1, [])
+    async with site.client() as client:
+        assert (await client.get(path, params={"limit": 301})).status_code == 422
+        assert (await client.get("/datasets/theirs/neighbourhood")).status_code == 404
+
+
+async def test_everything_is_found(site: Site) -> None:
+    found = await site.get("/search", "reader", q="B")
+    assert [(row["kind"], row["name"], row["match"]) for row in found["items"]] == [
+        ("dataset", "b", "exact"),
+        ("job", "b", "exact"),
+    ]
+    await site.world.changed("a", DAY)
+    (task,) = (await site.get("/tasks"))["items"]
+    rows = (await site.get("/search", q=task["id"][-8:], kind=["task", "plan"]))["items"]
+    assert [(row["id"], row["match"]) for row in rows] == [(task["id"], "ending")]
+    assert (await site.get("/search", "other.reader", q=task["id"]))["items"] == []
+    async with site.client() as client:
+        assert (await client.get("/search")).status_code == 422
+        assert (await client.get("/search", params={"q": "x" * 201})).status_code == 422
+        assert (await client.get("/search", params={"q": "  "})).status_code == 422
+
+
+async def test_positions_are_listed(site: Site) -> None:
+    await site.world.rows(
+        "INSERT INTO consumer_positions (org_id, consumer, stream, position, lag)"
+        " VALUES (%s, 'knockon.default', 'kafka/t/0', '7', 3) RETURNING 1",
+        site.world.org.id,
+    )
+    (row,) = (await site.get("/positions", "reader"))["items"]
+    assert (row["stream"], row["position"], row["lag"], row["is_read"]) == (
+        "kafka/t/0",
+        "7",
+        3,
+        False,
+    )
+    assert (await site.get("/positions", "other.reader"))["items"] == []
+
+
+async def test_schedules_are_listed(site: Site) -> None:
+    nightly = {"kind": "schedule", "cron": "0 2 * * *", "zone": "America/New_York"}
+    await site.post("/deploys", {"files": [dag("night", source("n", source=nightly))]}, "writer")
+    (row,) = (await site.get("/schedules", "reader"))["items"]
+    assert (row["dataset"], row["dag"], row["cron"]) == ("n", "night", "0 2 * * *")
+    assert (row["last_at"], row["is_overdue"], row["pause"]) == (None, False, None)
+    assert (await site.get("/schedules", "other.reader"))["items"] == []
+
+
 async def test_partitions_are_explained(site: Site) -> None:
     await site.world.changed("a", DAY)
     (row,) = (await site.get("/datasets/b/partitions"))["items"]

@@ -4,12 +4,9 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request, Response
 
 from consumers.http import keys_of, verify
 from engine.errors import Forbidden, InvalidInput, ServiceUnavailable
@@ -21,52 +18,15 @@ from engine.service.commands.webhooks import add_webhook, remove_webhook
 from engine.service.queries.webhooks import webhooks
 from engine.service.service import Service
 from engine.store.database import Database
-from engine.web_server import HTTP_SERVICE, WebServer
+from tests.support.receiver import HttpReceiver, receiving
 from tests.support.worlds import World, job, source
 
 DAY = "2013-02-13"
 ALL_KINDS = tuple(EventKind)
 
 
-@dataclass
-class Receiver:
-    """A server that keeps the requests, and answers each with the next status, at last 204."""
-
-    url: str = ""
-    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)
-
-    @property
-    def ids(self) -> list[str]:
-        return [headers["webhook-id"] for headers, _ in self.requests]
-
-    @property
-    def kinds(self) -> list[str]:
-        return [json.loads(body)["type"] for _, body in self.requests]
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver, app, stop = Receiver(), FastAPI(), asyncio.Event()
-
-    @app.post("/hook")
-    async def hook(request: Request) -> Response:
-        receiver.requests.append((dict(request.headers), await request.body()))
-        status = receiver.statuses.pop(0) if receiver.statuses else 204
-        return Response(status_code=status, headers={"location": "/elsewhere"})
-
-    server = WebServer(app, "127.0.0.1:0", HTTP_SERVICE)
-    receiver.url = f"{server.url}/hook"
-    async with asyncio.TaskGroup() as group:
-        group.create_task(server.run(stop))
-        try:
-            yield receiver
-        finally:
-            stop.set()
-
-
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver() -> AsyncIterator[HttpReceiver]:
     async with receiving() as each:
         yield each
 
@@ -98,7 +58,7 @@ async def due_again(world: World) -> None:
     await world.rows("UPDATE webhooks SET next_attempt_at = now() RETURNING 1")
 
 
-async def test_events_are_signed_and_sent_in_order(world: World, receiver: Receiver) -> None:
+async def test_events_are_signed_and_sent_in_order(world: World, receiver: HttpReceiver) -> None:
     secret = await added(world, receiver.url)
     await world.changed("a", DAY)
     await world.run()
@@ -116,7 +76,7 @@ async def test_events_are_signed_and_sent_in_order(world: World, receiver: Recei
     assert len(receiver.requests) == len(positions)
 
 
-async def test_only_chosen_kinds_from_now_on_are_sent(world: World, receiver: Receiver) -> None:
+async def test_only_chosen_kinds_from_now_on_are_sent(world: World, receiver: HttpReceiver) -> None:
     await world.changed("a", DAY)
     await added(world, receiver.url, "ops", EventKind.PLAN_APPLIED)
     assert not await delivered(world)
@@ -126,7 +86,7 @@ async def test_only_chosen_kinds_from_now_on_are_sent(world: World, receiver: Re
 
 
 async def test_a_failed_delivery_is_repeated_with_the_same_id(
-    world: World, receiver: Receiver
+    world: World, receiver: HttpReceiver
 ) -> None:
     await added(world, receiver.url, "ops", EventKind.PLAN_APPLIED)
     for _ in range(2):
@@ -146,7 +106,7 @@ async def test_a_failed_delivery_is_repeated_with_the_same_id(
     assert (row.failures, row.last_error) == (0, None)
 
 
-async def test_a_dead_webhook_holds_up_no_other(world: World, receiver: Receiver) -> None:
+async def test_a_dead_webhook_holds_up_no_other(world: World, receiver: HttpReceiver) -> None:
     await added(world, "http://127.0.0.1:1/none", "dead", EventKind.PLAN_APPLIED)
     await added(world, receiver.url, "live", EventKind.PLAN_APPLIED)
     await world.changed("a", DAY)
@@ -157,7 +117,7 @@ async def test_a_dead_webhook_holds_up_no_other(world: World, receiver: Receiver
     assert "does not answer" in (dead.last_error or "")
 
 
-async def test_several_engines_send_an_event_once(world: World, receiver: Receiver) -> None:
+async def test_several_engines_send_an_event_once(world: World, receiver: HttpReceiver) -> None:
     await added(world, receiver.url, "ops", EventKind.PLAN_APPLIED)
     await world.changed("a", DAY)
     await published(world)
@@ -166,7 +126,7 @@ async def test_several_engines_send_an_event_once(world: World, receiver: Receiv
     assert receiver.kinds == ["plan.applied"]
 
 
-async def test_an_invalidation_set_aside_is_an_event(world: World, receiver: Receiver) -> None:
+async def test_an_invalidation_set_aside_is_an_event(world: World, receiver: HttpReceiver) -> None:
     await added(world, receiver.url, "ops", EventKind.INVALIDATION_SET_ASIDE)
     await world.rows(
         "INSERT INTO data_invalidations (id, org_id, dataset_uuid, dataset_version, scope,"
@@ -182,7 +142,7 @@ async def test_an_invalidation_set_aside_is_an_event(world: World, receiver: Rec
     assert "malformed" in data["detail"]["error"]
 
 
-async def test_lost_partitions_are_an_event(world: World, receiver: Receiver) -> None:
+async def test_lost_partitions_are_an_event(world: World, receiver: HttpReceiver) -> None:
     from engine.flow.planning.audit import audit_all
 
     await added(world, receiver.url, "ops", EventKind.PARTITION_LOST)
@@ -197,7 +157,7 @@ async def test_lost_partitions_are_an_event(world: World, receiver: Receiver) ->
     assert {"dataset": "b", "partitions": [DAY], "count": 1} in details
 
 
-async def test_a_removed_webhook_gets_nothing(world: World, receiver: Receiver) -> None:
+async def test_a_removed_webhook_gets_nothing(world: World, receiver: HttpReceiver) -> None:
     await added(world, receiver.url)
     with pytest.raises(InvalidInput, match="there is a webhook 'ops'"):
         await added(world, receiver.url)

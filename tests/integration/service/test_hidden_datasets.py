@@ -43,6 +43,7 @@ async def hidden(database: Database) -> Hidden:
     [
         ("queries.partition_states.partition_states", 0, ["zzsecret_mid"]),
         ("queries.lineage.lineage_tree", 0, ["zzsecret_mid"]),
+        ("queries.neighbourhood.neighbourhood", 0, ["zzsecret_mid"]),
         ("queries.datasets.datasets", 0, ["zzsecret_dag"]),
         ("queries.history.history", 0, ["zzsecret_dag"]),
         ("queries.history.file_of_version", 0, ["zzsecret_dag", 1]),

@@ -40,7 +40,8 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
     ids, event = hidden.ids, SourceEvent(dataset="zzsecret_mid", partitions=(DAYS[0],))
     open_event = SourceEvent(dataset="start", partitions=(DAYS[0],))
     secret_task, seen_task = ids["make_zzsecret_mid succeeded"], ids[f"{SEEN} succeeded"]
-    every = [UUID(id_) for id_ in hidden.secrets if id_ != MARK]
+    every_text = [id_ for id_ in hidden.secrets if id_ != MARK]
+    every = [UUID(id_) for id_ in every_text]
     dag = parse_dag('{"dag": "w", "jobs": []}', where="w.yaml")
     reading = parse_dag(
         '{"dag": "n", "jobs": [{"name": "n", "operator": "python", "config": {"callable": "a:b"},'
@@ -106,6 +107,13 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
             call(SEEN, "up"),
             call("start"),
         ],
+        "queries.neighbourhood.neighbourhood": [
+            call("zzsecret_mid"),
+            call("zzsecret_mi"),
+            call(SEEN, with_columns=True, column="total"),
+            call("start", upstream=9, downstream=9),
+            call("below", limit=2),
+        ],
         "queries.orgs.settings": [call()],
         "queries.partition_states.partition_states": names,
         "queries.pauses.pauses": [call()],
@@ -114,6 +122,16 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
         "queries.progress.progress": [call(every)],
         "queries.progress.build_of": [call(UUID(ids["version"]))],
         "queries.sessions.sessions": [call()],
+        "queries.positions.positions": [call()],
+        "queries.schedules.schedules": [call()],
+        "queries.search.search": [
+            call("zzsecret"),
+            call("s", limit=100),
+            call("zzsecret_dag"),
+            *(call(id_) for id_ in every_text),
+            *(call(id_[-8:]) for id_ in every_text),
+            *(call(id_[:8]) for id_ in every_text[:3]),
+        ],
         "queries.stale.stale": [call(), *names],
         "queries.status.status": [call()],
         "queries.tasks.tasks": [

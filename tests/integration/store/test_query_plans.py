@@ -63,6 +63,15 @@ _STATEMENTS: dict[str, dict[str, Any]] = {
     "events.newest": {"kinds": None, "limit": 20, "before": 7},
     "events.newest_position": {},
     "events.expired_to": {},
+    "neighbourhood.tasks": {"jobs": [_ID], "most": 20},
+    "neighbourhood.evidence": {"datasets": [_ID], "versions": [_ID], "most": 20},
+    "search.tasks": {
+        "first": _ID, "last": _ID, "ending": "abcdef12", "hidden": None, "limit": 20,
+    },
+    "search.invalidations": {
+        "first": _ID, "last": _ID, "ending": "abcdef12", "hidden": None, "limit": 20,
+    },
+    "search.plans": {"first": _ID, "last": _ID, "ending": "abcdef12", "limit": 20},
     "views.progress": {"ids": [_ID]},
     "views.tasks_of_plans": {"plans": [_ID]},
     "views.obstacles": {"ids": [_ID]},
@@ -126,6 +135,8 @@ _VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("invalidations.list", {"hidden": [_ID]}),
     ("dead_letters.list", {"streams": ["kafka/a"]}),
     ("views.stuck", {"hidden": [_ID]}),
+    ("search.tasks", {"hidden": ["w.b"]}),
+    ("search.invalidations", {"hidden": [_ID]}),
 ]
 _CASES = [*((name, {}) for name in _STATEMENTS), *_VARIANTS]
 

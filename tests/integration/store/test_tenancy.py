@@ -205,6 +205,7 @@ async def test_the_service_changes_no_record_of_a_change(service: Database) -> N
         "DELETE FROM knockon.orgs",
         """UPDATE knockon.orgs SET settings = settings || '{"trusted": true}'""",
         """UPDATE knockon.orgs SET settings = settings || '{"grants": "dag_files"}'""",
+        """UPDATE knockon.orgs SET settings = settings || '{"running_tasks": 1000}'""",
     ],
 )
 async def test_the_service_changes_no_org_beyond_its_settings(
