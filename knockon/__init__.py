@@ -1,10 +1,12 @@
 """The public interface of Knockon: everything that code of its users may import.
 
-Workers of one's own use `Client`, `Lease` and `Output`. Plug-ins implement `Operator`, `Runtime` or
-`Format`. Names outside of this package may change in any release.
+`Server` and `AsyncServer` are clients of the HTTP service. Workers of one's own at the database use
+`Client`, `Lease` and `Output`. Plug-ins implement `Operator`, `Runtime` or `Format`. Names outside
+of this package may change in any release.
 """
 
 from consumers.formats.format import Format
+from engine.client import AsyncServer, Server
 from engine.errors import (
     Forbidden,
     IdempotencyConflict,
@@ -36,6 +38,7 @@ from engine.worker.operators import Operator
 from engine.worker.runtimes import Runtime
 
 __all__ = [
+    "AsyncServer",
     "Client",
     "Completion",
     "Context",
@@ -61,6 +64,7 @@ __all__ = [
     "Result",
     "Runtime",
     "SchemaInUse",
+    "Server",
     "ServiceUnavailable",
     "SourceEvent",
     "TaskFailed",

@@ -14,7 +14,7 @@ The service describes requests and responses, with examples, in an OpenAPI docum
 A request carries a [key](../how-to/manage-users-and-keys.md#keys), `Authorization: Bearer kn_…`.
 The table lists the role of the user, and the scopes of the key, one of which is needed. The role
 "task" is that of a [claimed task](#workers): the request carries its token, and no key. An id is
-given in full; an id of another org is unknown.
+given in full or by its last characters; an id of another org is unknown.
 
 """
 

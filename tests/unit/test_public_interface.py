@@ -11,11 +11,11 @@ import knockon
 from tests.support.compose import ROOT
 
 NAMES = """
-Client Completion Context Dataset Forbidden Format IdempotencyConflict InvalidDag InvalidEvent
-InvalidFilter
-InvalidInput InvalidMapping InvalidOutput InvalidPartition Job KnockonError Lease LeaseLost
-Operator OutdatedCode Output PositionLost Result Runtime SchemaInUse ServiceUnavailable
-SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions Unauthenticated UnknownName
+AsyncServer Client Completion Context Dataset Forbidden Format IdempotencyConflict InvalidDag
+InvalidEvent InvalidFilter InvalidInput InvalidMapping InvalidOutput InvalidPartition Job
+KnockonError Lease LeaseLost Operator OutdatedCode Output PositionLost Result Runtime SchemaInUse
+Server ServiceUnavailable SourceEvent TaskFailed TooCostlyToPlan TooManyPartitions
+Unauthenticated UnknownName
 """
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

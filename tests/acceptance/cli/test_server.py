@@ -82,11 +82,16 @@ VARYING = (
     (re.compile(r"\bkn_[\w-]+"), "(key)"),
     (re.compile(r"whsec_[\w+/=]+"), "(secret)"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "(time)"),
-    (re.compile(r"\b[0-9a-f]{8}([0-9a-f]{4})?\b"), "(id)"),
+    (re.compile(r"\b([0-9a-f]{32}|[0-9a-f]{8}([0-9a-f]{4})?)\b"), "(id)"),
+    (re.compile(r"deployed yet in .*?: knockon\s", re.DOTALL), "deployed yet: knockon "),
+    (re.compile(r'"origin": "(http|command line)"'), '"origin": (origin)'),
+    # On the database, only the commands with --by record a person.
+    (re.compile(r'"(by|actor)": ("ann@example.com"|null),?'), ""),
     (re.compile(r"\b\d+[smhd]( ago)?\b"), "(span)"),
     (re.compile(r'"source": ("http"|"knockon invalidate"|null)'), '"source": (source)'),
     (re.compile(r"(\"(seconds|position|oldest_seconds|mean_seconds)\":) [\d.]+"), r"\1 (number)"),
-    (re.compile(r"[ ─]+"), " "),
+    (re.compile(r"(\d)\.0\b"), r"\1"),
+    (re.compile(r"[\s─]+"), " "),
 )
 
 
@@ -157,9 +162,7 @@ def pair(database_url: str, tmp_path: Path, address: str) -> Iterator[Pair]:
     )
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("INSERT INTO orgs (id, slug, name) VALUES (%s, 'far', 'far')", [new_id()])
-        conn.execute(
-            "INSERT INTO orgs (id, slug, name) VALUES (%s, 'near', 'near')", [new_id()]
-        )
+        conn.execute("INSERT INTO orgs (id, slug, name) VALUES (%s, 'near', 'near')", [new_id()])
     near, far = (Side(env | {"KNOCKON_ORG": slug}) for slug in ("near", "far"))
     for org in (near, far):
         org("org", "set", "trusted", "on")

@@ -49,7 +49,7 @@ def test_a_malformed_file_is_refused_without_its_content() -> None:
 
 
 def test_the_environment_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Unauthenticated, match="knockon login --server https://one.example.com"):
+    with pytest.raises(Unauthenticated, match="run 'knockon login --server https"):
         Server(ONE)
     store_key(ONE, "kn_stored")
     monkeypatch.setenv("KNOCKON_KEY", "kn with\nheader")
