@@ -26,18 +26,20 @@ class Watch(Protocol):
 
 @asynccontextmanager
 async def watching(session: Session) -> AsyncIterator[Watch]:
-    """Watch the org of a session. Raises OutdatedCode."""
+    """Watch the tasks of a session. Raises OutdatedCode."""
     if session.is_remote:
         yield _Polling()
         return
     stop = asyncio.Event()
     notifications = session.service.task_notifications()
-    async with SchemaWatch(session.database) as schema, asyncio.TaskGroup() as group:
-        group.create_task(notifications.run(stop))
+    async with SchemaWatch(session.database) as schema:
+        # No group of tasks, which would put the error of a command into a group of errors.
+        listening = asyncio.create_task(notifications.run(stop))
         try:
             yield _Listening(notifications, schema)
         finally:
             stop.set()
+            await listening
 
 
 class _Polling:
