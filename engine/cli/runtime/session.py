@@ -56,7 +56,8 @@ class Session:
     @property
     def database(self) -> Database:
         """Return the database of the service. Raises InvalidInput for that of a server."""
-        require_no_server(self.settings)
+        if self.is_remote:
+            require_no_server(self.settings)
         return self.service.database
 
     @property
@@ -81,8 +82,8 @@ def run(
 ) -> T:
     """Run the work of a command in a session. Raises ServiceUnavailable on database errors.
 
-    With a server, the session of a guest is one with the server, and others are refused. A guest
-    logs only errors, unless --log-level is set, and does not wait for an unavailable
+    With a server, the session of a guest is one with the server, and other roles are refused. A
+    guest logs only errors, unless --log-level is set, and does not wait for an unavailable
     database. A guest creates the embedded database only with ``creates_database``, and the org with
     ``creates_org``. With ``serves_all_orgs``, the org may be `ALL_ORGS`. ``settings`` override
     those of the environment.

@@ -91,6 +91,7 @@ VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "(time)"),
     (re.compile(r"\b([0-9a-f]{32}|[0-9a-f]{8}([0-9a-f]{4})?)\b"), "(id)"),
     (re.compile(r"deployed yet in .*?: knockon\s", re.DOTALL), "deployed yet: knockon "),
+    (re.compile(r'(?<!")\b(http|knockon invalidate)\b(?![":])'), "(origin)"),
     (re.compile(r'"origin": "(http|command line)"'), '"origin": (origin)'),
     # On the database, only the commands with --by record a person.
     (re.compile(r'"(by|actor)": ("ann@example.com"|null),?'), ""),
