@@ -108,7 +108,7 @@ class TooManyEvents(KnockonError):
 
     code = "too_many_events"
 
-    def __init__(self, message: str, seconds: float) -> None:
+    def __init__(self, message: str, seconds: float = 1.0) -> None:
         super().__init__(message)
         self.seconds = seconds
 

@@ -75,6 +75,7 @@ def hide_settings(settings: Settings) -> None:
         settings.kafka_ssl_key_password,
         settings.openlineage_api_key,
         settings.oidc_client_secret,
+        settings.key,
     ):
         if secret is not None:
             _hide(secret.get_secret_value())

@@ -86,6 +86,24 @@ class Settings(BaseSettings):
         ),
     )
     org: str = Field(default="default", description="Org of the process.")
+    server: str | None = Field(
+        default=None,
+        description=(
+            "Address of an HTTP service, on which commands work instead of the database: see "
+            "`knockon login`. `--server` takes precedence."
+        ),
+    )
+    key: SecretStr | None = Field(
+        default=None,
+        description="Key for `server`, `kn_…`; unset: the one stored by `knockon login`.",
+    )
+    allow_http: bool = Field(
+        default=False,
+        description=(
+            "Whether a key is sent without encryption, to a `server` with an http address that is "
+            "not on this machine."
+        ),
+    )
     home: Path = Field(
         default=Path(".knockon"),
         description=(

@@ -1,10 +1,12 @@
 """The public interface of Knockon: everything that code of its users may import.
 
-Workers of one's own use `Client`, `Lease` and `Output`. Plug-ins implement `Operator`, `Runtime` or
-`Format`. Names outside of this package may change in any release.
+`Server` and `AsyncServer` are clients of the HTTP service. Workers of one's own at the database use
+`Client`, `Lease` and `Output`. Plug-ins implement `Operator`, `Runtime` or `Format`. Names outside
+of this package may change in any release.
 """
 
 from consumers.formats.format import Format
+from engine.client import AsyncServer, Server
 from engine.errors import (
     Forbidden,
     IdempotencyConflict,
@@ -20,11 +22,13 @@ from engine.errors import (
     OutdatedCode,
     PositionExpired,
     PositionLost,
+    QuotaExceeded,
     SchemaInUse,
     ServiceUnavailable,
     TaskFailed,
     TooCostly,
     TooCostlyToPlan,
+    TooManyEvents,
     TooManyPartitions,
     Unauthenticated,
     UnknownName,
@@ -38,6 +42,7 @@ from engine.worker.operators import Operator
 from engine.worker.runtimes import Runtime
 
 __all__ = [
+    "AsyncServer",
     "Client",
     "Completion",
     "Context",
@@ -61,14 +66,17 @@ __all__ = [
     "Output",
     "PositionExpired",
     "PositionLost",
+    "QuotaExceeded",
     "Result",
     "Runtime",
     "SchemaInUse",
+    "Server",
     "ServiceUnavailable",
     "SourceEvent",
     "TaskFailed",
     "TooCostly",
     "TooCostlyToPlan",
+    "TooManyEvents",
     "TooManyPartitions",
     "Unauthenticated",
     "UnknownName",

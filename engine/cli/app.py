@@ -39,6 +39,8 @@ COMMANDS = {
     "forget": (_SETUP, "Drop a retired consumer's claim on a change log."),
     "sweep": (_SETUP, "Remove old versions of DAGs."),
     "psql": (_SETUP, "Open psql on the database."),
+    "login": (_SETUP, "Store the key for a server."),
+    "logout": (_SETUP, "Remove the stored key for a server."),
     "doctor": (_SETUP, "Check the installation, and print remedies."),
     "impact": (_CHANGE, "Preview a change, as a plan to apply."),
     "apply": (_CHANGE, "Run a previewed plan exactly as shown."),

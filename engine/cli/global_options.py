@@ -24,6 +24,10 @@ class GlobalOptions:
         str | None,
         _option("--database-url", "PostgreSQL address; if unset, an embedded server is used."),
     ] = None
+    server: Annotated[
+        str | None,
+        _option("--server", "HTTP service to use instead of a database: see 'knockon login'."),
+    ] = None
     kafka: Annotated[
         str | None,
         _option("--kafka", "Kafka brokers, host:port,…; if unset, an embedded broker is used."),

@@ -1,9 +1,10 @@
 """Bodies of requests, with their limits."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.errors import InvalidEvent
 from engine.model.event import MAX_LISTED, MAX_TEXT, SourceEvent
@@ -14,12 +15,34 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_LISTED)]
 Note = Annotated[str, Field(max_length=2_000)]
 Name = Annotated[str, Field(max_length=MAX_TEXT)]
+Ids = Annotated[list[Text], Field(min_length=1, max_length=MOST_IDS)]
+Id = Annotated[
+    str,
+    Path(min_length=1, max_length=MAX_TEXT, description="Id in full, or its last characters."),
+]
+Person = Annotated[
+    str,
+    Path(min_length=1, max_length=MAX_TEXT, description="E-mail address, external id or id."),
+]
 
 
 class Body(BaseModel):
     """The body of a request; an unknown key is an error, since it may be misspelled."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Chosen(Body):
+    """Items by ``ids``, each in full or by its last characters, or all that other fields select."""
+
+    ids: Ids | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        others = self.model_fields_set - {"ids", "reason"}
+        if self.ids is not None and others:
+            raise ValueError(f"ids name the items: leave out {', '.join(sorted(others))}")
+        return self
 
 
 class Change(Body):

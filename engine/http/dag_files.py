@@ -32,7 +32,8 @@ async def preview_files(caller: Caller, service: Service, texts: Sequence[str]) 
 def parse_files(texts: Sequence[str]) -> list[DagFile]:
     """Parse the texts of DAG files. Raises TooCostly, InvalidDag with the problems of all files.
 
-    SQL is part of the text. A Python job needs a ``version``, because its code is not at hand here.
+    SQL is part of the text. A Python job needs a ``version``, or hashes of its code as sent by the
+    command line, because its code is not at hand here.
     """
     if sum(map(len, texts)) > _MOST_CHARACTERS:
         raise TooCostly(
@@ -77,7 +78,7 @@ def _require_versions(dag: DagFile) -> None:
             "because the code is only where the command line runs: add it",
         )
         for index, job in enumerate(dag.jobs)
-        if job.operator == "python" and job.version is None
+        if job.operator == "python" and job.version is None and job.code is None
     ]
     if missing:
         raise dag.source_map.error(missing)

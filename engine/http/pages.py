@@ -6,26 +6,21 @@ A cursor stays valid while rows are added and removed, which no offset does.
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, TypeVar
 from uuid import UUID
 
-import msgspec
 from fastapi import Depends, Query
 
 from engine.errors import InvalidInput
 from engine.service.keyset import NEWEST, NEWEST_NUMBER
+from engine.service.responses import Page
+
+__all__ = ["Page", "Paging", "PagingOf", "cursor_of"]
 
 T = TypeVar("T")
 _MOST = 1_000
 _DEFAULT = 50
 _LONGEST_CURSOR = 1_000
-
-
-class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Items of a list; ``next`` is the cursor of the next page, null on the last page."""
-
-    items: Sequence[T]
-    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,11 @@ from engine.errors import (
     UnknownName,
 )
 from engine.model.text import storable
+from engine.service.responses import PROBLEM_TYPE, FieldError, Problem
+
+__all__ = ["FieldError", "Problem", "RequestError", "problem", "response_to", "status_of"]
 
 _log = structlog.get_logger(__name__)
-_TYPE = "urn:knockon:problem:"
 _RETRY_SECONDS = 2
 _STATUSES: Mapping[type[KnockonError], HTTPStatus] = {
     UnknownName: HTTPStatus.NOT_FOUND,
@@ -53,23 +55,6 @@ _CODES_OF_HTTP = {
     HTTPStatus.NOT_FOUND: "unknown_path",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
 }
-
-
-class FieldError(msgspec.Struct, frozen=True):
-    """An error in a field of a request; the location begins with body, query, path or header."""
-
-    location: list[str | int]
-    message: str
-
-
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error. ``type`` ends with a code that stays the same between releases."""
-
-    type: str
-    title: str
-    status: int
-    detail: str = ""
-    errors: list[FieldError] = []
 
 
 class RequestError(KnockonError):
@@ -125,7 +110,7 @@ def problem(
 ) -> Response:
     """Return a response with problem details."""
     title = code.replace("_", " ").capitalize()
-    body = Problem(_TYPE + code, title, status, storable(detail), list(errors))
+    body = Problem(PROBLEM_TYPE + code, title, status, storable(detail), list(errors))
     return Response(
         msgspec.json.encode(body),
         status,

@@ -13,10 +13,10 @@ The service describes requests and responses, with examples, in an OpenAPI docum
 
 A request carries a [key](../how-to/manage-users-and-keys.md#keys), `Authorization: Bearer kn_…`, a
 [token](../how-to/log-in-with-oidc.md) of the identity provider or the cookie of a
-[session](#sessions-in-a-browser).
-The table lists the role of the user, and the scopes of the key, one of which is needed. The role
-"task" is that of a [claimed task](#workers): the request carries its token, and no key. An id is
-given in full; an id of another org is unknown. Routes without a role need no key.
+[session](#sessions-in-a-browser). The table lists the role of the user, and the scopes of the key,
+one of which is needed. The role "task" is that of a [claimed task](#workers): the request carries
+its token, and no key. An id is given in full or by its last characters; an id of another org is
+unknown. Routes without a role need no key.
 
 """
 

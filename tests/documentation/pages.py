@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.documentation import command_line, http_api, metrics, permissions, settings
+from tests.documentation import client, command_line, http_api, metrics, permissions, settings
 
 ROOT = Path(__file__).parents[2]
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -12,4 +12,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings.page,
     "docs/reference/permissions.md": permissions.page,
     "docs/reference/metrics.md": metrics.page,
+    "engine/client/generated/blocking.py": client.blocking,
+    "engine/client/generated/asynchronous.py": client.asynchronous,
 }

@@ -10,9 +10,9 @@ from tests.documentation.markdown import GENERATED, code, table
 _INTRODUCTION = """
 # Settings
 
-Each setting is an environment variable. The options `--org`, `--database-url`, `--kafka`,
-`--log-level` and `--monitor` of the [command line](command-line.md) take precedence. Durations are
-in seconds.
+Each setting is an environment variable. The options `--org`, `--database-url`, `--server`,
+`--kafka`, `--log-level` and `--monitor` of the [command line](command-line.md) take
+precedence. Durations are in seconds.
 
 """
 

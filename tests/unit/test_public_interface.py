@@ -11,12 +11,11 @@ import knockon
 from tests.support.compose import ROOT
 
 NAMES = """
-Client Completion Context Dataset Forbidden Format IdempotencyConflict InvalidDag InvalidEvent
-InvalidFilter
-InvalidInput InvalidMapping InvalidOutput InvalidPartition Job KnockonError Lease LeaseLost
-Operator OutdatedCode Output PositionExpired PositionLost Result Runtime SchemaInUse
-ServiceUnavailable SourceEvent TaskFailed TooCostly TooCostlyToPlan TooManyPartitions
-Unauthenticated UnknownName
+AsyncServer Client Completion Context Dataset Forbidden Format IdempotencyConflict InvalidDag
+InvalidEvent InvalidFilter InvalidInput InvalidMapping InvalidOutput InvalidPartition Job
+KnockonError Lease LeaseLost Operator OutdatedCode Output PositionExpired PositionLost QuotaExceeded
+Result Runtime SchemaInUse Server ServiceUnavailable SourceEvent TaskFailed TooCostly
+TooCostlyToPlan TooManyEvents TooManyPartitions Unauthenticated UnknownName
 """
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -12,7 +12,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import show
 from engine.cli.runtime.broker import find_broker
 from engine.cli.runtime.embedded_packages import check_packages
-from engine.cli.runtime.session import database_url, load_settings
+from engine.cli.runtime.session import database_url, load_settings, open_remote_session
 from engine.errors import KnockonError
 from engine.secrets import redacted
 from engine.service.caller import Caller
@@ -47,11 +47,16 @@ async def _checks(settings: Settings) -> list[Check]:
         async for check in _run_checks(settings):
             checks.append(check)  # noqa: PERF401 checks before an error are reported
     except (KnockonError, psycopg.Error) as error:
-        checks.append(Check("database", CheckVerdict.FAIL, str(error).strip()))
+        name = "database" if settings.server is None else "server"
+        checks.append(Check(name, CheckVerdict.FAIL, str(error).strip()))
     return checks
 
 
 async def _run_checks(settings: Settings) -> Checks:
+    if settings.server is not None:
+        async for check in _server_checks(settings):
+            yield check
+        return
     yield check_packages(settings)
     with database_url(settings) as url:
         is_embedded = settings.database_url is None
@@ -64,6 +69,17 @@ async def _run_checks(settings: Settings) -> Checks:
         async with opening as service:
             async for check in _service_checks(settings, service):
                 yield check
+
+
+async def _server_checks(settings: Settings) -> Checks:
+    """Check what the key permits to see; the database is checked beside it."""
+    async with open_remote_session(settings) as session:
+        caller, service = session.caller(), session.service
+        detail = f"{settings.server} as {session.user} of org {session.org.slug}"
+        yield Check("server", CheckVerdict.OK, detail)
+        yield await health.processes(caller, service)
+        for check in await health.work(caller, service):
+            yield check
 
 
 async def _service_checks(settings: Settings, service: Service) -> Checks:

@@ -14,7 +14,7 @@ from engine.cli.global_options import GlobalOptions, command
 from engine.cli.render.console import console, show
 from engine.cli.render.elements import short, status_text
 from engine.cli.runtime.session import Session, run
-from engine.loops.schema_watch import SchemaWatch
+from engine.cli.runtime.watch import watching
 from engine.model.states import EventKind
 from engine.printable import printable_json
 from engine.service.queries.events import FeedEvent
@@ -58,7 +58,7 @@ def events(
         if not follow:
             return rows
         position = after or 0
-        async with SchemaWatch(session.database) as watch:
+        async with watching(session) as watch:
             while True:
                 _print_lines(options, rows)
                 position = rows[-1].position if rows else position

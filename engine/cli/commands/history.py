@@ -13,6 +13,7 @@ from engine.cli.render.elements import ago, empty_table
 from engine.cli.runtime.session import run
 from engine.errors import InvalidInput
 from engine.model.states import DeployKind
+from engine.printable import printable
 from engine.service.queries.history import PastDeploy, file_of_version
 from engine.service.queries.history import history as list_deploys
 from engine.wording import counted, some
@@ -46,7 +47,7 @@ def history(
     file = run(
         options, lambda session: file_of_version(session.caller(), session.service, dag, version)
     )
-    sys.stdout.write(to_json(file) if options.as_json else file.file)
+    sys.stdout.write(to_json(file) if options.as_json else printable(file.file))
 
 
 def _table(deploys: list[PastDeploy]) -> RenderableType:

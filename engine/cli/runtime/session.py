@@ -11,6 +11,7 @@ import psycopg
 
 from engine.cli.global_options import GlobalOptions
 from engine.cli.runtime.embedded_database import Role, embedded_database, require_embedded_database
+from engine.cli.runtime.remote import open_remote, require_no_server, require_own_name
 from engine.errors import InvalidInput, ServiceUnavailable
 from engine.flow.shared.org_context import OrgContext
 from engine.logs import configure_logs
@@ -18,6 +19,7 @@ from engine.model.presence import ALL_ORGS
 from engine.secrets import hide_settings
 from engine.service.caller import Caller, Org
 from engine.service.errors import database_errors
+from engine.service.remote import Remote
 from engine.service.service import Service
 from engine.settings import Settings, read_settings
 from engine.store.addresses import display_url
@@ -37,14 +39,25 @@ class Session:
     settings: Settings
     service: Service
     org: Org
+    user: str | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Return true if the service is that of a server, for the ``user`` of the key."""
+        return isinstance(self.service, Remote)
 
     def caller(self, user: str | None = None) -> Caller:
-        """Return the local user, under the name to record with decisions."""
+        """Return the local user, under the name to record with decisions. Raises InvalidInput."""
+        if self.is_remote:
+            require_own_name(user, self.user)
+            return Caller.local(self.org, self.user)
         return Caller.local(self.org, user)
 
     @property
     def database(self) -> Database:
-        """Return the database of the service."""
+        """Return the database of the service. Raises InvalidInput for that of a server."""
+        if self.is_remote:
+            require_no_server(self.settings)
         return self.service.database
 
     @property
@@ -70,12 +83,16 @@ def run(
 ) -> T:
     """Run the work of a command in a session. Raises ServiceUnavailable on database errors.
 
-    A guest logs only errors, unless --log-level is set, and does not wait for an unavailable
+    With a server, the session of a guest is one with the server, and other roles are refused. A
+    guest logs only errors, unless --log-level is set, and does not wait for an unavailable
     database. A guest creates the embedded database only with ``creates_database``, and the org with
     ``creates_org``. With ``serves_all_orgs``, the org may be `ALL_ORGS`. ``settings`` override
     those of the environment; ``loop_factory`` returns another event loop than asyncio's.
     """
     loaded = load_settings(options, quiet=role == "guest", **settings)
+    if loaded.server is not None and role == "guest":
+        return asyncio.run(_run_remote(loaded, work))
+    require_no_server(loaded)
     if loaded.org == ALL_ORGS and not serves_all_orgs:
         raise InvalidInput("this command is for one org: name it with --org or KNOCKON_ORG")
     if role == "guest" and not creates_database:
@@ -91,6 +108,18 @@ def run(
         return runner.run(main(url))
 
 
+async def _run_remote(settings: Settings, work: Callable[[Session], Awaitable[T]]) -> T:
+    async with open_remote_session(settings) as session:
+        return await work(session)
+
+
+@asynccontextmanager
+async def open_remote_session(settings: Settings) -> AsyncIterator[Session]:
+    """A session with the configured server."""
+    async with open_remote(settings) as remote:
+        yield Session(settings, remote.service, remote.org, remote.user)
+
+
 @asynccontextmanager
 async def _schema_errors(session: Session) -> AsyncIterator[None]:
     """Raise OutdatedCode if a statement failed because the schema requires newer code."""
@@ -104,22 +133,34 @@ async def _schema_errors(session: Session) -> AsyncIterator[None]:
 
 
 def require_database(settings: Settings) -> None:
-    """Raise ServiceUnavailable if no database is configured, and none is embedded yet."""
+    """Raise ServiceUnavailable if no database is configured, and none is embedded yet.
+
+    Raises InvalidInput if a server is configured instead.
+    """
+    require_no_server(settings)
     if settings.database_url is None:
         require_embedded_database(settings.home)
 
 
 def load_settings(options: GlobalOptions, *, quiet: bool = True, **overrides: Any) -> Settings:
-    """Settings of the environment, overridden by the options; configures logs."""
+    """Settings of the environment, overridden by the options; configures logs.
+
+    Raises InvalidInput for options that exclude each other.
+    """
+    if options.server and options.database_url:
+        raise InvalidInput("--server takes the place of --database-url: give one of them")
     given: dict[str, Any] = {
         "org": options.org,
         "database_url": options.database_url,
+        "server": options.server,
         "kafka_bootstrap_servers": options.kafka,
         "log_level": options.log_level,
         **overrides,
     }
     given = {name: value for name, value in given.items() if value is not None}
     settings = read_settings(**given)
+    if options.database_url:
+        settings = settings.model_copy(update={"server": None})
     if quiet and "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "error"})
     hide_settings(settings)
@@ -128,8 +169,10 @@ def load_settings(options: GlobalOptions, *, quiet: bool = True, **overrides: An
 
 
 def database_name(options: GlobalOptions) -> str:
-    """The database of a command, for messages."""
+    """The database of a command, or the server, for messages."""
     settings = load_settings(options)
+    if settings.server:
+        return f"the org of the key at {settings.server}"
     if settings.database_url:
         return display_url(settings.database_url)
     return f"the embedded database in {settings.home.resolve()}"
@@ -137,7 +180,11 @@ def database_name(options: GlobalOptions) -> str:
 
 @contextmanager
 def database_url(settings: Settings, role: Role = "guest") -> Iterator[str]:
-    """The address of the configured database, or of an embedded one, started if necessary."""
+    """The address of the configured database, or of an embedded one, started if necessary.
+
+    Raises InvalidInput if a server is configured instead.
+    """
+    require_no_server(settings)
     if settings.database_url:
         yield settings.database_url
     else:

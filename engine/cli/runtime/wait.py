@@ -13,9 +13,8 @@ from rich.progress import Progress as Bar
 from engine.cli.render.console import errors
 from engine.cli.render.elements import short
 from engine.cli.runtime.session import Session
+from engine.cli.runtime.watch import Watch, watching
 from engine.errors import InvalidInput, TaskFailed
-from engine.loops.notification_listener import NotificationListener
-from engine.loops.schema_watch import SchemaWatch
 from engine.model.states import TaskStatus
 from engine.service.queries.awaited import awaited
 from engine.service.queries.progress import Progress, progress
@@ -66,15 +65,10 @@ async def wait_for(
     them: for half a minute no process has served them, or everything is paused. Raises OutdatedCode
     if a migration requires newer code meanwhile.
     """
-    stop = asyncio.Event()
-    notifications = session.service.task_notifications()
-    async with SchemaWatch(session.database) as watch:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(notifications.run(stop))
-            with _bar() as bar:
-                patience = _Patience(session, invalidations, most_seconds)
-                last = await _watch(session, invalidations, notifications, bar, watch, patience)
-            stop.set()
+    async with watching(session) as watch:
+        with _bar() as bar:
+            patience = _Patience(session, invalidations, most_seconds)
+            last = await _watch(session, invalidations, bar, watch, patience)
         if not last.is_over:
             watch.check()
             raise TaskFailed(patience.refusal)
@@ -89,9 +83,8 @@ async def wait_for(
 async def _watch(
     session: Session,
     invalidations: Sequence[UUID],
-    notifications: NotificationListener,
     bar: Bar,
-    watch: SchemaWatch,
+    watch: Watch,
     patience: "_Patience",
 ) -> Progress:
     line = bar.add_task("planning", total=None)
@@ -101,7 +94,7 @@ async def _watch(
         if now.is_over or watch.is_outdated or await patience.is_exhausted(now):
             return now
         await asyncio.sleep(_MINIMUM_INTERVAL_SECONDS)
-        await notifications.wait(_POLL_SECONDS)
+        await watch.wait(_POLL_SECONDS)
 
 
 class _Patience:

@@ -4,7 +4,7 @@ from operator import attrgetter
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from engine.http.bodies import Body, Text
@@ -41,11 +41,12 @@ _Key = Annotated[str, Query(max_length=MAX_TEXT, description="Key of a partition
 
 
 class Scope(Body):
-    """The dataset to repair; without it all datasets."""
+    """The dataset to repair, without it all; ``limit`` is for the listed partitions."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"dataset": "daily_sales"}]})
 
     dataset: Text | None = None
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
 
 
 @datasets.get("", all_datasets, returns=Page[DatasetRow])
@@ -117,4 +118,5 @@ async def audit_partitions(call: Call, dataset: _OfDataset = None, limit: _Most 
 @audits.post("/mend", mend)
 async def mend_partitions(call: Call, body: Scope | None = None) -> Response:
     """Check every partition, and invalidate those that are lost."""
-    return await call.costly().answer(mend, None if body is None else body.dataset)
+    scope = body or Scope()
+    return await call.costly().answer(mend, scope.dataset, limit=scope.limit)

@@ -5,12 +5,12 @@ from operator import attrgetter
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from fastapi import Header, Query
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from starlette.responses import Response
 
 from engine.http.bodies import MOST_IDS, Body, Change
+from engine.http.bodies import Ids as NamedIds
 from engine.http.call import Call
 from engine.http.pages import Page, PagingOf
 from engine.http.resource import Resource
@@ -20,6 +20,7 @@ from engine.service.queries.awaited import awaited
 from engine.service.queries.invalidations import InvalidationRow
 from engine.service.queries.invalidations import invalidations as all_invalidations
 from engine.service.queries.progress import build_of, progress
+from engine.service.responses import Ids
 
 invalidations = Resource("/invalidations")
 _Key = Annotated[
@@ -47,14 +48,8 @@ class Replay(Body):
         json_schema_extra={"examples": [{"ids": ["01941f29-7c00-7000-8000-000000000000"]}]}
     )
 
-    ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=MOST_IDS)] = None
+    ids: NamedIds | None = None
     whole: bool = False
-
-
-class Ids(msgspec.Struct, frozen=True):
-    """Ids of invalidations."""
-
-    invalidations: list[UUID]
 
 
 @invalidations.get("", all_invalidations, returns=Page[InvalidationRow])
@@ -89,8 +84,7 @@ async def plan_again(call: Call, body: Replay) -> Response:
     """Plan set-aside invalidations again."""
     if body.ids is None:
         return call.json(Ids(await call.run(replay_all, whole=body.whole)))
-    ids = [str(id_) for id_ in body.ids]
-    return call.json(Ids(await call.run(replay, ids, whole=body.whole)))
+    return call.json(Ids(await call.run(replay, body.ids, whole=body.whole)))
 
 
 @invalidations.get("/progress", progress)

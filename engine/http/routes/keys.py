@@ -4,7 +4,6 @@ from http import HTTPStatus
 from operator import attrgetter
 from typing import Annotated
 
-import msgspec
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
@@ -15,6 +14,7 @@ from engine.http.resource import Resource
 from engine.model.states import KeyScope
 from engine.service.commands.api_keys import create_key, revoke_key
 from engine.service.queries.identity import KeyRow, api_keys
+from engine.service.responses import RevokedKey
 
 keys = Resource("/keys")
 
@@ -39,13 +39,6 @@ class NewKey(Body):
     name: Name
     scopes: Annotated[list[KeyScope], Field(min_length=1, max_length=len(KeyScope))]
     seconds: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
-
-
-class RevokedKey(msgspec.Struct, frozen=True):
-    """A revoked key."""
-
-    prefix: str
-    name: str
 
 
 @keys.get("", api_keys, returns=Page[KeyRow])

@@ -22,6 +22,7 @@ from engine.service.queries.positions import Position
 from engine.service.queries.positions import positions as all_positions
 from engine.service.queries.status import status
 from engine.service.queries.usage import usage
+from engine.service.responses import OrgAdmission
 
 org = Resource("/org")
 state = Resource("/status")
@@ -104,16 +105,16 @@ async def require_two_people(call: Call, body: FourEyes) -> Response:
     return await call.answer(set_four_eyes, body.required)
 
 
-@org.get("/admission", admission)
+@org.get("/admission", admission, returns=OrgAdmission)
 async def show_admission(call: Call) -> Response:
     """Show who is admitted to the org through the identity provider."""
-    return await call.answer(admission)
+    return call.json(OrgAdmission(await call.run(admission)))
 
 
-@org.post("/admission", set_admission)
+@org.post("/admission", set_admission, returns=OrgAdmission)
 async def admit(call: Call, body: Terms) -> Response:
     """Set who is admitted to the org through the identity provider; ends all sessions."""
-    return await call.answer(set_admission, body.admission())
+    return call.json(OrgAdmission(await call.run(set_admission, body.admission())))
 
 
 @state.get("", status)

@@ -2,13 +2,11 @@
 
 from http import HTTPStatus
 from operator import attrgetter
-from uuid import UUID
 
-import msgspec
 from pydantic import ConfigDict
 from starlette.responses import Response
 
-from engine.http.bodies import Body, Name, Text
+from engine.http.bodies import Body, Name, Person, Text
 from engine.http.call import Call
 from engine.http.pages import Page, PagingOf
 from engine.http.resource import Resource
@@ -19,6 +17,7 @@ from engine.service.commands.org_roles import (
     revoke_org_role,
 )
 from engine.service.queries.identity import OrgRole, org_roles
+from engine.service.responses import Membership
 
 roles = Resource("/roles")
 
@@ -40,12 +39,6 @@ class Member(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"user": "ann@example.com"}]})
 
     user: Text
-
-
-class Membership(msgspec.Struct, frozen=True):
-    """The result of a change of members; not ``changed`` if it was the case before."""
-
-    changed: bool
 
 
 @roles.get("", org_roles, returns=Page[OrgRole])
@@ -74,6 +67,6 @@ async def grant(call: Call, role: str, body: Member) -> Response:
 
 
 @roles.delete("/{role}/members/{user}", revoke_org_role, returns=Membership)
-async def revoke(call: Call, role: str, user: UUID) -> Response:
+async def revoke(call: Call, role: str, user: Person) -> Response:
     """End the membership of a user."""
-    return call.json(Membership(await call.run(revoke_org_role, role, str(user))))
+    return call.json(Membership(await call.run(revoke_org_role, role, user)))

@@ -2,12 +2,11 @@
 
 from http import HTTPStatus
 from operator import attrgetter
-from uuid import UUID
 
 from pydantic import ConfigDict
 from starlette.responses import Response
 
-from engine.http.bodies import Body, Name, Text
+from engine.http.bodies import Body, Name, Person, Text
 from engine.http.call import Call
 from engine.http.pages import Page, PagingOf
 from engine.http.resource import Resource
@@ -56,15 +55,15 @@ async def add(call: Call, body: NewUser) -> Response:
 
 
 @people.post("/{user}/role", set_user_role)
-async def set_role(call: Call, user: UUID, body: NewRole) -> Response:
+async def set_role(call: Call, user: Person, body: NewRole) -> Response:
     """Give a user another role, at once for all keys of the user as well."""
-    return await call.answer(set_user_role, str(user), body.role)
+    return await call.answer(set_user_role, user, body.role)
 
 
 @people.delete("/{user}", remove_user)
-async def remove(call: Call, user: UUID) -> Response:
+async def remove(call: Call, user: Person) -> Response:
     """Remove a user, with keys and memberships; records keep the name."""
-    return await call.answer(remove_user, str(user))
+    return await call.answer(remove_user, user)
 
 
 @changes.get("", access_changes, returns=Page[AccessChange])

@@ -4,7 +4,6 @@ from http import HTTPStatus
 from operator import attrgetter
 from typing import Annotated
 
-import msgspec
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
@@ -16,6 +15,7 @@ from engine.model.states import AWAITED_KINDS, EventKind, Receiver
 from engine.service.commands.webhooks import add_webhook, remove_webhook
 from engine.service.queries.webhooks import WebhookRow
 from engine.service.queries.webhooks import webhooks as all_webhooks
+from engine.service.responses import RemovedWebhook
 
 webhooks = Resource("/webhooks")
 
@@ -35,12 +35,6 @@ class NewWebhook(Body):
     url: Text
     kinds: Annotated[tuple[EventKind, ...], Field(min_length=1)] = AWAITED_KINDS
     receiver: Receiver = Receiver.WEBHOOK
-
-
-class RemovedWebhook(msgspec.Struct, frozen=True):
-    """A removed webhook."""
-
-    name: str
 
 
 @webhooks.get("", all_webhooks, returns=Page[WebhookRow])

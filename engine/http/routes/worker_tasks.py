@@ -16,12 +16,12 @@ from engine.model.task import Output
 from engine.service.commands.worker_tasks import (
     LEASE_SECONDS,
     MOST_TASKS,
-    ClaimedTask,
     claim_tasks,
     complete_task,
     extend_task,
     fail_task,
 )
+from engine.service.responses import Claimed, Reported
 
 worker_tasks = Resource("/tasks")
 _LONGEST_WAIT = 30
@@ -48,12 +48,6 @@ class Wanted(Body):
     limit: Annotated[int, Field(ge=1, le=MOST_TASKS)] = 1
     lease_seconds: Annotated[int, Field(ge=LEASE_SECONDS[0], le=LEASE_SECONDS[1])] = 30
     wait: Annotated[float, Field(ge=0, le=_LONGEST_WAIT)] = 0
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """Claimed tasks."""
-
-    tasks: list[ClaimedTask]
 
 
 class RunningLog(Body):
@@ -115,12 +109,6 @@ class Failure(Body):
     error: Annotated[str, Field(min_length=1, max_length=10_000)]
     retryable: bool = True
     log: _Log = ""
-
-
-class Reported(msgspec.Struct, frozen=True):
-    """The task whose end is recorded."""
-
-    task: UUID
 
 
 @worker_tasks.post("/claim", claim_tasks, returns=Claimed)

@@ -70,7 +70,7 @@ async def test_other_methods_are_named(site: Site) -> None:
         ("/tasks?limit=1001", ["query", "limit"]),
         ("/tasks?limit=x", ["query", "limit"]),
         ("/tasks?status=done", ["query", "status", 0]),
-        ("/tasks/7", ["path", "id"]),
+        ("/invalidations/of-version/7", ["path", "version"]),
         ("/dags/w/versions/99999999999999999999/file", ["path", "version"]),
         ("/events?after=-1", ["query", "after"]),
         ("/datasets/b/explanation", ["query", "partition"]),

@@ -1,0 +1,1 @@
+"""Methods of the clients, generated from the routes by `make reference`."""

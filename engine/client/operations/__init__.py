@@ -1,0 +1,1 @@
+"""Operations of the service, sent to a server as requests."""
