@@ -15,7 +15,8 @@ Client Completion Context Dataset Forbidden Format IdempotencyConflict InvalidDa
 InvalidFilter
 InvalidInput InvalidMapping InvalidOutput InvalidPartition Job KnockonError Lease LeaseLost
 Operator OutdatedCode Output PositionExpired PositionLost Result Runtime SchemaInUse
-ServiceUnavailable SourceEvent TaskFailed TooCostly TooCostlyToPlan TooManyPartitions Unauthenticated UnknownName
+ServiceUnavailable SourceEvent TaskFailed TooCostly TooCostlyToPlan TooManyPartitions
+Unauthenticated UnknownName
 """
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
