@@ -19,6 +19,12 @@ UPDATE knockon.api_keys SET revoked_at = clock_timestamp()
 WHERE org_id = %(org_id)s AND prefix = %(prefix)s AND revoked_at IS NULL
 RETURNING name
 
+-- :name extend
+-- Let a key that was not revoked be valid for some seconds from now.
+UPDATE knockon.api_keys SET expires_at = clock_timestamp() + %(seconds)s * interval '1 second'
+WHERE org_id = %(org_id)s AND prefix = %(prefix)s AND revoked_at IS NULL
+RETURNING name
+
 -- :name restrict
 -- Restrict the transaction to the org of the key with a prefix, or without such a key to none;
 -- sessions without an org can look up nothing else.

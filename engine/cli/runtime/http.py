@@ -16,9 +16,10 @@ import typer
 
 from engine.cli.runtime.session import Session
 from engine.errors import InvalidInput, KnockonError, ServiceUnavailable
+from engine.loops.periodic import run_periodically
 from engine.model.states import KeyScope, Role
 from engine.service.caller import Caller
-from engine.service.commands.api_keys import create_key, revoke_key
+from engine.service.commands.api_keys import create_key, extend_key, revoke_key
 from engine.service.commands.users import add_user
 from engine.service.service import Service
 from engine.settings import Settings
@@ -41,7 +42,8 @@ _FREE_PORT = "127.0.0.1:0"
 _LOCAL_ORG = "default"
 _LOCAL_USER = "local@localhost"
 _KEY_NAME = "knockon up"
-_KEY_SECONDS = 30 * 86_400
+_KEY_SECONDS = 86_400.0
+_RENEWAL_SECONDS = 3_600.0
 
 
 class HttpService:
@@ -156,7 +158,7 @@ class LocalKey:
 async def local_key(session: Session) -> AsyncIterator[LocalKey]:
     """Lend a key of a local admin, who is added if missing; the key is revoked afterwards.
 
-    The key also expires by itself, in case the process is killed.
+    The key is renewed while the command runs, and expires within a day if the process is killed.
     """
     service = session.service
     caller = session.caller()
@@ -167,9 +169,18 @@ async def local_key(session: Session) -> AsyncIterator[LocalKey]:
     created = await create_key(
         caller, service, _LOCAL_USER, _KEY_NAME, [KeyScope.API], seconds=_KEY_SECONDS
     )
+
+    async def renew() -> bool:
+        await extend_key(caller, service, created.prefix, _KEY_SECONDS)
+        return False
+
+    stop = asyncio.Event()
+    renewing = asyncio.create_task(run_periodically("local key", renew, stop, _RENEWAL_SECONDS))
     try:
         yield LocalKey(created.key, _LOCAL_USER)
     finally:
+        stop.set()
+        await renewing
         try:
             await revoke_key(caller, service, created.prefix)
         except KnockonError as error:

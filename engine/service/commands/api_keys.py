@@ -67,6 +67,21 @@ async def create_key(
     return CreatedKey(key.text, key.prefix)
 
 
+@requires(Role.ADMIN, operator=True)
+async def extend_key(caller: Caller, service: Service, prefix: str, seconds: float) -> str:
+    """Let a key be valid for some seconds from now, and return its name. Raises UnknownName.
+
+    Reserved for operators, because no change is recorded: a process renews a key of its own.
+    """
+    async with service.transaction(caller) as (conn, org):
+        row = await fetch_one(
+            conn, "api_keys.extend", KeyName, org_id=org.id, prefix=prefix, seconds=seconds
+        )
+    if row is None:
+        raise UnknownName(f"there is no key {prefix!r} to be extended: it was revoked")
+    return row.name
+
+
 @requires(Role.ADMIN)
 async def revoke_key(caller: Caller, service: Service, prefix: str) -> str:
     """Revoke a key at once, and return its name. Raises UnknownName if there is no such key."""

@@ -8,9 +8,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from engine.errors import TooCostly
 from engine.http.app import Limits
 from engine.http.costly import CostlyOperations
+from engine.http.frames import CostlyOperation
+from engine.service.caller import Caller
 from engine.service.service import Service
+from engine.store.orgs import lock_planning
 from tests.integration.http.conftest import DAY, Site, add_people, serving
 from tests.integration.http.test_problems import problem_of
 from tests.support.worlds import World
@@ -83,14 +87,24 @@ async def test_plans_are_applied_and_approved_in_another_process(
             assert answer.is_success, answer.text
 
 
-async def test_a_deadline_ends_a_costly_request(worlds: tuple[World, World]) -> None:
-    async with serving(*worlds, Limits(operation_seconds=4)) as site:
-        await add_people(site)
-        rejected = await dry_run(site, "admin", wide(20_000))
-        problem_of(rejected, 422, "too_costly")
-        assert "KNOCKON_HTTP_OPERATION_SECONDS" in rejected.json()["detail"]
-        # Its lock is released with its transaction.
-        assert (await dry_run(site, "admin", wide(3))).status_code == 200
+async def endless(caller: Caller, service: Service) -> None:
+    """Occupy a process, with a lock of the org."""
+    async with service.transaction(caller) as (conn, org):
+        await lock_planning(conn, org.id)
+        while True:
+            pass
+
+
+async def test_a_deadline_ends_a_costly_request(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = CostlyOperation(endless, site.world.caller, (), {}, None, "a test")
+    with monkeypatch.context() as patch:
+        patch.setattr(site.costly, "_seconds", 5)
+        with pytest.raises(TooCostly, match="KNOCKON_HTTP_OPERATION_SECONDS"):
+            await site.costly.run(operation)
+    # Its lock is released with its transaction.
+    assert (await dry_run(site, "admin", wide(3))).status_code == 200
 
 
 async def test_an_ended_process_is_replaced(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,20 @@
 """Users, roles and keys of an org, and the callers for whom keys act."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 import msgspec
 import pytest
 
+from engine.cli.runtime import http
+from engine.cli.runtime.session import Session
 from engine.errors import Forbidden, InvalidInput, Unauthenticated, UnknownName
 from engine.flow.shared.org_context import OrgContext
 from engine.model.api_key import ApiKey
 from engine.model.states import KeyScope, Role
 from engine.service.authentication import authenticate
 from engine.service.caller import Caller
-from engine.service.commands.api_keys import create_key, revoke_key
+from engine.service.commands.api_keys import create_key, extend_key, revoke_key
 from engine.service.commands.org_roles import (
     add_org_role,
     grant_org_role,
@@ -22,8 +25,10 @@ from engine.service.commands.orgs import set_blast_radius
 from engine.service.commands.users import add_user, remove_user, set_user_role
 from engine.service.queries.identity import access_changes, api_keys, org_roles, users
 from engine.service.queries.status import status
+from engine.settings import Settings
 from engine.store.database import Database
 from engine.store.orgs import ensure_org
+from tests.support.migrations import until
 from tests.support.worlds import World, job, source
 
 ANN, BEN = "ann@example.com", "ben@example.com"
@@ -270,3 +275,33 @@ async def test_the_last_admin_stays(world: World) -> None:
     assert (await set_user_role(ben, world.service, BEN, Role.WRITER)).role == Role.WRITER
     # An operator can add another one.
     await remove_user(world.caller, world.service, ANN)
+
+
+async def test_a_key_is_extended_by_an_operator_until_it_is_revoked(world: World) -> None:
+    key = await key_of(world, seconds=60)
+    prefix = key.split("_")[1]
+    assert await extend_key(world.caller, world.service, prefix, 3_600) == "ci"
+    (row,) = await api_keys(world.caller, world.service)
+    assert row.expires_at is not None
+    assert row.expires_at - row.created_at > timedelta(minutes=30)
+    await revoke_key(world.caller, world.service, prefix)
+    with pytest.raises(UnknownName, match="it was revoked"):
+        await extend_key(world.caller, world.service, prefix, 3_600)
+
+
+async def test_the_local_key_is_renewed_while_the_command_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_RENEWAL_SECONDS", 0.01)
+    session = Session(Settings(), world.service, world.caller.org)
+    async with http.local_key(session) as local:
+        await authenticate(world.service, local.key, "test")
+        (first,) = await api_keys(world.caller, world.service)
+
+        async def is_renewed() -> bool:
+            (row,) = await api_keys(world.caller, world.service)
+            return row.expires_at != first.expires_at
+
+        await until(is_renewed)
+    with pytest.raises(Unauthenticated):
+        await authenticate(world.service, local.key, "test")

@@ -143,6 +143,7 @@ def calls_of(hidden: Hidden) -> dict[str, Calls | None]:
             call(job=SEEN),
         ],
         "commands.api_keys.create_key": None,
+        "commands.api_keys.extend_key": None,
         "commands.api_keys.revoke_key": None,
         "commands.attachments.attach": None,
         "commands.attachments.detach": None,

@@ -23,6 +23,7 @@ WITHOUT_ROUTE = {
     "commands.attachments.forget_reader": _OPERATOR,
     "commands.grants.grant": _OPERATOR,
     "commands.grants.revoke": _OPERATOR,
+    "commands.api_keys.extend_key": _OPERATOR,
     "commands.orgs.set_grants": _OPERATOR,
     "commands.orgs.set_quota": _OPERATOR,
     "commands.orgs.set_trusted": _OPERATOR,
