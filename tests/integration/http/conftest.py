@@ -45,7 +45,7 @@ class Site:
         return httpx2.AsyncClient(
             base_url=f"{self.url}/api/v1",
             headers={"Authorization": f"Bearer {key}", **headers},
-            timeout=20,
+            timeout=60,
         )
 
     async def get(self, path: str, who: str = "admin", **params: Any) -> Any:

@@ -161,7 +161,7 @@ async def test_malicious_files_get_a_clear_answer(site: Site, text: str) -> None
 
 
 @pytest.mark.parametrize(
-    "expression", ["(" * 20_000 + "c0" + ")" * 20_000, "1+" * 50_000 + "c0"], ids=["()", "+"]
+    "expression", ["(" * 2_000 + "c0" + ")" * 2_000, "1+" * 5_000 + "c0"], ids=["()", "+"]
 )
 async def test_columns_of_deep_sql_are_unknown(site: Site, expression: str) -> None:
     text = wide(1).replace("SELECT dt, c0", f"SELECT dt, {expression}")
