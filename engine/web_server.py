@@ -18,6 +18,14 @@ _HEADER_SECONDS = 10.0
 _MOST_HEADER_BYTES = 64 * 1024
 _CLOSE = b"connection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSE
+_NOT_READ = (
+    b'{"type":"urn:knockon:problem:malformed_request","title":"Malformed request","status":400,'
+    b'"detail":"the request cannot be read: send HTTP/1.1, with an address of less than 64 KiB"}'
+)
+_MALFORMED = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/problem+json\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_NOT_READ), _NOT_READ)
+)
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSE
 
 
@@ -123,6 +131,10 @@ class _Protocol(HttpToolsProtocol):
         """Stop waiting."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Respond to what is no request of HTTP, or has an address that is too long."""
+        self._give_up(_MALFORMED)
 
     def _wait(self) -> None:
         self._head_bytes = 0

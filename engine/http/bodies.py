@@ -14,6 +14,8 @@ MOST_IDS = 1_000
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MAX_LISTED)]
 Note = Annotated[str, Field(max_length=2_000)]
+Flag = Annotated[bool, Field(strict=True)]
+"""Without ``strict``, numbers and texts would count as booleans, and booleans as numbers."""
 Name = Annotated[str, Field(max_length=MAX_TEXT)]
 Ids = Annotated[list[Text], Field(min_length=1, max_length=MOST_IDS)]
 Id = Annotated[

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from engine.errors import (
     Forbidden,
@@ -118,12 +119,22 @@ def problem(
     )
 
 
-async def on_http_error(_: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
     """Return the response to an error of routing, or of reading the request."""
     rejected = cast("HTTPException", error)
-    status = HTTPStatus(rejected.status_code)
+    status, headers = HTTPStatus(rejected.status_code), rejected.headers
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"allow": ", ".join(_methods_of(request))}
     code = _CODES_OF_HTTP.get(status, "malformed_request")
-    return problem(status, code, str(rejected.detail), (), rejected.headers)
+    return problem(status, code, str(rejected.detail), (), headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods of the path of a request, each of which has a route of its own."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    path = next(each.path for each in routes if each.matches(request.scope)[0] is not Match.NONE)
+    found = (route.methods or () for route in routes if route.path == path)
+    return sorted({method for methods in found for method in methods})
 
 
 async def on_invalid_request(_: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from fastapi import Path, Query
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from engine.http.bodies import Body
+from engine.http.bodies import Body, Flag
 from engine.http.call import Call
 from engine.http.dag_files import deploy_files, preview_files
 from engine.http.pages import Page, PagingOf
@@ -50,7 +50,7 @@ class Removal(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"drop_tables": False}]})
 
-    drop_tables: bool = False
+    drop_tables: Flag = False
 
 
 @dags.get("", deployed_dags, returns=Page[DeployedDag])

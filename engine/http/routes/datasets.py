@@ -46,7 +46,7 @@ class Scope(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"dataset": "daily_sales"}]})
 
     dataset: Text | None = None
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    limit: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 100
 
 
 @datasets.get("", all_datasets, returns=Page[DatasetRow])

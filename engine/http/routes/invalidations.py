@@ -9,7 +9,7 @@ from fastapi import Header, Query
 from pydantic import ConfigDict
 from starlette.responses import Response
 
-from engine.http.bodies import MOST_IDS, Body, Change
+from engine.http.bodies import MOST_IDS, Body, Change, Flag
 from engine.http.bodies import Ids as NamedIds
 from engine.http.call import Call
 from engine.http.pages import Page, PagingOf
@@ -49,7 +49,7 @@ class Replay(Body):
     )
 
     ids: NamedIds | None = None
-    whole: bool = False
+    whole: Flag = False
 
 
 @invalidations.get("", all_invalidations, returns=Page[InvalidationRow])

@@ -38,7 +38,7 @@ class NewKey(Body):
     user: Text
     name: Name
     scopes: Annotated[list[KeyScope], Field(min_length=1, max_length=len(KeyScope))]
-    seconds: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    seconds: Annotated[float | None, Field(strict=True, gt=0, allow_inf_nan=False)] = None
 
 
 @keys.get("", api_keys, returns=Page[KeyRow])

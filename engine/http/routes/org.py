@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from engine.errors import InvalidInput
-from engine.http.bodies import Body, Text
+from engine.http.bodies import Body, Flag, Text
 from engine.http.call import Call
 from engine.http.pages import Page
 from engine.http.resource import Resource
@@ -35,7 +35,7 @@ class BlastRadius(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"limit": 1000}]})
 
-    limit: Annotated[int | None, Field(ge=1)]
+    limit: Annotated[int | None, Field(strict=True, ge=1)]
 
 
 class FourEyes(Body):
@@ -43,7 +43,7 @@ class FourEyes(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"required": True}]})
 
-    required: bool
+    required: Flag
 
 
 class Terms(Body):
@@ -66,7 +66,7 @@ class Terms(Body):
     )
 
     issuer: Text | None
-    creates_users: bool = False
+    creates_users: Flag = False
     default_role: Role | None = None
     roles: dict[str, Role] = Field(default_factory=dict)
     org_roles: dict[str, list[str]] = Field(default_factory=dict)

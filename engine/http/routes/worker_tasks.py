@@ -7,7 +7,7 @@ import msgspec
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from engine.http.bodies import Body, Name, Text
+from engine.http.bodies import Body, Flag, Name, Text
 from engine.http.call import Call
 from engine.http.claims import Claims
 from engine.http.resource import Resource
@@ -27,7 +27,7 @@ worker_tasks = Resource("/tasks")
 _LONGEST_WAIT = 30
 _MOST_COLUMNS = 2_000
 _MOST_CURSORS = 1_000
-_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Count = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 _Log = Annotated[str, Field(max_length=1_000_000, description="The stored log is its end.")]
 _Columns = Annotated[dict[Text, Name], Field(max_length=_MOST_COLUMNS)]
 
@@ -45,9 +45,9 @@ class Wanted(Body):
     )
     jobs: Annotated[tuple[Text, ...], Field(max_length=MAX_LISTED)] = ()
     operators: Annotated[tuple[Text, ...], Field(max_length=MAX_LISTED)] = ()
-    limit: Annotated[int, Field(ge=1, le=MOST_TASKS)] = 1
-    lease_seconds: Annotated[int, Field(ge=LEASE_SECONDS[0], le=LEASE_SECONDS[1])] = 30
-    wait: Annotated[float, Field(ge=0, le=_LONGEST_WAIT)] = 0
+    limit: Annotated[int, Field(strict=True, ge=1, le=MOST_TASKS)] = 1
+    lease_seconds: Annotated[int, Field(strict=True, ge=LEASE_SECONDS[0], le=LEASE_SECONDS[1])] = 30
+    wait: Annotated[float, Field(strict=True, ge=0, le=_LONGEST_WAIT)] = 0
 
 
 class RunningLog(Body):
@@ -69,9 +69,9 @@ class WrittenPartition(Body):
     location: Annotated[str, Field(max_length=2_000)] | None = None
     schema_hash: Name | None = None
     column_fingerprints: _Columns | None = None
-    changed: bool | None = None
+    changed: Flag | None = None
     changed_columns: Annotated[list[Text], Field(max_length=_MOST_COLUMNS)] | None = None
-    rows_only_added: bool = False
+    rows_only_added: Flag = False
 
     def output(self) -> Output:
         """Return the partition as an output of the service."""
@@ -107,7 +107,7 @@ class Failure(Body):
     )
 
     error: Annotated[str, Field(min_length=1, max_length=10_000)]
-    retryable: bool = True
+    retryable: Flag = True
     log: _Log = ""
 
 

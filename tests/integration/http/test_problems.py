@@ -1,5 +1,6 @@
 """Errors as problem details, and malformed requests."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -234,3 +235,38 @@ async def test_headers_cannot_be_injected(site: Site) -> None:
         assert "set-cookie" not in response.headers
         response = await client.get("/jobs/x%0d%0aset-cookie:%20a=b/run")
         assert "set-cookie" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/users", "GET, POST"),
+        ("DELETE", "/dead-letters/discard", "POST"),
+        ("POST", "/dead-letters/01941f29-7c00-7000-8000-000000000000", "GET"),
+    ],
+)
+async def test_methods_of_a_path_are_listed(
+    site: Site, method: str, path: str, allowed: str
+) -> None:
+    async with site.client() as client:
+        response = await client.request(method, path)
+    problem_of(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == allowed
+
+
+async def test_an_address_that_is_too_long_is_a_problem(site: Site) -> None:
+    host, _, port = site.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET /api/v1/tasks?job={'x' * 66_000} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 400")
+    assert "application/problem+json" in answer
+    assert "urn:knockon:problem:malformed_request" in answer
+
+
+@pytest.mark.parametrize("value", [0, "true", 1.0])
+async def test_values_are_not_converted(site: Site, value: Any) -> None:
+    async with site.client() as client:
+        response = await client.post("/org/four-eyes", json={"required": value})
+    problem_of(response, 422, "invalid_input")
