@@ -7,6 +7,8 @@
 
 SET LOCAL search_path = knockon, pg_temp;
 
+ALTER TABLE users ADD UNIQUE (org_id, id);
+
 -- Roles granted by groups follow the groups; those granted manually stay as they are.
 ALTER TABLE users
     ADD source text NOT NULL DEFAULT 'manual' CHECK (source IN ('manual', 'groups')),
@@ -31,7 +33,7 @@ CREATE INDEX removed_users_org ON removed_users (org_id);
 CREATE TABLE sessions (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs ON DELETE CASCADE,
-    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    user_id uuid NOT NULL,
     -- SHA-256 of the secret in the cookie.
     hash bytea NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -39,7 +41,8 @@ CREATE TABLE sessions (
     expires_at timestamptz NOT NULL,
     -- When the session ends without further use: each use moves the time, up to expires_at.
     ends_at timestamptz NOT NULL,
-    idle_seconds double precision NOT NULL
+    idle_seconds double precision NOT NULL,
+    FOREIGN KEY (org_id, user_id) REFERENCES users (org_id, id) ON DELETE CASCADE
 );
 CREATE INDEX sessions_user ON sessions (user_id, id);
 CREATE INDEX sessions_org ON sessions (org_id);

@@ -43,7 +43,6 @@
 -- knockon: locks knockon.tasks ACCESS EXCLUSIVE
 -- knockon: locks knockon.tasks SHARE ROW EXCLUSIVE
 -- knockon: locks knockon.users ACCESS EXCLUSIVE
--- knockon: locks knockon.users SHARE
 -- knockon: locks knockon.users SHARE ROW EXCLUSIVE
 -- knockon: locks knockon.worker_leases ACCESS EXCLUSIVE
 -- knockon: locks knockon.worker_leases SHARE ROW EXCLUSIVE
@@ -53,7 +52,6 @@ SET LOCAL search_path = knockon, pg_temp;
 -- Foreign keys include the org: otherwise a row could refer to a row of another org, and its id would be
 -- found out by the error for a missing one. The checks bypass row-level security. Existing rows satisfy
 -- the constraints.
-ALTER TABLE users ADD UNIQUE (org_id, id);
 ALTER TABLE org_roles ADD UNIQUE (org_id, id);
 ALTER TABLE datasets ADD UNIQUE (org_id, id);
 ALTER TABLE jobs ADD UNIQUE (org_id, id);

@@ -56,7 +56,7 @@ SELECT count(*) AS tasks
 FROM unnest((SELECT %(statuses)s::text[])) AS s(status), LATERAL (
     SELECT FROM knockon.tasks t
     WHERE t.org_id = %(org_id)s AND t.status = s.status
-      AND t.status IN ('blocked', 'queued', 'running', 'failed')
+      AND lower(t.status) IN ('blocked', 'queued', 'running', 'failed') -- the index has this form
     LIMIT (SELECT %(most)s::bigint)) AS t
 
 -- :name stored_log_bytes

@@ -17,6 +17,7 @@ from engine.service.commands.proposals import propose
 from engine.service.queries.identity import access_changes
 from engine.service.queries.orgs import settings
 from engine.service.queries.plans import plans
+from engine.service.service import Service
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -67,7 +68,7 @@ async def test_a_deploy_is_approved_by_another_person(world: World) -> None:
     await world.run()
     changed = job("b", "a", config={"version": 2})
     text = f'{{"dag": "w", "jobs": [{dumps(source("a"))}, {dumps(changed)}]}}'
-    await set_trusted(world.caller, world.service, True)  # a python job
+    await set_trusted(world.caller, Service(world.database), True)  # a python job
     ann = person(world, "ann")
     deployed = await deploy(ann, world.service, [parse_dag(text, where="w.yaml")])
     assert deployed.pending_plan is not None

@@ -11,6 +11,7 @@ from engine.model.states import Role
 from engine.service.caller import Caller
 from engine.service.commands.deploys import deploy
 from engine.service.commands.orgs import set_trusted
+from engine.service.service import Service
 from engine.store.database import Database
 from tests.support.worlds import World, job, source
 
@@ -59,7 +60,7 @@ async def test_members_do_not_deploy_beyond_the_org(
 ) -> None:
     with pytest.raises(Forbidden, match="members of the org may not deploy"):
         await deployed(world, member(world), jobs)
-    await set_trusted(world.caller, world.service, True)
+    await set_trusted(world.caller, Service(world.database), True)
     await deployed(world, member(world), jobs)
 
 
