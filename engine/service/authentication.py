@@ -1,9 +1,10 @@
 """Callers identified by a key, by the token of a task, or by a token of the identity provider."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from engine.errors import Unauthenticated
-from engine.flow.execution.worker_leases import require_lease
+from engine.flow.execution.worker_leases import held_tokens, lease_lost
 from engine.model.api_key import ApiKey
 from engine.model.states import KeyScope, Role
 from engine.model.task_token import TaskToken
@@ -66,10 +67,18 @@ async def authenticate_task(service: Service, text: str, origin: str) -> Caller:
     if token is None:
         raise Unauthenticated("this is no token of a task: send the `token` of the claim unchanged")
     with database_errors():
-        # No lineage is cached for the org of the token, which may be forged.
-        async with service.database.org_connection(token.org_id) as conn:
-            await require_lease(conn, token)
+        is_held = await service.batches(_are_held).add(token.org_id, token)
+    if not is_held:
+        raise lease_lost(token.task_id)
     return Caller.worker(token, origin)
+
+
+async def _are_held(service: Service, org_id: UUID, tokens: Sequence[TaskToken]) -> list[bool]:
+    """Look up the leases of concurrent requests of an org, which a forged token may name."""
+    # No lineage is cached for the org.
+    async with service.database.org_connection(org_id) as conn:
+        held = await held_tokens(conn, tokens)
+    return [token in held for token in tokens]
 
 
 async def _valid_key(service: Service, key: ApiKey) -> ValidKey | None:

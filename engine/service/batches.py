@@ -57,3 +57,23 @@ class Batches(Generic[K, A, R]):
                 result.set_exception(outcome)
             else:
                 result.set_result(outcome)
+
+
+async def in_parts(
+    items: Sequence[A],
+    identity: Callable[[A], Hashable],
+    run: Callable[[Sequence[A]], Awaitable[Sequence[R]]],
+) -> list[R]:
+    """Run items in parts, one after the other, none of which has an identity twice."""
+    parts: list[dict[Hashable, int]] = []
+    for index, item in enumerate(items):
+        key = identity(item)
+        part = next((part for part in parts if key not in part), None)
+        if part is None:
+            part = {}
+            parts.append(part)
+        part[key] = index
+    results: dict[int, R] = {}
+    for indexes in (list(part.values()) for part in parts):
+        results.update(zip(indexes, await run([items[index] for index in indexes]), strict=True))
+    return [results[index] for index in range(len(items))]

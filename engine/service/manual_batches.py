@@ -8,6 +8,7 @@ import msgspec
 from consumers.manual import Request, Requested, invalidate_all
 from engine.errors import KnockonError
 from engine.flow.shared.org_context import OrgContext
+from engine.service.batches import in_parts
 from engine.service.caller import Caller
 from engine.service.names import dataset_named
 from engine.service.service import Service
@@ -28,24 +29,9 @@ async def invalidate_together(
     service: Service, _org_id: UUID, calls: Sequence[Call]
 ) -> list[Result]:
     """Write the invalidations of calls of one org; return the result or the error of each."""
-    results: dict[int, Result] = {}
-    for indexes in _with_different_keys(calls):
-        part = [calls[index] for index in indexes]
-        results.update(zip(indexes, await _written(service, part), strict=True))
-    return [results[index] for index in range(len(calls))]
-
-
-def _with_different_keys(calls: Sequence[Call]) -> list[list[int]]:
-    """Divide the indexes of calls into parts, none of which has an idempotency key twice."""
-    parts: list[dict[str, int]] = []
-    for index, call in enumerate(calls):
-        key = call.request.position
-        part = next((part for part in parts if key not in part), None)
-        if part is None:
-            part = {}
-            parts.append(part)
-        part[key] = index
-    return [[*part.values()] for part in parts]
+    return await in_parts(
+        calls, lambda call: call.request.position, lambda part: _written(service, part)
+    )
 
 
 async def _written(service: Service, calls: Sequence[Call]) -> list[Result]:

@@ -7,14 +7,16 @@ ON CONFLICT (task_id) DO UPDATE SET token = EXCLUDED.token, terms = EXCLUDED.ter
     key_id = EXCLUDED.key_id, user_id = EXCLUDED.user_id
 
 -- :name held
--- The terms of a lease that is still held.
-SELECT l.terms FROM knockon.held_leases l
-WHERE l.org_id = %(org_id)s AND l.task_id = %(task)s AND l.token = %(token)s
+-- The terms of leases that are still held.
+SELECT l.task_id, l.token, l.terms
+FROM unnest(%(tasks)s::uuid[], %(tokens)s::uuid[]) AS u(task_id, token)
+JOIN knockon.held_leases l ON l.org_id = %(org_id)s AND l.task_id = u.task_id AND l.token = u.token
 
--- :name is_held
--- The task of a lease that is still held; no row if it is not.
-SELECT l.task_id FROM knockon.held_leases l
-WHERE l.org_id = %(org_id)s AND l.task_id = %(task)s AND l.token = %(token)s
+-- :name are_held
+-- The tokens of leases that are still held.
+SELECT l.task_id, l.token
+FROM unnest(%(tasks)s::uuid[], %(tokens)s::uuid[]) AS u(task_id, token)
+JOIN knockon.held_leases l ON l.org_id = %(org_id)s AND l.task_id = u.task_id AND l.token = u.token
 
 -- :name remove_ended
 -- Remove the terms of ended attempts.

@@ -5,7 +5,7 @@ stored lease, so that no worker can write beyond it.
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,7 @@ from engine.model.task import Lease
 from engine.model.task_token import TaskToken
 from engine.store.database import Connection
 from engine.store.rows.worker_leases import HeldLease, LeaseTerms
-from engine.store.run import execute, fetch_one
+from engine.store.run import execute, fetch
 
 
 class StoredLease(msgspec.Struct, frozen=True):
@@ -57,17 +57,25 @@ async def store_leases(
 
 async def held_lease(conn: Connection, token: TaskToken) -> StoredLease:
     """Return the lease of a token. Raises LeaseLost if it is not held, whatever the reason."""
-    row = await fetch_one(conn, "worker_leases.held", LeaseTerms, **_of(token))
-    if row is None:
+    leases = await held_leases(conn, [token])
+    if token not in leases:
         raise lease_lost(token.task_id)
-    return StoredLease.read(row)
+    return leases[token]
 
 
-async def require_lease(conn: Connection, token: TaskToken) -> None:
-    """Raise LeaseLost if the lease of a token is not held, without reading the lease."""
-    row = await fetch_one(conn, "worker_leases.is_held", HeldLease, **_of(token))
-    if row is None:
-        raise lease_lost(token.task_id)
+async def held_leases(
+    conn: Connection, tokens: Sequence[TaskToken]
+) -> dict[TaskToken, StoredLease]:
+    """Return the leases of those tokens of one org that are held."""
+    rows = await fetch(conn, "worker_leases.held", LeaseTerms, **_of(tokens))
+    org_id = tokens[0].org_id
+    return {TaskToken(org_id, row.task_id, row.token): StoredLease.read(row) for row in rows}
+
+
+async def held_tokens(conn: Connection, tokens: Sequence[TaskToken]) -> set[TaskToken]:
+    """Return those tokens of one org whose leases are held, without reading the leases."""
+    rows = await fetch(conn, "worker_leases.are_held", HeldLease, **_of(tokens))
+    return {TaskToken(tokens[0].org_id, row.task_id, row.token) for row in rows}
 
 
 def lease_lost(task: UUID) -> LeaseLost:
@@ -79,6 +87,10 @@ def lease_lost(task: UUID) -> LeaseLost:
     )
 
 
-def _of(token: TaskToken) -> dict[str, UUID]:
-    """Return the parameters of statements about the lease of a token."""
-    return {"org_id": token.org_id, "task": token.task_id, "token": token.lease_token}
+def _of(tokens: Sequence[TaskToken]) -> dict[str, Any]:
+    """Return the parameters of statements about the leases of tokens."""
+    return {
+        "org_id": tokens[0].org_id,
+        "tasks": [token.task_id for token in tokens],
+        "tokens": [token.lease_token for token in tokens],
+    }

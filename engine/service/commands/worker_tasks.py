@@ -14,16 +14,16 @@ import msgspec
 from engine.errors import InvalidInput
 from engine.flow.execution.attempts import store_running_logs
 from engine.flow.execution.claim import Claimant, claim
-from engine.flow.execution.complete import complete
 from engine.flow.execution.fail import fail
 from engine.flow.execution.heartbeat import heartbeat
 from engine.flow.execution.worker_leases import StoredLease, held_lease, lease_lost, store_leases
 from engine.flow.shared.org_context import OrgContext
 from engine.model.dataset import Dataset
 from engine.model.states import ExecutionStrategy, KeyScope, Role
-from engine.model.task import Completion, Lease, Output
+from engine.model.task import Lease, Output
 from engine.model.task_token import TaskToken
 from engine.service.caller import Caller, requires
+from engine.service.completion_batches import Report, complete_together
 from engine.service.service import Service
 from engine.store.database import Connection
 
@@ -151,9 +151,9 @@ async def complete_task(
     Raises LeaseLost; InvalidInput for outputs that the task does not have, or such cursors.
     """
     _check_outputs(outputs)
-    async with _held(caller, service) as (conn, org, stored):
-        moved = _cursors(stored.lease, cursors or {})
-        await complete(conn, org, Completion(stored.lease, tuple(outputs), moved, log))
+    assert caller.task is not None  # noqa: S101  required by the decorator
+    report = Report(caller, caller.task, tuple(outputs), cursors or {}, log)
+    await service.batches(complete_together).add(caller.org.id, report)
 
 
 @requires(Role.WRITER, task=True)
@@ -237,15 +237,3 @@ def _described(dataset: Dataset) -> dict[str, Any]:
         "storage": dataset.storage,
         "location": dataset.location,
     }
-
-
-def _cursors(lease: Lease, named: Mapping[str, str]) -> dict[UUID, str]:
-    """Return cursors by the ids of datasets. Raises InvalidInput for a dataset not followed."""
-    followed = {each.name: each.dataset for each in lease.job.inputs if each.cursor is not None}
-    for name in named:
-        if name not in followed:
-            raise InvalidInput(
-                f"job {lease.job.name!r} does not follow dataset {name!r}: report cursors of "
-                f"{', '.join(followed) or 'no dataset'}"
-            )
-    return {followed[name]: value for name, value in named.items()}

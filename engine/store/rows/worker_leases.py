@@ -9,6 +9,8 @@ import msgspec
 class LeaseTerms(msgspec.Struct, frozen=True):
     """A lease as given to its worker."""
 
+    task_id: UUID
+    token: UUID
     terms: dict[str, Any]
 
 
@@ -16,3 +18,4 @@ class HeldLease(msgspec.Struct, frozen=True):
     """A lease that is still held."""
 
     task_id: UUID
+    token: UUID

@@ -1,7 +1,7 @@
-"""A database of the first schema, which is frozen, with work in every state: migrated, and finished.
+"""A database of the frozen first schema, with work in every state: migrated, and finished.
 
-Code of that time cannot continue beside the new schema: later migrations require newer code, and stop
-older processes, see `tests/acceptance/cli/test_upgrade.py`.
+Code of that time cannot continue beside the new schema: later migrations require newer code, and
+stop older processes, see `tests/acceptance/cli/test_upgrade.py`.
 """
 
 from collections.abc import AsyncIterator

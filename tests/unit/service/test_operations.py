@@ -100,6 +100,7 @@ async def test_operations_on_other_orgs_are_reserved_to_operators(operation: Ope
 def test_the_operations_reserved_to_operators() -> None:
     reserved = {each.__name__ for each in COMMANDS if each.requires_operator}
     assert reserved == {
+        "extend_key",
         "forget_reader",
         "grant",
         "revoke",
